@@ -1,0 +1,35 @@
+# make setup | test | demo, on Debian or Ubuntu with Python 3.11 or 3.12.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first of these that has venv; PYTHON=/path/to/python chooses another.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 /usr/bin/python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: setup test demo lint format clean
+.DEFAULT_GOAL := setup
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt .ci/setup
+	@bash .ci/setup "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+demo: setup
+	$(BIN)/robolearn demo $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,76 @@
+"""The formats that can be imported, and which one a file is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from robolearn.datasets.formats import resip
+from robolearn.datasets.layout import StoreError
+from robolearn.datasets.place import nearest
+from robolearn.episode import Episode
+from robolearn.spec import EnvSpec
+
+
+class Reader(Protocol):
+    """An opened data set: its spec, and its episodes in order."""
+
+    env_spec: EnvSpec
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Episode]: ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: what it is, whether a path holds it, how it is read, and which options its reader takes."""
+
+    title: str
+    recognises: Callable[[Path], bool]
+    open: Callable[..., Reader]
+    options: tuple[str, ...] = ()
+
+
+FORMATS = {
+    "resip": Format(
+        "JUICER / ResiP zarr (FurnitureSim teleoperation)",
+        resip.recognises,
+        resip.ResipReader,
+        ("repair_rotation", "repair_method", "response", "max_relabel"),
+    )
+}
+
+
+def open_source(source: str | Path, format: str = "auto", **options: Any) -> tuple[str, Reader]:
+    """Open a data set of another format; of ``options``, the reader gets those it takes. Returns the format's name too.
+
+    Raises:
+        StoreError: nothing there, no known format, or the data are damaged or incomplete.
+    """
+    path = Path(source)
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise StoreError(f"there is no file or directory {path}{nearest(path.name, siblings)}")
+    if format != "auto" and format not in FORMATS:
+        raise StoreError(f"no format {format!r}; there are auto, {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+    name = recognise(path) if format == "auto" else format
+    chosen = FORMATS[name]
+    return name, chosen.open(path, **{key: value for key, value in options.items() if key in chosen.options})
+
+
+def recognise(path: Path) -> str:
+    """Name of the format a path is in.
+
+    Raises:
+        StoreError: none of those known.
+    """
+    if (path / "zarr.json").is_file():
+        raise StoreError(f"{path} is zarr format 3, perhaps a robolearn store already: `robolearn data info store={path}`")
+    for name, candidate in FORMATS.items():
+        if candidate.recognises(path):
+            return name
+    known = "; ".join(f"{name}: {entry.title}" for name, entry in FORMATS.items())
+    raise StoreError(f"{path} is in no format that can be imported ({known}); say format=NAME to see what is missing")

@@ -1,0 +1,92 @@
+"""One writer at a time: an advisory lock that the kernel drops when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+import weakref
+from pathlib import Path
+
+from robolearn.errors import UserError
+
+_held: set[int] = set()
+
+
+class LockedError(UserError):
+    """Somebody else is writing."""
+
+
+class WriterLock:
+    """An exclusive ``flock`` on a file beside the thing written, held until :meth:`release`, garbage collection or death.
+
+    The file stays behind (removing it would race with the next writer) and names its last holder.
+
+    Args:
+        target: the store; the lock is ``.<name>.lock`` beside it, so that it survives the store's replacement.
+        patience_s: how long to wait for a holder that is just leaving.
+
+    Raises:
+        LockedError: another writer holds it.
+    """
+
+    def __init__(self, target: Path, patience_s: float = 0.2) -> None:
+        self.path = target.parent / f".{target.name}.lock"
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            _acquire(descriptor, time.monotonic() + patience_s)
+        except BlockingIOError:
+            holder = _describe(descriptor)
+            os.close(descriptor)
+            raise LockedError(f"{target} is being written by {holder}; wait for it, or read with mode='r'") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        _held.add(descriptor)
+        note = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        # The note is a courtesy to whoever waits: a full disk must not stop a writer here.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(note).encode(), 0)
+        self._finalizer = weakref.finalize(self, _close, descriptor, os.getpid())
+
+    def release(self) -> None:
+        """Let the next writer in; harmless when repeated."""
+        self._finalizer()
+
+
+def _acquire(descriptor: int, deadline: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _describe(descriptor: int) -> str:
+    try:
+        note = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {note['pid']} on {note['host']} since {note['since']}"
+    except (ValueError, KeyError, TypeError, OSError):
+        return "another process"
+
+
+def _close(descriptor: int, owner: int) -> None:
+    if os.getpid() == owner and descriptor in _held:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _drop_in_child() -> None:
+    """A forked child shares its parent's open files, and would go on holding the locks of a dead parent."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)

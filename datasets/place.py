@@ -1,0 +1,88 @@
+"""Where a store lies: what is at a path, and how a whole store takes its place there at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from robolearn.datasets import layout
+from robolearn.datasets.commit import DurableStore, sync_directory
+from robolearn.datasets.layout import StoreError
+from robolearn.spec import EnvSpec
+
+
+def check_schema(path: Path, attrs: Mapping[str, Any]) -> None:
+    """Raise ``StoreError`` unless the attributes are those of a store this version reads."""
+    version = attrs.get("schema_version")
+    if not isinstance(version, int) or "env_spec" not in attrs:
+        raise StoreError(f"{path} is a zarr group but no robolearn store; `robolearn data import source={path} out=...` may read it")
+    if version > layout.SCHEMA_VERSION:
+        raise StoreError(f"{path} has schema version {version}, this robolearn reads up to {layout.SCHEMA_VERSION}; update robolearn")
+
+
+def require_store(path: Path) -> None:
+    """Raise ``StoreError`` with what is there instead, unless ``path`` is a store."""
+    if (path / "zarr.json").is_file():
+        return
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.glob("*.zarr")] if path.parent.is_dir() else []
+        there = f"; {path.parent} has {', '.join(sorted(siblings)[:5])}" if siblings else ""
+        raise StoreError(
+            f"no store at {path}{there}{nearest(path.name, siblings)} (`robolearn data import` and `robolearn collect` make one)"
+        )
+    if path.is_file() or (path / ".zgroup").is_file():
+        raise StoreError(f"{path} is no robolearn store; `robolearn data import source={path} out=NAME.zarr` reads other formats")
+    raise StoreError(f"{path} is a directory but no store: it lacks zarr.json")
+
+
+def require_free(path: Path, overwrite: bool) -> None:
+    """Raise ``StoreError`` unless a store can be made at ``path``."""
+    if not path.exists():
+        return
+    if not overwrite:
+        raise StoreError(f"{path} exists; give another name, overwrite=true, or open it with mode='a' to append")
+    if not (path / "zarr.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise StoreError(f"{path} exists and is no store; it is not replaced")
+
+
+def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any]) -> None:
+    """Lay an empty store out under another name and rename it, so that a half-made store is never seen."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        storage = DurableStore(draft)
+        try:
+            layout.create_arrays(zarr.open_group(storage, mode="w", zarr_format=3), env_spec, attrs)
+        except TypeError as error:
+            raise StoreError(f"the attributes of {path} are not JSON: {one_line(error)}") from error
+        storage.sync()
+        put_in_place(draft, path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Rename a finished store to ``path``; what was there is removed after."""
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    if path.exists():
+        path.rename(old)
+    draft.rename(path)
+    sync_directory(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'action'?``, or nothing when no name is close."""
+    close = difflib.get_close_matches(name, list(names), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one line of text."""
+    return " ".join(str(error).split()) or type(error).__name__

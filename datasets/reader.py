@@ -1,0 +1,191 @@
+"""The reading half of the demonstration store: committed episodes, arrays and columns, with every checksum verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from robolearn.datasets import layout
+from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
+from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.place import check_schema, nearest, one_line
+from robolearn.episode import Episode
+from robolearn.spec import EnvSpec
+
+
+class StoreReader:
+    """What is committed in a store when it is opened; :class:`robolearn.datasets.store.DemoStore` opens it.
+
+    Attributes:
+        path: the directory.
+        env_spec: what the episodes observe and do.
+        attrs: the store's attributes.
+        ends: ``(E,)`` where each episode ends, counted in steps of the whole store.
+        step_arrays: the zarr arrays under ``data/``, which may be longer than what is committed; :meth:`array` reads them safely.
+        torn_steps: steps beyond the last committed episode, found when the store was opened.
+    """
+
+    def __init__(self, path: Path, storage: DurableStore) -> None:
+        self.path = path
+        self._storage = storage
+        self._columns: dict[str, NDArray[Any]] = {}
+        try:
+            self._group = zarr.open_group(storage, mode="r" if storage.read_only else "r+", zarr_format=3)
+            self.attrs: dict[str, Any] = dict(self._group.attrs)
+            check_schema(path, self.attrs)
+            self.env_spec = EnvSpec.from_dict(self.attrs["env_spec"])
+            self._load()
+        except StoreError:
+            raise
+        except Exception as error:  # zarr raises many kinds for a damaged file
+            raise StoreError(f"{path} is damaged and cannot be opened ({one_line(error)}); restore it from a copy") from error
+
+    def _load(self) -> None:
+        """Read the commit first, the arrays after it: what `end` promises is then there, even while somebody appends."""
+        end = array_at(self._group, "episodes/end")
+        missing = missing_chunks(end, end.shape[0])
+        if missing:
+            raise StoreError(f"{self.path} lacks {END}/{missing[0]}, its list of episodes; restore the file from a copy")
+        self.ends: NDArray[np.int64] = np.asarray(end[:], np.int64)
+        if (np.diff(self.ends, prepend=0) <= 0).any():
+            raise StoreError(f"{self.path} is damaged: episodes/end does not increase; restore it from a copy")
+        self._columns = {}
+        names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
+        self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
+        short = [name for name, array in self.step_arrays.items() if array.shape[0] < self.num_steps and name != SIM_STATE]
+        if short:
+            raise StoreError(f"{self.path} is damaged: data/{short[0]} ends before the last episode; restore it from a copy")
+        self.torn_steps = max(array.shape[0] for array in self.step_arrays.values()) - self.num_steps
+
+    @property
+    def num_episodes(self) -> int:
+        """Committed episodes E."""
+        return len(self.ends)
+
+    @property
+    def num_steps(self) -> int:
+        """Committed steps of all episodes."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First step of each episode, ``(E,)``."""
+        return np.concatenate([[0], self.ends[:-1]]).astype(np.int64) if len(self.ends) else np.zeros(0, np.int64)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Steps of each episode, ``(E,)``."""
+        return np.diff(self.ends, prepend=0)
+
+    @property
+    def array_names(self) -> list[str]:
+        """What :meth:`array` gives: the observations, ``action``, ``reward``, and ``sim_state`` where there is one."""
+        return [name for name, array in self.step_arrays.items() if array.shape[0] >= self.num_steps]
+
+    def array(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """Committed steps ``start`` to ``stop`` (all unless given) of one array, ``(T, ...)``; checksums are verified.
+
+        Raises:
+            StoreError: no such array, or its bytes are damaged or missing.
+        """
+        if name not in self.array_names:
+            raise StoreError(f"{self.path} has no array {name!r}; it has {', '.join(self.array_names)}{nearest(name, self.array_names)}")
+        array = self.step_arrays[name]
+        lost = missing_chunks(array, self.num_steps)
+        if lost:
+            raise StoreError(
+                f"{self.path}: data/{name} lacks the file {lost[0]}; `robolearn data check store={self.path}` names the episodes"
+            )
+        return self._read(array, start, self.num_steps if stop is None else min(stop, self.num_steps))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """One entry per episode, ``(E,)``: success, terminated, truncated, source, outcome, seed, parent, digest, provenance.
+
+        Raises:
+            StoreError: no such column, or its bytes are damaged or missing.
+        """
+        if name not in layout.COLUMNS:
+            raise StoreError(f"{self.path} has no column {name!r}; it has {', '.join(layout.COLUMNS)}{nearest(name, layout.COLUMNS)}")
+        if name not in self._columns:
+            array = array_at(self._group, f"episodes/{name}")
+            lost = missing_chunks(array, self.num_episodes)
+            if lost:
+                raise StoreError(f"{self.path}: episodes/{name} lacks the file {lost[0]}; restore it from a copy")
+            self._columns[name] = self._read(array, 0, self.num_episodes)
+        return self._columns[name]
+
+    def _read(self, array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
+        try:
+            return np.asarray(array[start:stop])
+        except Exception as error:  # zarr raises many kinds for damaged bytes
+            raise StoreError(
+                f"{self.path}: {array.path} is damaged ({one_line(error)}); `robolearn data check store={self.path}` names the episodes"
+            ) from error
+
+    def outcomes(self) -> list[str]:
+        """How each episode ended: success, failure, timeout or unfinished."""
+        return [str(entry) for entry in self.column("outcome")]
+
+    def provenance(self, index: int) -> dict[str, Any]:
+        """Where an episode came from."""
+        return dict(json.loads(str(self.column("provenance")[index])))
+
+    def episode_arrays(self, index: int) -> dict[str, NDArray[Any]]:
+        """All per-step arrays of an episode, ``{name: (T, ...)}``; ``sim_state`` only where the episode has one.
+
+        Raises:
+            StoreError: no such episode, or its bytes are damaged or missing.
+        """
+        if not 0 <= index < self.num_episodes:
+            raise StoreError(f"{self.path} has no episode {index}; it has {self.num_episodes}, counted from 0")
+        start, stop = int(self.starts[index]), int(self.ends[index])
+        arrays = {name: self.array(name, start, stop) for name in self.array_names}
+        if SIM_STATE in arrays and np.isnan(arrays[SIM_STATE]).all():
+            del arrays[SIM_STATE]
+        return arrays
+
+    def episode(self, index: int) -> Episode:
+        """One episode, the same to the bit as it was appended.
+
+        Raises:
+            StoreError: no such episode, or its content is not what was written.
+        """
+        arrays = self.episode_arrays(index)
+        if layout.digest(arrays) != str(self.column("digest")[index]):
+            raise StoreError(f"{self.path}: episode {index} is not what was written (its digest differs); restore the store from a copy")
+        return Episode(
+            observations={name: arrays[name] for name in self.env_spec.observation},
+            actions=arrays[ACTION],
+            rewards=arrays[REWARD],
+            terminated=bool(self.column("terminated")[index]),
+            truncated=bool(self.column("truncated")[index]),
+            success=bool(self.column("success")[index]),
+            sim_state=arrays.get(SIM_STATE),
+            provenance=self.provenance(index),
+        )
+
+    def __len__(self) -> int:
+        return self.num_episodes
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(self.num_episodes))
+
+    def fingerprint(self) -> str:
+        """32 hex digits that change when any committed number changes; cheap, from the episodes' digests."""
+        content = hashlib.blake2b(json.dumps(self.env_spec.to_dict(), sort_keys=True).encode(), digest_size=16)
+        for entry in self.column("digest"):
+            content.update(str(entry).encode())
+        return content.hexdigest()
+
+    def check(self) -> list[str]:
+        """Everything that is wrong, one line each, empty when all is well; see :func:`robolearn.datasets.verify.problems`."""
+        from robolearn.datasets.verify import problems
+
+        return problems(self)

@@ -1,0 +1,171 @@
+"""The store's tools on the command line: ``robolearn data info | check | import``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from robolearn.config import to_dict
+from robolearn.datasets import verify
+from robolearn.datasets.formats.registry import Reader, open_source
+from robolearn.datasets.lock import WriterLock
+from robolearn.datasets.place import put_in_place, require_free
+from robolearn.datasets.statistics import array_statistics, episode_statistics
+from robolearn.datasets.store import DemoStore
+from robolearn.progress import Progress
+
+_QUICK_BYTES = 200_000_000  # stores up to this size are read whole for their figures
+_EPISODES_PER_COMMIT = 10
+
+
+def info(cfg: DictConfig) -> int:
+    """``robolearn data info``: what a store holds."""
+    options = to_dict(cfg)
+    store = DemoStore.open(options["store"])
+    facts = describe(store, options["statistics"])
+    print(json.dumps(facts) if options["json"] else _info_text(facts))
+    return 0
+
+
+def describe(store: DemoStore, statistics: bool | None = None) -> dict[str, Any]:
+    """Facts about a store, JSON-ready; ``statistics`` reads every array (None: when they are small)."""
+    size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
+    lengths = store.lengths
+    figures = statistics if statistics is not None else size <= _QUICK_BYTES
+    return {
+        "store": str(store.path),
+        "task": store.env_spec.task,
+        "episodes": store.num_episodes,
+        "steps": store.num_steps,
+        "control_hz": store.env_spec.control_hz,
+        "bytes": size,
+        "torn_steps": store.torn_steps,
+        "length": {"min": int(lengths.min()), "mean": float(lengths.mean()), "max": int(lengths.max())} if len(lengths) else None,
+        "outcomes": dict(Counter(store.outcomes())),
+        "sources": dict(Counter(str(entry) for entry in store.column("source"))),
+        "fingerprint": store.fingerprint(),
+        "schema_version": store.attrs["schema_version"],
+        "created_with": store.attrs.get("created_with", {}),
+        "arrays": array_statistics(store) if figures and store.num_steps else {name: {} for name in store.array_names},
+        "per_episode": episode_statistics(store),
+    }
+
+
+def _info_text(facts: dict[str, Any]) -> str:
+    minutes = facts["steps"] / facts["control_hz"] / 60
+    lines = [
+        f"{facts['store']}: {facts['task']}, {facts['episodes']} episodes, {facts['steps']:,} steps "
+        f"({minutes:.1f} min at {facts['control_hz']:g} Hz), {facts['bytes'] / 1e6:.1f} MB"
+    ]
+    if facts["length"]:
+        lines.append("length       {min} to {max} steps, mean {mean:.0f}".format(**facts["length"]))
+    lines.append("outcomes     " + ", ".join(f"{name} {count}" for name, count in sorted(facts["outcomes"].items())))
+    lines.append("sources      " + ", ".join(f"{name or 'unknown'} {count}" for name, count in sorted(facts["sources"].items())))
+    lines.append(f"fingerprint  {facts['fingerprint']}")
+    for name, entry in facts["arrays"].items():
+        span = f"{min(entry['min']):.4g} to {max(entry['max']):.4g}" if entry.get("min") else ""
+        lines.append(f"  {name:<16}{entry.get('dtype', '')!s:<9}{tuple(entry.get('shape', ()))!s:<16}{span}".rstrip())
+    if facts["torn_steps"]:
+        lines.append(_torn_text(facts["torn_steps"]))
+    return "\n".join(lines)
+
+
+def _torn_text(steps: int) -> str:
+    return f"{steps} steps lie beyond the last committed episode: a writer is at work, or was interrupted (opening to append removes them)"
+
+
+def check(cfg: DictConfig) -> int:
+    """``robolearn data check``: 1 when a promise of the format is broken, with a line for each."""
+    options = to_dict(cfg)
+    store = DemoStore.open(options["store"])
+    with Progress(f"check {store.path}", max(store.num_episodes, 1)) as progress:
+        found = verify.problems(store, lambda done, total: progress.advance())
+    facts = {"store": str(store.path), "ok": not found, "episodes": store.num_episodes, "steps": store.num_steps}
+    if options["json"]:
+        print(json.dumps({**facts, "torn_steps": store.torn_steps, "problems": found}))
+    else:
+        print("\n".join(found) if found else f"{store.path}: {store.num_episodes} episodes, {store.num_steps:,} steps, all as written")
+        if store.torn_steps:
+            print(_torn_text(store.torn_steps))
+    return 1 if found else 0
+
+
+def import_(cfg: DictConfig) -> int:
+    """``robolearn data import``: another format's demonstrations into a new store; all of them or, on an error, nothing."""
+    options = to_dict(cfg)
+    out = Path(options["out"])
+    require_free(out, bool(options["overwrite"]))
+    format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
+    attrs = {"imported": {"source": Path(options["source"]).name, "format": format_name}}
+    _write_whole(reader, out, attrs, bool(options["overwrite"]))
+    store = DemoStore.open(out)
+    facts = {
+        "store": str(out),
+        "format": format_name,
+        "episodes": store.num_episodes,
+        "steps": store.num_steps,
+        "successes": int(store.column("success").sum()),
+        "fingerprint": store.fingerprint(),
+    }
+    repairs = [entry for index in range(store.num_episodes) if (entry := store.provenance(index).get("rotation_repair"))]
+    if repairs:
+        facts["rotation_repair"] = _repair_summary(repairs)
+    print(json.dumps(facts) if options["json"] else _import_text(facts))
+    return 0
+
+
+def _write_whole(reader: Reader, out: Path, attrs: dict[str, Any], overwrite: bool) -> None:
+    """Fill a store beside ``out`` and rename it there when it is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = WriterLock(out)
+    draft = out.with_name(f".{out.name}.importing")
+    try:
+        with (
+            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=attrs) as store,
+            Progress(f"import {out}", len(reader)) as progress,
+        ):
+            batch = []
+            for episode in reader:
+                batch.append(episode)
+                if len(batch) == _EPISODES_PER_COMMIT:
+                    store.extend(batch)
+                    progress.advance(len(batch))
+                    batch = []
+            store.extend(batch)
+            progress.advance(len(batch))
+        require_free(out, overwrite)
+        put_in_place(draft, out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
+        lock.release()
+
+
+def _repair_summary(repairs: list[dict[str, Any]]) -> dict[str, Any]:
+    factors = sorted(entry["factor"] for entry in repairs)
+    return {
+        "method": repairs[0]["method"],
+        "episodes": len(repairs),
+        "factor": [factors[0], factors[len(factors) // 2], factors[-1]],
+        "smallest_correlation": min(entry["correlation"] for entry in repairs),
+        "clipped_steps": sum(entry["clipped_steps"] for entry in repairs),
+    }
+
+
+def _import_text(facts: dict[str, Any]) -> str:
+    text = (
+        f"{facts['store']}: {facts['episodes']} episodes, {facts['steps']:,} steps, {facts['successes']} successes, from {facts['format']}"
+    )
+    if "rotation_repair" not in facts:
+        return text
+    repair = facts["rotation_repair"]
+    low, middle, high = repair["factor"]
+    return (
+        f"{text}\nrotation labels repaired ({repair['method']}): commands scaled by {low:.2f} to {high:.2f} (median {middle:.2f}), "
+        f"correlation with the achieved rotation at least {repair['smallest_correlation']:.4f}, {repair['clipped_steps']} steps clipped"
+    )

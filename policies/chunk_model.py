@@ -1,0 +1,161 @@
+"""What every chunk-predicting network shares: the one path from observations to its input, and from its output to actions."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robolearn.batch import WindowBatch
+from robolearn.errors import UserError
+from robolearn.learning.parallel import Shard, randn
+from robolearn.normalize import ACTION, Normalizer
+from robolearn.precision import PRECISIONS, autocast
+from robolearn.spec import ActionSpec, EnvSpec
+
+
+class ChunkModel(nn.Module):
+    """Base of chunk samplers that are networks: normalises inside, so that training and acting cannot differ.
+
+    Args:
+        env_spec: observations and actions of the task.
+        normalizer: fitted on the demonstrations; the same object trains and serves.
+        observation_keys: arrays the network reads, in this order.
+        observation_horizon: To, observations it reads, the current one last.
+        prediction_horizon: Tp, actions it predicts, the current step's first.
+        action_horizon: actions meant to be executed before the next chunk; a default for whoever serves the model.
+        observation_noise: standard deviation of the noise added to observations while training, in normalised units.
+        clamp: normalised observations are clipped to this magnitude.
+        action_clamp: normalised actions are clipped to this magnitude.
+        mask_padding: actions beyond an episode's end do not count in the loss.
+        precision: ``float32``; ``bfloat16`` for the matrix products; ``auto`` takes bfloat16 where the processor has it.
+
+    Raises:
+        UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
+    """
+
+    observation_offset: Tensor
+    observation_scale: Tensor
+    action_offset: Tensor
+    action_scale: Tensor
+    network: nn.Module
+
+    def __init__(
+        self,
+        *,
+        env_spec: EnvSpec,
+        normalizer: Normalizer,
+        observation_keys: Sequence[str],
+        observation_horizon: int = 1,
+        prediction_horizon: int = 16,
+        action_horizon: int = 8,
+        observation_noise: float = 0.0,
+        clamp: float = 3.0,
+        action_clamp: float = 1.0,
+        mask_padding: bool = True,
+        precision: str = "auto",
+    ) -> None:
+        super().__init__()
+        _check_keys(observation_keys, env_spec, normalizer)
+        if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
+            raise UserError(
+                "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
+                f"observation {observation_horizon}, action {action_horizon}, prediction {prediction_horizon}"
+            )
+        if precision not in PRECISIONS:
+            raise UserError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        self.env_spec, self.normalizer = env_spec, normalizer
+        self.observation_keys = tuple(observation_keys)
+        self.observation_horizon, self.prediction_horizon, self.action_horizon = observation_horizon, prediction_horizon, action_horizon
+        self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
+        self.precision = precision
+        self._serving: tuple[Any, nn.Module] | None = None
+        self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
+        self._register_affine("observation", self.observation_keys)
+        self._register_affine("action", (ACTION,))
+
+    def serving_network(self) -> Any:
+        """The network for acting: itself, or a copy with weights already in bfloat16, remade when weights change."""
+        if not self.autocast()._enabled:
+            return self.network
+        state = (self.action_offset.device, *((id(weight), weight._version) for weight in self.network.parameters()))
+        if self._serving is None or self._serving[0] != state:
+            self._serving = (state, lower_precision(copy.deepcopy(self.network)))  # in a tuple, so no part of the model's state
+        return self._serving[1]
+
+    def autocast(self) -> torch.autocast:
+        """Context of the network's passes, in ``precision``."""
+        return autocast(self.precision, self.action_offset.device)
+
+    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``, normalised and clipped."""
+        flat = torch.cat([observations[name].flatten(2) for name in self.observation_keys], -1)  # (B, To, D)
+        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+
+    def encode_numpy(self, observations: Mapping[str, NDArray[np.float32]]) -> Tensor:
+        """:meth:`encode` of arrays, on the model's device."""
+        device = self.action_offset.device
+        return self.encode(
+            {name: torch.as_tensor(observations[name], dtype=torch.float32, device=device) for name in self.observation_keys}
+        )
+
+    def noisy_condition(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
+        """:meth:`encode` of a batch of tensors, with ``observation_noise`` while training: ``(B, To * D)``."""
+        condition = self.encode(batch.observations)
+        if self.training and self.observation_noise:
+            condition = condition + self.observation_noise * randn(condition.shape, generator, shard).to(condition)
+        return condition
+
+    def normalise_actions(self, actions: Tensor) -> Tensor:
+        """``(..., A)`` in environment units to about [-1, 1]; clipped, so the inverse of :meth:`denormalise_actions` within the range."""
+        return ((actions - self.action_offset) / self.action_scale).clamp(-self.action_clamp, self.action_clamp)
+
+    def denormalise_actions(self, actions: Tensor) -> Tensor:
+        """``(..., A)`` to environment units, rotations made orthonormal."""
+        return orthonormal_actions(actions.float() * self.action_scale + self.action_offset, self.env_spec.action)
+
+    def masked_mean(self, errors: Tensor, is_pad: Tensor) -> Tensor:
+        """Mean of ``(B, Tp, A)`` over all entries, padded steps counting as zero.
+
+        The divisor does not depend on the padding, so a batch split over processes has the mean of its parts' means.
+        """
+        return (errors * ~is_pad[..., None]).mean() if self.mask_padding else errors.mean()
+
+    def _register_affine(self, name: str, keys: Sequence[str]) -> None:
+        # The checkpoint holds the normaliser itself, so these copies of it are not saved.
+        for field in ("offset", "scale"):
+            values = np.concatenate([np.ravel(getattr(self.normalizer[key], field)) for key in keys])
+            self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)
+
+
+def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:
+    """Gram-Schmidt on every rot6d of ``(..., A)``; the tensor twin of ``rotation.orthonormalize_rot6d``."""
+    for start in (index for index, name in enumerate(spec.names) if name.endswith("r11")):
+        before, first, second, after = actions.split([start, 3, 3, spec.size - start - 6], -1)
+        first = nn.functional.normalize(first, dim=-1)
+        second = nn.functional.normalize(second - (first * second).sum(-1, keepdim=True) * first, dim=-1)
+        actions = torch.cat([before, first, second, after], -1)
+    return actions
+
+
+def lower_precision(network: nn.Module) -> nn.Module:
+    """Convert the weights of linear layers to bfloat16 in place, which saves autocast converting them in every pass."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            module.to(torch.bfloat16)
+    return network.requires_grad_(False)
+
+
+def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer) -> None:
+    for name in keys:
+        if name not in env_spec.observation:
+            raise UserError(f"task {env_spec.task!r} observes no {name!r}; there are {', '.join(sorted(env_spec.observation))}")
+    for name in (*keys, ACTION):
+        if name not in normalizer.parts:
+            raise UserError(f"the normaliser was fitted without {name!r}; it has {', '.join(sorted(normalizer.parts))}")

@@ -1,0 +1,90 @@
+"""Builds a policy that acts from the paths of checkpoints: any base, steered by a critic, refined by a residual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from robolearn.checkpoint import load_model
+from robolearn.errors import UserError
+from robolearn.policies.chunking import ChunkedPolicy
+from robolearn.policies.residual import ResidualModel, ResidualPolicy
+from robolearn.policies.steering import SteeredSampler
+from robolearn.protocols import ChunkSampler, Policy
+
+
+def load_policy(
+    checkpoint: str | Path,
+    num_envs: int,
+    *,
+    action_horizon: int | None = None,
+    inference_scheduler: str | None = None,
+    inference_steps: int | None = None,
+    strength: float = 1.0,
+    critic: str | Path | None = None,
+    candidates: int = 16,
+    guidance: float = 1.0,
+    temperature: float = 0.0,
+    pick: str = "value",
+    caution: float = 0.5,
+    threshold: float = 0.0,
+    device: str = "cpu",
+) -> Policy:
+    """Serve any checkpoint in N rows.
+
+    Args:
+        checkpoint: a run folder, a ``checkpoints/`` folder or one checkpoint.
+        num_envs: rows N.
+        action_horizon: actions executed of each chunk; as trained unless given.
+        inference_scheduler: of a diffusion policy: ``ddim`` or ``dpm-solver++``; as trained unless given.
+        inference_steps: of a diffusion policy; as trained unless given.
+        strength: of a residual: 0 is its base, 1 as trained.
+        critic: the same of a chunk critic, which then steers the base; nothing is steered without one.
+        candidates: chunks K that the critic picks from.
+        guidance: strength of the steering: 0 is the base.
+        temperature: of the pick; see :class:`SteeredSampler` for this and the next three.
+        pick: ``value``, ``random``, ``first`` or ``mean``.
+        caution: standard deviations that the lower bound of a gain lies below its mean.
+        threshold: gain up to which the base's own draw is kept.
+        device: torch device name.
+
+    Raises:
+        CheckpointError: nothing there, or damaged.
+        UserError: an option that the checkpoint's policy does not have, or a critic that does not fit it.
+    """
+    model = load_model(checkpoint, device)
+    base: Any = model.base if isinstance(model, ResidualModel) else model
+    if not hasattr(base, "sample"):
+        raise UserError(f"{checkpoint} holds a {type(model).__name__}, which is no policy")
+    if inference_scheduler is not None or inference_steps is not None:
+        if not hasattr(base, "set_inference"):
+            raise UserError(f"{checkpoint} holds a {type(base).__name__}, which has no inference_scheduler or inference_steps")
+        base.set_inference(inference_scheduler, inference_steps)
+    horizon = int(action_horizon or base.action_horizon)
+    sampler: ChunkSampler = base
+    if critic is not None:
+        options = {"candidates": candidates, "strength": guidance, "temperature": temperature}
+        sampler = steer(base, critic, horizon, device, **options, pick=pick, caution=caution, threshold=threshold)
+    chunked = ChunkedPolicy(sampler, horizon, num_envs)
+    return ResidualPolicy(chunked, model, strength) if isinstance(model, ResidualModel) else chunked
+
+
+def steer(sampler: ChunkSampler, critic: str | Path, action_horizon: int, device: str = "cpu", **options: Any) -> SteeredSampler:
+    """Wrap a sampler in the steering of a saved critic; ``options`` are those of :class:`SteeredSampler`.
+
+    Raises:
+        UserError: not a critic, one that scores another number of actions than will be executed or other actions, or an option is wrong.
+    """
+    judge = load_model(critic, device)
+    if not hasattr(judge, "score"):
+        raise UserError(f"{critic} holds a {type(judge).__name__}, which is no critic; `robolearn value` trains one")
+    if judge.action_horizon != action_horizon:
+        raise UserError(f"the critic {critic} judges {judge.action_horizon} actions, the policy executes {action_horizon} of each chunk")
+    if judge.env_spec.action.names != sampler.env_spec.action.names:
+        raise UserError(
+            f"the critic {critic} judges {judge.env_spec.action.names}, the policy's actions are {sampler.env_spec.action.names}"
+        )
+    try:
+        return SteeredSampler(sampler, judge, **options)
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,174 @@
+"""Checkpoints: a folder of safetensors and JSON that rebuilds its policy with nothing else, written beside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robolearn.errors import UserError
+from robolearn.normalize import Normalizer
+from robolearn.spec import EnvSpec
+
+if TYPE_CHECKING:
+    import torch
+
+Tensors = Mapping[str, "torch.Tensor"]
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, broken, or does not fit."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An opened checkpoint folder.
+
+    ``config`` is the model's node (``_target_`` and arguments), ``meta`` whatever else the learner wrote (step,
+    learner state in JSON). Tensors are read when asked for, by group name (``model``, ``ema``, ``optimizer``, ...).
+    """
+
+    path: Path
+    config: dict[str, Any]
+    env_spec: EnvSpec
+    normalizer: Normalizer
+    meta: dict[str, Any]
+
+    def tensors(self, group: str) -> dict[str, torch.Tensor]:
+        """All tensors of one group.
+
+        Raises:
+            CheckpointError: the group's file is missing or damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        file = self.path / f"{group}.safetensors"
+        if not file.is_file():
+            raise CheckpointError(f"{self.path} holds no {group!r} tensors; it has {self.groups()}")
+        try:
+            return load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{file} is damaged ({error}); use another step of {self.path.parent}") from error
+
+    def groups(self) -> list[str]:
+        """Names of the tensor groups."""
+        return sorted(file.stem for file in self.path.glob("*.safetensors"))
+
+
+def step_name(step: int) -> str:
+    """Folder name of a step: 5000 -> ``step_0005000``."""
+    return f"step_{step:07d}"
+
+
+def save_checkpoint(
+    root: Path,
+    step: int,
+    *,
+    config: Mapping[str, Any],
+    env_spec: EnvSpec,
+    normalizer: Normalizer,
+    tensors: Mapping[str, Tensors],
+    meta: Mapping[str, Any] | None = None,
+    links: tuple[str, ...] = ("last",),
+) -> Path:
+    """Write ``root/step_XXXXXXX/`` completely, then rename it into place and point ``links`` at it.
+
+    A crash or a full disk leaves the earlier checkpoints and links as they were.
+    """
+    from safetensors.torch import save_file
+
+    root.mkdir(parents=True, exist_ok=True)
+    target = root / step_name(step)
+    draft = root / f".{target.name}.{os.getpid()}"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        document = {
+            "format": 1,
+            "step": step,
+            "config": dict(config),
+            "env_spec": env_spec.to_dict(),
+            "normalizer": normalizer.to_dict(),
+            "meta": dict(meta or {}),
+        }
+        (draft / "checkpoint.json").write_text(json.dumps(document, indent=1))
+        for group, group_tensors in tensors.items():
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in group_tensors.items()}, draft / f"{group}.safetensors")
+        if target.exists():
+            shutil.rmtree(target)
+        draft.rename(target)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    for link in links:
+        point_link(root, link, target.name)
+    return target
+
+
+def point_link(root: Path, link: str, name: str) -> None:
+    """Make ``root/link`` point at ``name``, atomically."""
+    draft = root / f".{link}.{os.getpid()}"
+    draft.unlink(missing_ok=True)
+    draft.symlink_to(name)
+    draft.replace(root / link)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint folder, a run folder (its ``best``, else ``last``), or a ``checkpoints/`` folder.
+
+    Raises:
+        CheckpointError: nothing there, or not readable; the message says what was looked for.
+    """
+    given = Path(path)
+    tried = [given, *(given / sub / link for link in ("best", "last") for sub in ("checkpoints", "."))]
+    for place in tried:
+        file = place / "checkpoint.json"
+        if file.is_file():
+            return _read(file)
+    raise CheckpointError(f"no checkpoint at {given}: looked for checkpoint.json in " + ", ".join(str(place) for place in tried))
+
+
+def _read(file: Path) -> Checkpoint:
+    try:
+        document = json.loads(file.read_text())
+        return Checkpoint(
+            path=file.parent.resolve(),
+            config=document["config"],
+            env_spec=EnvSpec.from_dict(document["env_spec"]),
+            normalizer=Normalizer.from_dict(document["normalizer"]),
+            meta={"step": document["step"], **document["meta"]},
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} is damaged: {error!r}") from error
+
+
+def build(config: Mapping[str, Any], env_spec: EnvSpec, normalizer: Normalizer, device: str = "cpu") -> Any:
+    """Instantiate a model node: nested nodes first, each given ``env_spec`` and ``normalizer``."""
+    from hydra.utils import get_class
+
+    arguments: dict[str, Any] = {}
+    for name, value in config.items():
+        nested = isinstance(value, Mapping) and "_target_" in value
+        arguments[name] = build(value, env_spec, normalizer) if nested else value
+    target = get_class(arguments.pop("_target_"))
+    return target(env_spec=env_spec, normalizer=normalizer, **arguments).to(device)
+
+
+def load_model(path: str | Path, device: str = "cpu", weights: str | None = None) -> Any:
+    """Rebuild the model of a checkpoint with its weights, in eval mode and frozen.
+
+    Args:
+        path: anything :func:`open_checkpoint` takes.
+        device: torch device name.
+        weights: tensor group; ``ema`` where there is one, else ``model``, unless named.
+    """
+    checkpoint = open_checkpoint(path)
+    model = build(checkpoint.config, checkpoint.env_spec, checkpoint.normalizer, device)
+    group = weights or ("ema" if "ema" in checkpoint.groups() else "model")
+    model.load_state_dict(checkpoint.tensors(group))
+    return model.eval().requires_grad_(False)

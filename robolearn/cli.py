@@ -1,0 +1,177 @@
+"""The command line: ``robolearn <verb> [key=value ...]``.
+
+A verb is one file ``conf/<verb>.yaml``: its comments are the verb's help, its ``_target_`` the function that gets the config.
+Nothing heavy is imported before a verb runs, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+from robolearn import __version__
+from robolearn.errors import UserError
+
+CONF = Path(__file__).parent / "conf"
+VERBS = {
+    "doctor": "check the installation, and say how to mend what is missing",
+    "demo": "the whole chain on one task in minutes, ending in report.html",
+    "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
+    "data": "look into, check, import and replay demonstration stores",
+    "train": "imitate: a policy from demonstrations",
+    "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
+    "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
+    "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
+    "report": "a self-contained report.html of finished runs",
+    "bench": "measure speed, beside a peer where it is installed",
+}
+TOOLS = {
+    "data": {
+        "info": "what a store holds",
+        "check": "every promise of the format, chunk by chunk; exit 1 when one is broken",
+        "import": "another format's demonstrations into a store",
+        "replay": "play stored actions open-loop in simulation and report the stages reached",
+    }
+}
+HELP = ("-h", "--help", "help")
+EXAMPLES = """examples:
+  robolearn doctor
+  robolearn collect task=one_leg episodes=50 store=expert.zarr
+  robolearn train store=expert.zarr out=outputs/base
+  robolearn data info store=expert.zarr --json
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        return _fail(str(error), error)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted", error, 130, "")
+    except BrokenPipeError:  # the reader of our output left, as in `robolearn ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(f"no space left on the disk{f' for {error.filename}' if error.filename else ''}; free some, then go on", error)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in HELP:
+        print(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"robolearn {__version__}")
+        return 0
+    verb, words = _name(words[0], VERBS, "verb"), words[1:]
+    config_name = verb
+    if verb in TOOLS:
+        if not words or words[0] in HELP:
+            print(_tools(verb))
+            return 0 if words else 2
+        tool, words = _name(words[0], TOOLS[verb], f"`{verb}` tool"), words[1:]
+        config_name = f"{verb}_{tool}"
+    if any(word in HELP for word in words):
+        print(_verb_help(config_name))
+        return 0
+    return _run(config_name, words)
+
+
+def _run(verb: str, words: list[str]) -> int:
+    flags = [word for word in words if word.startswith("-")]
+    overrides = [word for word in words if not word.startswith("-")]
+    for flag in flags:
+        if flag != "--json":
+            raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are --help and --json")
+    if not (CONF / f"{verb}.yaml").is_file():
+        raise UserError(f"{verb.replace('_', ' ')!r} is not part of this installation")
+    from robolearn.config import compose, find_target
+
+    config = compose(verb, [*overrides, "++json=true"] if flags else overrides)
+    result = find_target(str(config["_target_"]))(config)
+    return result if type(result) is int else 0
+
+
+def _name(given: str, known: dict[str, str], what: str) -> str:
+    """``given`` when known, else an error that names the nearest."""
+    if given in known:
+        return given
+    import difflib
+
+    near = difflib.get_close_matches(given, known, 1)
+    raise UserError(f"no {what} {given!r}; there are {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _fail(message: str, error: BaseException, code: int = 1, label: str = "error: ") -> int:
+    notes = getattr(error, "__notes__", [])
+    print("; ".join([f"{label}{message}", *notes]), file=sys.stderr)
+    return code
+
+
+def _overview() -> str:
+    verbs = "\n".join(f"  {name:<10}{text}" for name, text in VERBS.items())
+    return (
+        f"robolearn {__version__}: from a few demonstrations to a refined, value-guided robot policy\n\n"
+        f"usage: robolearn <verb> [key=value ...] [--json]\n\nverbs:\n{verbs}\n\n"
+        f"`robolearn <verb> --help` lists its options; --json prints what a machine reads; --version.\n\n{EXAMPLES}"
+    )
+
+
+def _tools(verb: str) -> str:
+    tools = "\n".join(f"  {name:<10}{text}" for name, text in TOOLS[verb].items())
+    return f"robolearn {verb}: {VERBS[verb]}\n\nusage: robolearn {verb} <tool> [key=value ...] [--json]\n\ntools:\n{tools}\n"
+
+
+def _verb_help(verb: str) -> str:
+    """The verb's YAML, which says its options, defaults and what they mean."""
+    file = CONF / f"{verb}.yaml"
+    if not file.is_file():
+        raise UserError(f"{verb.replace('_', ' ')!r} is not part of this installation")
+    name, _, tool = verb.partition("_")
+    summary = TOOLS[name][tool] if tool else VERBS[name]
+    options, members = _options(file.read_text().splitlines())
+    groups = "".join(f"  {line}\n" for line in members)
+    return (
+        f"robolearn {verb.replace('_', ' ')}: {summary}\n\nusage: robolearn {verb.replace('_', ' ')} [key=value ...] [--json]\n\n"
+        + (f"chosen by name:\n{groups}\n" if groups else "")
+        + "options and defaults (a nested one is written a.b=value):\n"
+        + "\n".join(f"  {line}".rstrip() for line in options)
+        + "\n"
+    )
+
+
+def _options(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Splits a verb's YAML into its options and, for each config group in ``defaults``, the names to choose from."""
+    options: list[str] = []
+    members: list[str] = []
+    within = ""
+    for line in lines:
+        if line and not line.startswith((" ", "-", "#")):
+            within = line.split(":")[0]
+        if within == "defaults" and line.strip() and not line.startswith("#"):  # one entry a line, or all in brackets
+            entries = line.partition("[")[2].partition("]")[0].split(",") if "[" in line else [line.strip().removeprefix("- ")]
+            members += [text for entry in entries for text in _members(entry.strip())]
+        elif within not in ("hydra", "_target_"):
+            options.append(line)
+    while options and not options[0].strip():
+        options.pop(0)
+    return options, members
+
+
+def _members(entry: str) -> list[str]:
+    group, _, default = (part.strip() for part in entry.partition("#")[0].partition(":"))
+    group = group.removeprefix("optional ").removeprefix("override ")
+    folder = CONF / group.split("@")[0]
+    if not default or group.startswith("_") or not folder.is_dir():
+        return []
+    return [f"{group}={default:<16}one of: {', '.join(sorted(file.stem for file in folder.glob('*.yaml')))}"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""Configuration: composes a verb's YAML with the user's overrides, builds objects from its nodes, names the nearest name on a mistake."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from robolearn.errors import UserError
+
+CONF = Path(__file__).parent / "conf"
+OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint such as ``; did you mean 'seed'?``, or nothing when no name is close."""
+    everything = list(names)
+    close = difflib.get_close_matches(name, everything, 1, 0.6)
+    if not close:  # a bare leaf name finds its path: lr -> optimizer.lr
+        leaves = {full.rsplit(".", 1)[-1]: full for full in everything}
+        close = [leaves[leaf] for leaf in difflib.get_close_matches(name.rsplit(".", 1)[-1], leaves, 1, 0.75)]
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def choices(group: str) -> list[str]:
+    """Names of the YAML files of a config group such as ``task`` or ``recipe``."""
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+def groups() -> list[str]:
+    """Names of the config groups."""
+    return sorted(folder.name for folder in CONF.iterdir() if folder.is_dir() and not folder.name.startswith(("_", ".")))
+
+
+def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The config of a verb: ``conf/<verb>.yaml``, its groups, and ``overrides`` such as ``task=one_leg`` or ``training.steps=100``.
+
+    A key that the YAML leaves out is taken when it is an argument of the ``_target_`` of its node, or its node is empty
+    (``{}``). With ``resume=true out=DIR`` the overrides of the run in ``DIR`` come first, so that they need not be repeated.
+
+    Raises:
+        UserError: unknown key, group member or syntax; the message names what would have worked.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    words = _with_resumed(list(overrides))
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            selections = [word for word in words if _is_selection(word)]
+            for word in selections:
+                _check_selection(word)
+            base = hydra_compose(verb, selections)
+            config = hydra_compose(verb, [word if word in selections else _checked(word, base, verb) for word in words])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"{verb}: {' '.join(str(error).split())}") from error
+    OmegaConf.set_struct(config, False)
+    config[OVERRIDES] = [word for word in words if _key(word) not in ("resume", "overwrite")]
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config node as plain dictionaries and lists, interpolations resolved.
+
+    Raises:
+        UserError: a mandatory value (``???``) is missing; the message names it.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"missing value{'s' if len(missing) > 1 else ''}: give " + " ".join(f"{key}=..." for key in missing))
+    try:
+        return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def instantiate(node: Mapping[str, Any] | DictConfig, **arguments: Any) -> Any:
+    """Call the ``_target_`` of a node with its values and ``arguments``; nested nodes with a ``_target_`` are built first.
+
+    Raises:
+        UserError: no such target, or an argument that it does not take; the message names the nearest.
+    """
+    values: dict[str, Any] = to_dict(node) if isinstance(node, DictConfig) else dict(node)
+    if "_target_" not in values:
+        raise UserError(f"nothing to build: no _target_ among {sorted(values)}")
+    name = values.pop("_target_")
+    target = find_target(name)
+    values = {key: instantiate(value) if isinstance(value, dict) and "_target_" in value else value for key, value in values.items()}
+    known = accepted_arguments(target)
+    for key in values:
+        if known is not None and key not in known:
+            raise UserError(f"{name} takes no {key!r}; it takes {', '.join(known)}{nearest(key, known)}")
+    return target(**{**values, **arguments})
+
+
+def find_target(name: str) -> Any:
+    """The class, function or class method that a ``_target_`` string names.
+
+    Raises:
+        UserError: the module or the name in it does not exist, or a package that it needs is not installed.
+    """
+    import importlib
+
+    words = name.split(".")
+    for split in range(len(words) - 1, 0, -1):
+        module_name = ".".join(words[:split])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and not f"{module_name}.".startswith(f"{error.name}."):
+                raise UserError(f"{name} needs the package {error.name!r}, which is not installed; see `robolearn doctor`") from error
+            continue
+        for place, word in enumerate(words[split:], split):
+            if not hasattr(found, word):
+                raise UserError(f"_target_ {name!r}: {'.'.join(words[:place])} has no {word!r}{nearest(word, dir(found))}")
+            found = getattr(found, word)
+        return found
+    raise UserError(f"_target_ {name!r}: there is no such module")
+
+
+def accepted_arguments(target: Any) -> list[str] | None:
+    """Argument names of a callable, or None when it takes any (``**kwargs``)."""
+    parameters = inspect.signature(target).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_POSITIONAL]
+
+
+def make_environment(task: DictConfig, num_envs: int, **arguments: Any) -> Any:
+    """The vector environment of a task node: ``task.env``'s target with ``num_envs`` rows."""
+    return instantiate(task.env, num_envs=num_envs, **arguments)
+
+
+def _key(word: str) -> str:
+    return word.split("=", 1)[0].lstrip("+~")
+
+
+def _is_selection(word: str) -> bool:
+    """Whether an override picks a member of a config group (``task=one_leg``, ``+recipe=demo``)."""
+    return "=" in word and (CONF / _key(word).split("@")[0]).is_dir() and not word.split("=", 1)[1].startswith(("{", "["))
+
+
+def _check_selection(word: str) -> None:
+    group, name = _key(word).split("@")[0], word.split("=", 1)[1]
+    if name not in choices(group):
+        raise UserError(f"no {group} {name!r}; there are {', '.join(choices(group))}{nearest(name, choices(group))}")
+
+
+def _checked(word: str, base: DictConfig, verb: str) -> str:
+    """The override itself, made an addition when its key is an unset argument of a ``_target_``."""
+    if "=" not in word and not word.startswith("~"):
+        raise UserError(f"{word!r} is no override: write key=value, such as seed=1")
+    key = _key(word)
+    if word.startswith(("+", "~")) or _exists(base, key):
+        return word
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(base, parent) if parent else None
+    known: list[str] = []
+    if isinstance(node, DictConfig) and not len(node):
+        known = [leaf]
+    elif isinstance(node, DictConfig) and "_target_" in node:
+        known = accepted_arguments(find_target(str(node["_target_"]))) or [leaf]
+    if leaf in known:
+        return f"++{word}"
+    names = [*_leaf_keys(base), *(f"{parent}.{name}" for name in known)]
+    raise UserError(f"{verb} has no option {key!r}{nearest(key, names)} (`robolearn {verb.replace('_', ' ')} --help` lists them)")
+
+
+def _exists(base: DictConfig, key: str) -> bool:
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(base, parent) if parent else base
+    if isinstance(node, DictConfig):
+        return leaf in node.keys()  # noqa: SIM118 - `in node` is false for a mandatory value that is still missing
+    return node is not None and OmegaConf.select(base, key) is not None
+
+
+def _leaf_keys(node: Any, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key in node.keys():  # noqa: SIM118 - as above
+        path = f"{prefix}{key}"
+        value = None if OmegaConf.is_missing(node, key) else node._get_node(key)
+        keys += [path, *_leaf_keys(value, f"{path}.")] if isinstance(value, DictConfig) and not value._is_none() else [path]
+    return keys
+
+
+def _with_resumed(words: list[str]) -> list[str]:
+    """With ``resume=true out=DIR``: the overrides saved in DIR, then ``words``; a later one replaces an earlier one."""
+    given = {_key(word): word.split("=", 1)[1] for word in words if "=" in word}
+    saved = Path(given.get("out", "")) / "config.yaml"
+    if given.get("resume", "").lower() != "true" or "out" not in given or not saved.is_file():
+        return words
+    before = OmegaConf.load(saved)
+    earlier = list(before.get(OVERRIDES) or []) if isinstance(before, DictConfig) else []
+    return [word for word in earlier if _key(word) not in given] + words

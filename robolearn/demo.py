@@ -1,0 +1,109 @@
+"""The whole chain on one task: each stage is a command of its own, run in a process of its own, and skipped when it is already done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from robolearn.config import nearest, to_dict
+from robolearn.errors import UserError
+from robolearn.run import Run, start_run
+
+PLACE = "{run}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the chain.
+
+    Args:
+        name: what it is called here.
+        verb: of the command line.
+        makes: the file or folder that it leaves in the demo's folder.
+        options: its ``key=value`` words, :data:`PLACE` standing for the demo's folder.
+    """
+
+    name: str
+    verb: str
+    makes: str
+    options: tuple[str, ...]
+
+    def words(self, folder: Path) -> list[str]:
+        """The command's words; what an earlier, unfinished try left is gone on with."""
+        again = ["resume=true"] if (folder / self.makes).exists() else []
+        return [self.verb, *(option.replace(PLACE, str(folder)) for option in self.options), *again]
+
+
+def main(cfg: DictConfig) -> int:
+    """``robolearn demo``.
+
+    Raises:
+        UserError: a stage failed, or one is named that does not exist.
+    """
+    stages = read_stages(to_dict(cfg))
+    with start_run(cfg, "demo", log=False) as run:
+        minutes = {stage.name: _play(stage, run, quiet=bool(cfg.json)) for stage in stages}
+        report = next((file for stage in reversed(stages) for file in [run.dir / stage.makes / "report.html"] if file.is_file()), None)
+        outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "report": str(report) if report else None}
+        run.finish(outcome)
+    print(json.dumps(outcome) if cfg.json else _text(outcome))
+    return 0
+
+
+def read_stages(options: Mapping[str, Any]) -> list[Stage]:
+    """The stages to do, in order, with the user's extra options last.
+
+    Raises:
+        UserError: ``only`` or ``extra`` name a stage that does not exist.
+    """
+    nodes, extra, only = options["stages"], options["extra"], options["only"]
+    for name in [*extra, *only]:
+        if name not in nodes:
+            raise UserError(f"the demo has no stage {name!r}; there are {', '.join(nodes)}{nearest(name, nodes)}")
+    return [
+        Stage(name, node["verb"], node["makes"], (*node["options"], *map(str, extra.get(name, ()))))
+        for name, node in nodes.items()
+        if not only or name in only
+    ]
+
+
+def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
+    """Run a stage unless it is done; returns the minutes that it took."""
+    done = run.dir / "stages" / f"{stage.name}.json"
+    if done.is_file() and (run.dir / stage.makes).exists():
+        print(f"{stage.name}: done already", file=sys.stderr)
+        return float(json.loads(done.read_text())["minutes"])
+    words = stage.words(run.dir)
+    print(f"\n$ robolearn {' '.join(words)}", file=sys.stderr, flush=True)
+    begun = time.monotonic()
+    code = _call(words, quiet)
+    if code:
+        raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: robolearn demo out={run.dir} resume=true")
+    minutes = (time.monotonic() - begun) / 60
+    done.parent.mkdir(exist_ok=True)
+    done.write_text(json.dumps({"minutes": minutes, "command": ["robolearn", *words]}))
+    return minutes
+
+
+def _call(words: list[str], quiet: bool) -> int:
+    """A command in a process of its own, so that its memory and threads are gone when it ends; ``quiet`` keeps stdout for the outcome."""
+    process = subprocess.Popen([sys.executable, "-m", "robolearn", *words], stdout=2 if quiet else None)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached it too: let it save its work
+        raise
+
+
+def _text(outcome: Mapping[str, Any]) -> str:
+    lines = [f"{name:<12}{minutes:6.1f} min" for name, minutes in outcome["minutes"].items()]
+    report = [f"report: {outcome['report']}"] if outcome["report"] else []
+    return "\n".join(["", *lines, f"{'together':<12}{outcome['total_minutes']:6.1f} min", *report])

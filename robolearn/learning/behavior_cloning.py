@@ -1,0 +1,256 @@
+"""Imitation: trains a chunk policy on demonstrations, plays search seeds along the way, and keeps the best and the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from robolearn.checkpoint import build, open_checkpoint
+from robolearn.config import find_target, instantiate, make_environment, nearest, to_dict
+from robolearn.errors import UserError
+from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.parallel import Workers, workers
+from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.learning.trainer import Record, RunningMean, Trainer, TrainingSettings
+from robolearn.progress import Progress
+from robolearn.protocols import Environment
+from robolearn.run import Run, start_run
+from robolearn.seeding import split_seeds
+
+Judge = Callable[[nn.Module], RolloutResult]
+
+
+def main(cfg: DictConfig) -> int:
+    """``robolearn train``: see ``conf/train.yaml``."""
+    document = to_dict(cfg)
+    settings = training_settings(document["training"])
+    _use_threads(document["threads"])
+    with ExitStack() as stack:
+        group = stack.enter_context(workers(document["device"]))
+        torch.manual_seed(settings.seed)
+        trainer, data_meta = build_trainer(document, settings, group)
+        run = stack.enter_context(start_run(cfg, "train", document["name"] or cfg.policy.get("name", ""))) if group.leads else None
+        if document["resume"] and (Path(document["out"] or "") / "checkpoints" / "last").exists():
+            trainer.load(open_checkpoint(Path(document["out"]) / "checkpoints" / "last"))
+        judge = stack.enter_context(_Evaluation(cfg)) if group.leads and document["evaluation"]["every"] else None
+        record = train(trainer, run, judge, evaluate_every=document["evaluation"]["every"], meta=data_meta)
+        if run is not None:
+            run.finish(asdict(record))
+            _say(run.dir, record, bool(document["json"]))
+    return 0
+
+
+def train(
+    trainer: Trainer, run: Run | None = None, judge: Judge | None = None, *, evaluate_every: int = 0, meta: dict[str, Any] | None = None
+) -> Record:
+    """Train until the budget is spent, or Ctrl-C, saving either way.
+
+    Args:
+        trainer: fresh, or loaded.
+        run: where metrics and checkpoints go; None in the processes that do not lead.
+        judge: plays a model on search seeds.
+        evaluate_every: steps between two evaluations; 0 for none.
+        meta: JSON-ready, kept in every checkpoint.
+
+    Raises:
+        UserError: loss or gradient is not finite; what was saved is good.
+        KeyboardInterrupt: stopped early, after the current step was finished and saved.
+    """
+    settings, record, means = trainer.settings, trainer.record, RunningMean()
+    if run is not None and run.resumed:
+        run.log.rewind(record.step)
+    with Interrupt("this step") as interrupt, _progress(trainer) as bar:
+        stop = trainer.progress >= 1
+        while not stop:
+            means.add(trainer.step())
+            finished = trainer.progress >= 1
+            stop = trainer.workers.agree(finished or interrupt.requested)
+
+            def due(every: int, finished: bool = finished) -> bool:
+                return bool(every) and (finished or trainer.record.step % every == 0)
+
+            metrics = means.take() if stop or due(settings.log_every) else {}
+            if due(settings.validate_every) or due(evaluate_every):
+                metrics |= _validate(trainer)
+            best = due(evaluate_every) and judge is not None and _judge(trainer, judge, metrics)
+            if run is not None and metrics:
+                run.log.log(trainer.record.step, metrics)
+            if run is not None and (stop or best or due(settings.checkpoint_every) or due(settings.keep_every or 0)):
+                trainer.save(run.checkpoints, ("last", "best") if best else ("last",), **(meta or {}))
+                _prune(run.checkpoints, settings.keep_every)
+            if due(evaluate_every):
+                trainer.workers.wait()
+            bar.advance(_spent(trainer) - bar.done, **_shown(trainer, metrics))
+    if interrupt.requested:
+        raise KeyboardInterrupt
+    return trainer.record
+
+
+def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:
+    """Data, model and trainer of a resolved ``train`` config, and what checkpoints should say of the data."""
+    paths = [document["store"]] if isinstance(document["store"], str) else list(document["store"])
+    stores = [find_target(document["store_type"]).open(path) for path in paths]
+    env_spec = stores[0].env_spec
+    rng = np.random.default_rng(settings.seed)
+    learned, held_out = instantiate(document["split"], num=sum(store.num_episodes for store in stores), rng=rng)
+    wanted = document["policy"].get("observation_keys") or document["task"].get("policy_keys") or list(env_spec.observation)
+    for name in wanted:
+        if name not in env_spec.observation:
+            held = ", ".join(sorted(env_spec.observation))
+            raise UserError(f"{paths[0]} holds no observation {name!r}; it has {held}{nearest(name, env_spec.observation)}")
+    normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
+    config = {**document["policy"], "observation_keys": list(wanted)}
+    config.pop("name", None)
+    _check_options(config)
+    model = build(config, env_spec, normalizer, str(torch_device(document["device"])))
+    shapes = {"observation_horizon": model.observation_horizon, "prediction_horizon": model.prediction_horizon}
+    windows = {"stores": stores, "observation_keys": wanted, **shapes}
+    data = instantiate(document["data"], episodes=learned, **windows)
+    validation = instantiate(document["data"], episodes=held_out, **windows) if len(held_out) else None
+    sampler = instantiate(
+        document["sampler"],
+        dataset_len=len(data),
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        rank=group.rank,
+        world_size=group.count,
+    )
+    meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
+    return Trainer(model, config, data, sampler, settings, validation, group), meta
+
+
+def training_settings(options: dict[str, Any]) -> TrainingSettings:
+    """Settings from a config node.
+
+    Raises:
+        UserError: a value out of range.
+    """
+    return TrainingSettings(**options)
+
+
+def torch_device(name: str) -> torch.device:
+    """A device that exists.
+
+    Raises:
+        UserError: it does not; the message names those that do.
+    """
+    present = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (str(device) not in present and not (name == "cuda" and len(present) > 1)):
+        raise UserError(f"no device {name!r} here; there are {', '.join(present)}")
+    return device
+
+
+class _Evaluation:
+    """Plays a model on the search seeds; the environment is made at the first use."""
+
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg = cfg
+        self._env: Environment | None = None
+
+    def __enter__(self) -> _Evaluation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._env is not None:
+            self._env.close()
+
+    def __call__(self, model: nn.Module) -> RolloutResult:
+        options, served = self.cfg.evaluation, model.eval()
+        if self._env is None:
+            self._env = make_environment(self.cfg.task, num_envs=min(int(options.num_envs), int(options.n)))
+            self._env.env_spec.check_serves(served.env_spec, served.observation_keys)  # type: ignore[arg-type]
+        policy = instantiate(options.policy, sampler=served, action_horizon=served.action_horizon, num_envs=self._env.num_envs)
+        return rollout(self._env, policy, split_seeds("search", int(options.n)))
+
+
+def _judge(trainer: Trainer, judge: Judge, metrics: dict[str, float]) -> bool:
+    """Play the averaged weights; true for a new best."""
+    begun = time.perf_counter()
+    result = judge(trainer.ema.model)
+    seconds = time.perf_counter() - begun
+    trainer.record.seconds += seconds
+    metrics |= {"eval/success": result.success_rate, "eval/length": float(result.steps.mean()), "time/eval": seconds}
+    model: Any = trainer.model
+    metrics |= {f"eval/stage_{name}": float(rate) for name, rate in zip(model.env_spec.stages, result.stages.mean(0), strict=True)}
+    return trainer.judge(result.success_rate)
+
+
+def _validate(trainer: Trainer) -> dict[str, float]:
+    loss = trainer.validate()
+    return {} if loss is None else {"validation/loss": loss}
+
+
+def _check_options(config: dict[str, Any]) -> None:
+    """Refuse an option that the policy's constructor does not take, naming the nearest."""
+    from robolearn.config import accepted_arguments
+
+    known = accepted_arguments(find_target(config["_target_"]))
+    for name in config:
+        if name != "_target_" and known is not None and name not in known:
+            raise UserError(f"{config['_target_']} takes no {name!r}; it takes {', '.join(known)}{nearest(name, known)}")
+
+
+def _prune(checkpoints: Path, keep_every: int | None) -> None:
+    """Delete the steps that no link points at and that ``keep_every`` does not keep."""
+    linked = {link.resolve().name for link in checkpoints.iterdir() if link.is_symlink()}
+    for folder in checkpoints.glob("step_*"):
+        kept = keep_every and int(folder.name.removeprefix("step_")) % keep_every == 0
+        if folder.name not in linked and not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _progress(trainer: Trainer) -> Progress:
+    settings = trainer.settings
+    title = f"train, process 1 of {trainer.workers.count}" if trainer.workers.count > 1 else "train"
+    stream = None if trainer.workers.leads else open(os.devnull, "w")  # noqa: SIM115, PTH123 - the others stay silent
+    bar = Progress(title, settings.steps or math.ceil(60 * (settings.minutes or 0)), stream=stream)
+    bar.start_at(_spent(trainer))
+    return bar
+
+
+def _spent(trainer: Trainer) -> int:
+    return trainer.record.step if trainer.settings.steps else int(trainer.record.seconds)
+
+
+def _shown(trainer: Trainer, metrics: dict[str, float]) -> dict[str, float | str]:
+    """What stands beside the bar: it keeps the last values."""
+    shown: dict[str, float | str] = {}
+    if "train/loss" in metrics:
+        shown["loss"] = metrics["train/loss"]
+    for name, value in (("val", trainer.record.validation_loss), ("success", trainer.record.success)):
+        if value is not None:
+            shown[name] = value
+    return shown
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f"threads must be at least 1, got {threads}")
+        torch.set_num_threads(threads)
+
+
+def _say(folder: Path, record: Record, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"out": str(folder), **asdict(record)}))
+        return
+    best = "" if record.best_success is None else f", best {record.best_success:.3f} on search seeds at step {record.best_step:,}"
+    loss = "" if record.validation_loss is None else f", validation loss {record.validation_loss:.4f}"
+    print(f"{record.step:,} steps in {record.seconds / 60:.1f} minutes{loss}{best}: {folder}")

@@ -1,0 +1,156 @@
+"""Collects demonstrations: a scripted expert or a trained policy plays, and its episodes go into a store in the order of their seeds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from omegaconf import DictConfig
+
+from robolearn.config import find_target, instantiate, make_environment, to_dict
+from robolearn.episode import Episode
+from robolearn.errors import UserError
+from robolearn.learning.rollout import rollout
+from robolearn.progress import Progress
+from robolearn.run import versions
+from robolearn.seeding import split_seeds
+
+SOURCES = ("expert", "policy")
+KEEP = ("successes", "all")
+
+
+class _Enough(Exception):
+    """Ends a rollout early: the store is full."""
+
+
+class InSeedOrder:
+    """Appends finished episodes to a store in the order of their seeds, so that short episodes are not favoured.
+
+    Episodes finish in any order; each waits until all those with earlier seeds are there.
+
+    Args:
+        store: has ``append(Episode)``.
+        seeds: the order.
+        wanted: how many episodes to append; then :class:`_Enough` is raised.
+        successes_only: leave failures out.
+        progress: advanced by each appended episode.
+    """
+
+    def __init__(self, store: Any, seeds: list[int], wanted: int, successes_only: bool, progress: Progress) -> None:
+        self.store, self.seeds, self.wanted = store, seeds, wanted
+        self._successes_only, self._progress = successes_only, progress
+        self._waiting: dict[int, Episode] = {}
+        self.attempts = self.kept = self.successes = 0
+
+    def __call__(self, episode: Episode) -> None:
+        """Take one finished episode."""
+        self._waiting[int(episode.provenance["seed"])] = episode
+        while self.attempts < len(self.seeds) and self.seeds[self.attempts] in self._waiting:
+            ready = self._waiting.pop(self.seeds[self.attempts])
+            self.attempts += 1
+            self.successes += ready.success
+            if ready.success or not self._successes_only:
+                self.store.append(ready)
+                self.kept += 1
+                self._progress.advance(success=f"{100 * self.successes / self.attempts:.0f}%")
+            if self.kept >= self.wanted:
+                raise _Enough
+
+
+def main(cfg: DictConfig) -> int:
+    """``robolearn collect``.
+
+    Raises:
+        UserError: unknown source, an existing store without ``resume`` or ``overwrite``, a policy that does not fit the task,
+            or too few successes within ``max_attempts``; what was collected is kept.
+    """
+    options = to_dict(cfg)
+    successes_only = _successes_only(options)
+    env = make_environment(cfg.task, num_envs=int(cfg.num_envs))
+    try:
+        policy = _policy(cfg, env)
+        with _open_store(cfg, env) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
+            progress.start_at(store.num_episodes)
+            sink = _collect(
+                cfg, env, policy, InSeedOrder(store, _seeds(cfg, store), _wanted(cfg, store), successes_only, progress), options
+            )
+            kept = store.num_episodes
+    finally:
+        env.close()
+    outcome = {"store": str(cfg.store), "episodes": kept, "attempts": sink.attempts, "successes": sink.successes}
+    print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {sink.successes} of {sink.attempts} attempts succeeded")
+    if kept < cfg.episodes:
+        raise UserError(
+            f"{sink.successes} of {sink.attempts} attempts succeeded, so {cfg.store} holds {kept} of {cfg.episodes} episodes;"
+            " give a larger max_attempts= with resume=true, or keep=all"
+        )
+    return 0
+
+
+def _collect(cfg: DictConfig, env: Any, policy: Any, sink: InSeedOrder, options: dict[str, Any]) -> InSeedOrder:
+    """Play until the store is full or the attempts are used up."""
+    provenance = {"source": "expert" if cfg.source == "expert" else "rollout", "made_by": _made_by(options)}
+    try:
+        if sink.wanted > 0:
+            rollout(env, policy, sink.seeds, record=sink, record_state=bool(cfg.record_state), provenance=provenance, hold=int(cfg.hold))
+    except _Enough:
+        pass
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"{sink.store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
+        raise
+    return sink
+
+
+def _successes_only(options: dict[str, Any]) -> bool:
+    if options["source"] not in SOURCES:
+        raise UserError(f"no source {options['source']!r}; there are {', '.join(SOURCES)}")
+    keep = options["keep"] or ("successes" if options["source"] == "expert" else "all")
+    if keep not in KEEP:
+        raise UserError(f"no keep={keep!r}; there are {', '.join(KEEP)}")
+    split_seeds(options["seeds"], 0)  # an unknown split is an error before a store is made
+    for name in ("episodes", "num_envs"):
+        if not isinstance(options[name], int) or options[name] < 1:
+            raise UserError(f"{name} must be a whole number of at least 1, got {options[name]!r}")
+    return bool(keep == "successes")
+
+
+def _policy(cfg: DictConfig, env: Any) -> Any:
+    if cfg.source == "expert":
+        if not cfg.task.get("expert"):
+            raise UserError(f"task {cfg.task.name} has no scripted expert; collect from a policy: source=policy checkpoint=...")
+        return instantiate(cfg.task.expert, num_envs=env.num_envs)
+    if not cfg.checkpoint:
+        raise UserError("source=policy needs checkpoint=<run folder or checkpoint>")
+    policy = instantiate(cfg.policy, checkpoint=cfg.checkpoint, num_envs=env.num_envs)
+    env.env_spec.check_serves(policy.env_spec, getattr(policy, "observation_keys", None))
+    return policy
+
+
+def _open_store(cfg: DictConfig, env: Any) -> Any:
+    store_type = find_target(cfg.store_type)
+    if not cfg.resume:
+        return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite))
+    store = store_type.open(cfg.store, mode="a")
+    if store.env_spec != env.env_spec:
+        store.close()
+        raise UserError(f"{cfg.store} was made for task {store.env_spec.task!r} with another spec than {env.env_spec.task!r} has now")
+    return store
+
+
+def _wanted(cfg: DictConfig, store: Any) -> int:
+    return int(cfg.episodes) - int(store.num_episodes)
+
+
+def _seeds(cfg: DictConfig, store: Any) -> list[int]:
+    """Seeds to play: from the first, or on from the last one in the store."""
+    block = int(split_seeds(cfg.seeds, 1)[0])
+    played = [int(store.provenance(index)["seed"]) - block for index in range(store.num_episodes)]
+    first = max(played, default=int(cfg.first_seed) - 1) + 1
+    return [int(seed) for seed in split_seeds(cfg.seeds, int(cfg.max_attempts or 10 * cfg.episodes), first)]
+
+
+def _made_by(options: dict[str, Any]) -> dict[str, Any]:
+    """What made the episodes: JSON-ready."""
+    maker = options["task"].get("expert") if options["source"] == "expert" else {**options["policy"], "checkpoint": options["checkpoint"]}
+    found = versions()
+    return {**maker, "packages": found["packages"], "git": found["git"]}

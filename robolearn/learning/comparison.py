@@ -1,0 +1,109 @@
+"""What a comparison of arms comes to: rates with intervals, paired tests, and a row for every episode."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robolearn.learning.rollout import RolloutResult
+from robolearn.significance import mcnemar, wilson
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One policy of a comparison: a name and what :func:`load_policy` needs to make it."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What an arm did.
+
+    Args:
+        arm: the policy.
+        episodes: one entry per seed.
+        latency_ms: p50 and p99 of a decision for one robot [ms].
+        steering: means over the decisions of a steered arm, else empty.
+        minutes: wall-clock time of the episodes.
+    """
+
+    arm: Arm
+    episodes: RolloutResult
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    steering: Mapping[str, float] = field(default_factory=dict)
+    minutes: float = 0.0
+
+
+def summarize(results: Sequence[ArmResult], stages: Sequence[str], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Rates with Wilson intervals, exact McNemar tests against the first arm, stages and lengths: JSON-ready."""
+    first = results[0].episodes
+    arms = []
+    for position, result in enumerate(results):
+        episodes = result.episodes
+        rate = wilson(int(episodes.success.sum()), len(episodes.success))
+        paired = vars(mcnemar(first.success, episodes.success)) if position else None
+        solved = episodes.steps[episodes.success]
+        arms.append(
+            {
+                "name": result.arm.name,
+                "options": dict(result.arm.options),
+                "success": vars(rate),
+                "against_first": paired,
+                "stages": {name: float(share) for name, share in zip(stages, episodes.stages.mean(0), strict=True)},
+                "steps": {"mean": float(episodes.steps.mean()), "solved": float(solved.mean()) if len(solved) else None},
+                "reward": float(episodes.rewards.mean()),
+                "env_steps": int(episodes.steps.sum()),
+                "latency_ms": dict(result.latency_ms),
+                "steering": dict(result.steering),
+                "minutes": result.minutes,
+            }
+        )
+    return {**about, "arms": arms}
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """The comparison as a table for the terminal."""
+    width = max(len(arm["name"]) for arm in document["arms"])
+    lines = [f"{document['task']}, {document['n']} episodes an arm on the same starts ({document['split']} seeds)"]
+    for arm in document["arms"]:
+        success, paired = arm["success"], arm["against_first"]
+        text = f"{arm['name']:<{width}}  {100 * success['rate']:5.1f} % [{100 * success['low']:.1f}, {100 * success['high']:.1f}]"
+        if paired:
+            text += (
+                f"  {100 * paired['difference']:+5.1f} pp, p = {paired['p_value']:.2g} ({paired['gained']} gained, {paired['lost']} lost)"
+            )
+        lines.append(f"{text}  {arm['steps']['mean']:.0f} steps, {arm['latency_ms'].get('p50', float('nan')):.1f} ms a decision")
+    return "\n".join(lines)
+
+
+def write_episodes(file: Path, results: Sequence[ArmResult], stages: Sequence[str]) -> None:
+    """One CSV row per episode: arm, seed, success, steps, reward, and a column per stage."""
+    with file.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["arm", "seed", "success", "steps", "reward", *stages])
+        for result in results:
+            played = result.episodes
+            for seed, success, steps, reward, reached in zip(
+                played.seeds, played.success, played.steps, played.rewards, played.stages, strict=True
+            ):
+                table.writerow([result.arm.name, int(seed), int(success), int(steps), repr(float(reward)), *reached.astype(int)])
+
+
+def read_episodes(file: Path, stages: Sequence[str]) -> RolloutResult:
+    """The inverse of :func:`write_episodes` for a file of one arm."""
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return RolloutResult(
+        seeds=np.array([int(row["seed"]) for row in rows], np.int64),
+        success=np.array([row["success"] == "1" for row in rows]),
+        steps=np.array([int(row["steps"]) for row in rows], np.int64),
+        stages=np.array([[row[name] == "1" for name in stages] for row in rows], bool).reshape(len(rows), len(stages)),
+        rewards=np.array([float(row["reward"]) for row in rows]),
+    )

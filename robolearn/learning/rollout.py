@@ -1,0 +1,228 @@
+"""THE loop: a policy plays given episode seeds in an environment, and every caller (evaluation, collection, critics) uses this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.episode import Episode
+from robolearn.errors import UserError
+from robolearn.protocols import Environment, Observation, Policy
+
+
+@dataclass(frozen=True)
+class RolloutResult:
+    """How n episodes went, in the order of their seeds.
+
+    Args:
+        seeds: ``(n,)`` episode seeds.
+        success: ``(n,)`` bool, solved at some step.
+        steps: ``(n,)`` control steps until the episode ended.
+        stages: ``(n, S)`` bool, stages reached, in the order of ``env_spec.stages``.
+        rewards: ``(n,)`` undiscounted sum.
+    """
+
+    seeds: NDArray[np.int64]
+    success: NDArray[np.bool_]
+    steps: NDArray[np.int64]
+    stages: NDArray[np.bool_]
+    rewards: NDArray[np.float64]
+
+    @property
+    def success_rate(self) -> float:
+        """Share of solved episodes; NaN when there are none."""
+        return float(self.success.mean()) if len(self.success) else float("nan")
+
+
+class _Recorder:
+    """Buffers of all rows, each written at its row's own clock; an episode is cut out when it ends."""
+
+    def __init__(self, env: Environment, steps: int, with_state: bool, provenance: dict[str, Any]) -> None:
+        self._env, self._steps, self._with_state, self._provenance = env, steps, with_state, provenance
+        self._buffers: dict[str, NDArray[Any]] = {}
+        self._rows = np.arange(env.num_envs)
+
+    def _write(self, name: str, clock: NDArray[np.int64], values: NDArray[Any]) -> None:
+        if name not in self._buffers:
+            self._buffers[name] = np.zeros((self._env.num_envs, self._steps, *values.shape[1:]), values.dtype)
+        self._buffers[name][self._rows, clock] = values
+
+    def before(self, clock: NDArray[np.int64], observation: Observation, actions: NDArray[np.float32]) -> None:
+        for name in self._env.env_spec.observation:
+            self._write(f"observation/{name}", clock, observation[name])
+        self._write("actions", clock, actions)
+        if self._with_state:
+            self._write("sim_state", clock, self._env.get_state())
+
+    def after(self, clock: NDArray[np.int64], rewards: NDArray[Any]) -> None:
+        self._write("rewards", clock, np.asarray(rewards, np.float32))
+
+    def episode(self, row: int, steps: int, seed: int, terminated: bool, truncated: bool, success: bool) -> Episode:
+        cut = {name: buffer[row, :steps].copy() for name, buffer in self._buffers.items()}
+        prefix = "observation/"
+        return Episode(
+            observations={name.removeprefix(prefix): values for name, values in cut.items() if name.startswith(prefix)},
+            actions=cut["actions"],
+            rewards=cut["rewards"],
+            terminated=terminated,
+            truncated=truncated,
+            success=success,
+            sim_state=cut.get("sim_state"),
+            provenance={**self._provenance, "seed": seed},
+        )
+
+
+def rollout(
+    env: Environment,
+    policy: Policy,
+    seeds: Sequence[int] | NDArray[np.int64],
+    *,
+    record: Callable[[Episode], None] | None = None,
+    record_state: bool = False,
+    provenance: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    hold: int = 0,
+    render: Callable[[int, NDArray[np.uint8]], None] | None = None,
+) -> RolloutResult:
+    """Play one episode per seed; row i of N plays ``seeds[i], seeds[i + N], ...``, so short episodes are not favoured.
+
+    Rows whose quota is done repeat their last action until the slowest row is done; what they do counts for nothing.
+    The same seeds give the same episodes (on the same number of rows).
+
+    Args:
+        env: environment whose autoreset is disabled; the loop resets rows by mask.
+        policy: acts in ``env.num_envs`` rows.
+        seeds: ``(n,)`` episode seeds, any n; each addresses the initial state and the policy's noise.
+        record: called with every finished :class:`Episode`, in order of finishing.
+        record_state: also record ``env.get_state()`` before each action.
+        provenance: written into every recorded episode (``source`` is ``rollout`` unless given), beside its seed.
+        progress: called with (episodes done, n) when episodes end.
+        hold: steps the policy goes on acting after an episode's end, for a recording or video that shows the result;
+            they count neither in ``steps`` nor in ``rewards``.
+        render: called as ``render(i, frame (H, W, 3) uint8)`` for seed i after every step.
+
+    Raises:
+        UserError: the environment resets rows by itself, or the policy's action is not finite.
+    """
+    return _Rollout(env, policy, np.asarray(seeds, np.int64), hold).play(
+        _Recorder(env, env.max_episode_steps + hold, record_state, {"source": "rollout", **(provenance or {})}) if record else None,
+        record or (lambda episode: None),
+        progress or (lambda done, total: None),
+        render,
+    )
+
+
+class _Rollout:
+    """State of the loop: which seed each row plays, and what each row's episode has come to."""
+
+    def __init__(self, env: Environment, policy: Policy, seeds: NDArray[np.int64], hold: int) -> None:
+        _require_disabled_autoreset(env)
+        self.env, self.policy, self.seeds, self.hold = env, policy, seeds, hold
+        rows = env.num_envs
+        self.index = np.arange(rows)  # the seed each row plays, while below n
+        self.clock = np.zeros(rows, np.int64)  # steps since reset
+        self.since_end = np.zeros(rows, np.int64)  # 0 while the episode counts
+        self.ended = np.zeros((2, rows), bool)  # terminated, truncated at the end
+        self.success = np.zeros(rows, bool)
+        self.stages = np.zeros((rows, len(env.env_spec.stages)), bool)
+        self.steps = np.zeros(rows, np.int64)
+        self.rewards = np.zeros(rows)
+        n = len(seeds)
+        self.result = RolloutResult(
+            seeds, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros((n, self.stages.shape[1]), bool), np.zeros(n, np.float64)
+        )
+
+    @property
+    def playing(self) -> NDArray[np.bool_]:
+        return self.index < len(self.seeds)
+
+    def play(
+        self,
+        recorder: _Recorder | None,
+        record: Callable[[Episode], None],
+        progress: Callable[[int, int], None],
+        render: Callable[[int, NDArray[np.uint8]], None] | None,
+    ) -> RolloutResult:
+        if len(self.seeds) == 0:
+            return self.result
+        observation = self._reset(np.ones(self.env.num_envs, bool))
+        done, held = 0, np.zeros((self.env.num_envs, self.env.env_spec.action.size), np.float32)
+        while (playing := self.playing).any():
+            held = np.where(playing[:, None], self._act(observation), held)
+            if recorder:
+                recorder.before(self.clock, observation, held)
+            observation, reward, terminated, truncated, info = self.env.step(held)
+            self._count(reward, terminated, truncated, info)
+            if recorder:
+                recorder.after(self.clock, np.where(self.since_end > 1, 0.0, reward))
+            if render:
+                for row in np.flatnonzero(playing):
+                    render(int(self.index[row]), self.env.render(row))  # type: ignore[attr-defined]
+            self.clock[playing] += 1
+            finished = playing & (self.since_end > self.hold)
+            if finished.any():
+                for row in np.flatnonzero(finished):
+                    if recorder:
+                        record(self._episode(recorder, row))
+                done += int(finished.sum())
+                observation = self._next(finished, observation)
+                progress(done, len(self.seeds))
+        return self.result
+
+    def _act(self, observation: Observation) -> NDArray[np.float32]:
+        actions = self.policy.act(observation)
+        if not np.isfinite(actions[self.playing]).all():
+            row = int(np.flatnonzero(self.playing & ~np.isfinite(actions).all(1))[0])
+            seed, step = self.seeds[self.index[row]], self.clock[row]
+            raise UserError(f"the policy's action is NaN or infinite in the episode of seed {seed} at step {step}: {actions[row]}")
+        return actions
+
+    def _count(self, reward: NDArray[Any], terminated: NDArray[Any], truncated: NDArray[Any], info: dict[str, Any]) -> None:
+        counts = self.playing & (self.since_end == 0)
+        self.steps += counts
+        self.rewards += np.where(counts, reward, 0.0)
+        self.success |= counts & info["success"]
+        self.stages |= counts[:, None] & info["stages"]
+        self.ended |= counts & np.stack([terminated, truncated])
+        self.since_end += self.ended.any(0)
+
+    def _next(self, finished: NDArray[np.bool_], observation: Observation) -> Observation:
+        """File the finished rows' results and start their next episodes."""
+        where = self.index[finished]
+        for filed, current in zip(
+            (self.result.success, self.result.steps, self.result.stages, self.result.rewards),
+            (self.success, self.steps, self.stages, self.rewards),
+            strict=True,
+        ):
+            filed[where] = current[finished]
+            current[finished] = 0
+        self.ended[:, finished] = False
+        self.since_end[finished] = 0
+        self.clock[finished] = 0
+        self.index[finished] += self.env.num_envs
+        start = finished & self.playing
+        return self._reset(start) if start.any() else observation
+
+    def _reset(self, rows: NDArray[np.bool_]) -> Observation:
+        row_seeds = self.seeds[self.index % len(self.seeds)]  # idle rows are given some seed; nothing they do counts
+        everywhere = bool(rows.all())
+        observation, _ = self.env.reset(seed=row_seeds.tolist(), options=None if everywhere else {"reset_mask": rows})
+        self.policy.reset(rows, row_seeds)
+        result: Observation = observation
+        return result
+
+    def _episode(self, recorder: _Recorder, row: int) -> Episode:
+        terminated, truncated = (bool(value) for value in self.ended[:, row])
+        seed = int(self.seeds[self.index[row]])
+        return recorder.episode(row, int(self.clock[row]), seed, terminated, truncated, bool(self.success[row]))
+
+
+def _require_disabled_autoreset(env: Environment) -> None:
+    mode = getattr(env, "autoreset_mode", None) or (getattr(env, "metadata", None) or {}).get("autoreset_mode")
+    name = getattr(mode, "name", mode)
+    if name is not None and str(name).upper() != "DISABLED":
+        raise UserError(f"rollout resets rows by itself and needs autoreset_mode=DISABLED; this environment has {name}")

@@ -1,0 +1,96 @@
+"""The contracts between rooms: environments, policies, chunk samplers, critics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.normalize import Normalizer
+from robolearn.spec import EnvSpec
+
+Observation = Mapping[str, NDArray[Any]]
+
+
+@runtime_checkable
+class Environment(Protocol):
+    """N worlds stepped together: what learning asks of a ``gymnasium.vector.VectorEnv``.
+
+    ``info`` of ``step`` holds ``success (N,) bool``, ``stages (N, S) bool`` (reached so far in the episode, in the
+    order of ``env_spec.stages``) and, where the autoreset mode is SAME_STEP and a row ended, ``final_obs``
+    (``{name: (N, ...)}``) with ``_final_obs (N,) bool`` saying which rows of it count.
+    """
+
+    env_spec: EnvSpec
+    num_envs: int
+    max_episode_steps: int
+
+    def reset(self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """Start episodes: ``seed`` one per row, ``options={"reset_mask": (N,) bool}`` for some rows only."""
+        ...
+
+    def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, Any]:
+        """Apply ``(N, A)``; returns observation, reward (N,), terminated (N,), truncated (N,), info."""
+        ...
+
+    def get_state(self) -> NDArray[np.float64]:
+        """Exact simulator and task state of every row, ``(N, S)``."""
+        ...
+
+    def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
+        """Restore rows to the bit: ``(N, S)``, of which ``rows (N,) bool`` are used."""
+        ...
+
+    def close(self) -> None:
+        """Release threads and renderers."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Something that acts in N rows at once, each with its own episode."""
+
+    env_spec: EnvSpec
+
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        """Forget the episodes of ``rows (N,)``; ``seeds (N,)`` address the policy's noise in the new ones."""
+        ...
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """``{name: (N, ...)} -> (N, A)`` in environment units."""
+        ...
+
+
+@runtime_checkable
+class ChunkSampler(Protocol):
+    """A policy's stateless core: draws action chunks."""
+
+    env_spec: EnvSpec
+    normalizer: Normalizer
+    observation_keys: tuple[str, ...]
+    observation_horizon: int
+    prediction_horizon: int
+
+    def sample(
+        self, observation: Observation, seeds: NDArray[np.int64], decisions: NDArray[np.int64], candidates: int = 1
+    ) -> NDArray[np.float32]:
+        """Draw K chunks a row: ``{name: (B, To, ...)} -> (B, K, Tp, A)`` in environment units.
+
+        ``seeds (B,)`` and ``decisions (B,)`` (how many chunks the episode has drawn) address the noise;
+        candidate 0 is what ``candidates=1`` would draw.
+        """
+        ...
+
+
+@runtime_checkable
+class Critic(Protocol):
+    """Judges chunks that will be executed."""
+
+    env_spec: EnvSpec
+    action_horizon: int
+
+    def score(self, observation: Observation, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Value of each chunk by each ensemble member: ``{name: (B, ...)}, (B, K, h, A) -> (E, B, K)``."""
+        ...

@@ -1,0 +1,181 @@
+"""report.html: one self-contained page of an evaluation and the runs behind it (tables, curves, calibration, videos)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from robolearn import plots
+from robolearn.errors import UserError
+from robolearn.logger import read_metrics
+from robolearn.run import CONFIG, VERSIONS, is_run, read_result, versions
+from robolearn.video import CLIPS, Clip, read_clips
+
+TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+MAX_PANELS = 4
+# What a run's curves show, most telling first; a run shows the first few of these that it logged.
+TELLING = (
+    "eval/success",
+    "search/success",
+    "success",
+    "train/success",
+    "loss",
+    "train/loss",
+    "held_out/loss",
+    "validation/loss",
+    "held_out/auc",
+    "held_out/branch_order",
+    "held_out/calibration_error",
+)
+Line = tuple[list[float], list[float]]
+
+
+def main(cfg: DictConfig) -> int:
+    """``robolearn report``: a page of runs that are done.
+
+    Raises:
+        UserError: a folder is no run, or none holds an evaluation.
+    """
+    folders = [Path(folder) for folder in cfg.runs]
+    for folder in folders:
+        if not is_run(folder):
+            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS})")
+    evaluated = [folder for folder in folders if (folder / "results.json").is_file()]
+    if not evaluated:
+        raise UserError("no run holds an evaluation; give the folder of a `robolearn evaluate` in runs=[...]")
+    document = json.loads((evaluated[0] / "results.json").read_text())
+    build_report(Path(cfg.out), document, folders, read_clips(evaluated[0] / "videos" / CLIPS), title=str(cfg.title or ""))
+    print(cfg.out)
+    return 0
+
+
+def build_report(out: Path, evaluation: Mapping[str, Any], runs: Sequence[Path], videos: Sequence[Clip] = (), *, title: str = "") -> Path:
+    """Write the page; everything it shows is inside it.
+
+    Args:
+        out: the file.
+        evaluation: what ``robolearn evaluate`` writes into ``results.json``.
+        runs: run folders whose curves, calibration, configs and versions it shows; what a folder lacks is left out.
+        videos: clips, shown by arm.
+        title: heading; made from the task unless given.
+    """
+    from jinja2 import Environment
+
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE.read_text())
+    arms = [dict(arm, colour=plots.colour(position)) for position, arm in enumerate(evaluation["arms"])]
+    told = [told_run for folder in runs if (told_run := tell_run(Path(folder)))]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = page.render(
+        title=title or f"Evaluation on {evaluation['task']}",
+        evaluation=evaluation,
+        arms=arms,
+        verdict=verdict(evaluation),
+        forest=plots.forest(arms),
+        stages=plots.stage_funnel(arms) if arms[0]["stages"] else "",
+        runs=told,
+        videos=[_video(clip) for clip in videos],
+        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        versions=versions(),
+    )
+    draft = out.with_name(f".{out.name}")
+    draft.write_text(text)
+    draft.replace(out)
+    return out
+
+
+def verdict(evaluation: Mapping[str, Any]) -> str:
+    """The comparison in a sentence: the best arm against the first."""
+    first, *others = evaluation["arms"]
+    if not others:
+        return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {evaluation['n']} episodes."
+    best = max(others, key=lambda arm: arm["success"]["rate"])
+    paired = best["against_first"]
+    sure = "a difference that chance explains badly" if paired["p_value"] < 0.01 else "a difference that chance could explain"
+    if paired["difference"] == 0:
+        sure = "no difference"
+    return (
+        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {evaluation['n']} episodes, "
+        f"{first['name']} {100 * first['success']['rate']:.1f} % of the same: "
+        f"{100 * paired['difference']:+.1f} points, {sure} (p = {paired['p_value']:.2g})."
+    )
+
+
+def tell_run(folder: Path) -> dict[str, Any] | None:
+    """What the page says of a run: its curves, calibration, config, versions and command; None where there is nothing."""
+    if not folder.is_dir():
+        return None
+    config = folder / CONFIG
+    known = json.loads((folder / VERSIONS).read_text()) if (folder / VERSIONS).is_file() else {}
+    series, x_names = run_curves(folder)
+    tables = run_calibration(folder)
+    return {
+        "name": folder.name,
+        "path": str(folder),
+        "command": shlex.join([Path(known["command"][0]).name, *known["command"][1:]]) if known.get("command") else "",
+        "curves": plots.curves(series, x_names) if series else "",
+        "calibration": plots.calibration(tables) if tables else "",
+        "config": config.read_text() if config.is_file() else "",
+        "versions": known,
+    }
+
+
+def run_curves(folder: Path) -> tuple[dict[str, list[Line]], dict[str, str]]:
+    """Lines of the telling metrics, ``{metric: [(steps, values) of each seed]}``, and the names of their horizontal axes."""
+    files = [folder / "metrics.jsonl", *sorted(folder.glob("seed_*/metrics.jsonl"))]
+    logs = [lines for file in files if file.is_file() and (lines := read_metrics(file))]
+    names = [name for name in TELLING if any(name in line for lines in logs for line in lines)][:MAX_PANELS]
+    series = {name: [_line(lines, name) for lines in logs] for name in names}
+    x_names = dict.fromkeys(
+        names, "environment steps" if any("eval/success" in line for lines in logs for line in lines) else "gradient steps"
+    )
+    timed = [minutes for lines in logs if (minutes := _minutes(lines))]
+    if timed and "eval/success" in names:
+        label = "eval/success, by time"
+        pairs = [
+            [(minutes[place], line["eval/success"]) for place, line in enumerate(lines) if line.get("eval/success") is not None]
+            for lines, minutes in zip(logs, timed, strict=False)
+        ]
+        series = {"eval/success": series.pop("eval/success"), label: [([x for x, _ in p], [y for _, y in p]) for p in pairs], **series}
+        x_names[label] = "minutes"
+    return dict(list(series.items())[:MAX_PANELS]), x_names
+
+
+def _line(lines: Sequence[Mapping[str, Any]], name: str) -> Line:
+    kept = [(float(line["step"]), float(line[name])) for line in lines if line.get(name) is not None]
+    return [x for x, _ in kept], [y for _, y in kept]
+
+
+def _minutes(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Wall-clock minutes at each line, from the logged speed and evaluation times; empty where no speed was logged."""
+    if not any("time/env_steps_per_s" in line for line in lines):
+        return []
+    minutes, now, before = [], 0.0, 0.0
+    for line in lines:
+        speed = line.get("time/env_steps_per_s")
+        now += ((line["step"] - before) / speed if speed else 0.0) + (line.get("time/eval") or 0.0)
+        before = line["step"]
+        minutes.append(now / 60)
+    return minutes
+
+
+def run_calibration(folder: Path) -> dict[str, Any]:
+    """Reliability tables of a critic's run, ``{"seed 0": rows}``; empty for other runs."""
+    result = read_result(folder) or {}
+    seeds = result.get("seeds")
+    if not isinstance(seeds, Mapping):
+        return {}
+    return {
+        f"seed {seed}": entry["reliability"] for seed, entry in seeds.items() if isinstance(entry, Mapping) and entry.get("reliability")
+    }
+
+
+def _video(clip: Clip) -> dict[str, Any]:
+    data = base64.b64encode(clip.path.read_bytes()).decode()
+    return {"arm": clip.arm, "seed": clip.seed, "success": clip.success, "steps": clip.steps, "data": data}

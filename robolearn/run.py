@@ -1,0 +1,168 @@
+"""Run folders: where a verb's results live, with the config and versions that made them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from robolearn.config import to_dict
+from robolearn.errors import UserError
+from robolearn.logger import Logger
+
+CONFIG = "config.yaml"
+VERSIONS = "versions.json"
+RESULT = "result.json"
+PACKAGES = ("robolearn", "numpy", "zarr", "torch", "diffusers", "mujoco", "robosuite", "gymnasium", "hydra-core", "safetensors")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run folder; used as a context, it closes its log and says on Ctrl-C how to go on.
+
+    Args:
+        dir: the folder.
+        log: ``run.log.log(step, {name: value})``.
+        verb: the verb that made it.
+        resumed: the folder existed and ``resume=true`` was given.
+    """
+
+    dir: Path
+    log: Logger
+    verb: str
+    resumed: bool = False
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints go."""
+        return self.dir / "checkpoints"
+
+    @property
+    def videos(self) -> Path:
+        """Where the videos go."""
+        return self.dir / "videos"
+
+    def finish(self, result: Mapping[str, Any] | None = None) -> None:
+        """Write ``result.json``: the run is complete, and this is its outcome."""
+        draft = self.dir / f".{RESULT}"
+        draft.write_text(json.dumps(dict(result or {}), indent=1, default=jsonable))
+        draft.replace(self.dir / RESULT)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, (KeyboardInterrupt, OSError)):
+            error.add_note(f"finished work is kept; go on with: robolearn {self.verb} out={self.dir} resume=true")
+        self.log.close()
+
+
+def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -> Run:
+    """Make ``outputs/<date>/<time>_<verb>_<name>/``, or ``cfg.out``, and write the config and versions into it.
+
+    Reads ``out``, ``resume``, ``overwrite`` and ``tensorboard`` of ``cfg`` where it has them.
+
+    Raises:
+        UserError: the folder exists and neither ``resume=true`` nor ``overwrite=true`` was given, ``overwrite=true`` names
+            something that is no run folder, or a mandatory value of ``cfg`` is missing.
+    """
+    document = to_dict(cfg)
+    folder = Path(cfg.out) if cfg.get("out") else _dated(verb, name)
+    resumed = _claim(folder, bool(cfg.get("resume")), bool(cfg.get("overwrite")))
+    if not resumed:
+        (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(document)))
+        (folder / VERSIONS).write_text(json.dumps(versions(), indent=1))
+    return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder was made by :func:`start_run`."""
+    return (folder / CONFIG).is_file() and (folder / VERSIONS).is_file()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run, or None."""
+    file = folder / RESULT
+    return json.loads(file.read_text()) if file.is_file() else None
+
+
+def versions() -> dict[str, Any]:
+    """Python, platform, packages and the checkout's git SHA."""
+    packages = {}
+    for package in PACKAGES:
+        try:
+            packages[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "git": git_sha(),
+        "command": sys.argv,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def git_sha() -> str | None:
+    """Commit of the checkout, with ``+`` when files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return sha + ("+" if changed.strip() else "")
+
+
+def jsonable(value: Any) -> Any:
+    """``json.dumps(default=...)`` for numpy numbers, arrays and paths."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _dated(verb: str, name: str) -> Path:
+    now = datetime.now()
+    stem = f"{now:%H-%M-%S}_{verb}" + (f"_{name}" if name else "")
+    folder = Path("outputs") / f"{now:%Y-%m-%d}" / stem
+    count = 1
+    while folder.exists():  # two runs within a second
+        count += 1
+        folder = folder.with_name(f"{stem}_{count}")
+    return folder
+
+
+def _claim(folder: Path, resume: bool, overwrite: bool) -> bool:
+    """Make the folder; true when it is resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; give another out=")
+    occupied = folder.is_dir() and any(folder.iterdir())
+    if occupied and resume:
+        if not is_run(folder):
+            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS}), so it cannot be resumed")
+        return True
+    if occupied and overwrite:
+        if not is_run(folder):
+            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS}), so overwrite=true leaves it alone; give another out=")
+        shutil.rmtree(folder)
+    elif occupied:
+        raise UserError(f"{folder} exists: go on with resume=true, replace it with overwrite=true, or give another out=")
+    folder.mkdir(parents=True, exist_ok=True)
+    return False

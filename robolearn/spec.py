@@ -1,0 +1,143 @@
+"""What an environment or a robot observes and accepts, in words that travel with every store and checkpoint."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError
+
+
+class SpecError(UserError):
+    """Data or a checkpoint does not fit the environment it is used with."""
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One named array of an observation.
+
+    Args:
+        shape: shape of a single time step, without batch or time axes.
+        dtype: numpy dtype name.
+        units: SI units of the entries, e.g. ``m``.
+        frame: frame the values are expressed in, e.g. ``base``.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    units: str = ""
+    frame: str = ""
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """A flat action vector: one name, lower and upper limit per channel (in the units of the channel)."""
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    units: str = ""
+    frame: str = "base"
+
+    def __post_init__(self) -> None:
+        if not len(self.names) == len(self.low) == len(self.high):
+            raise SpecError(
+                f"an action spec names {len(self.names)} channels, with {len(self.low)} lower and {len(self.high)} upper limits"
+            )
+
+    @property
+    def size(self) -> int:
+        """Number of channels A."""
+        return len(self.names)
+
+
+def tool_pose_action(position_low: tuple[float, float, float], position_high: tuple[float, float, float]) -> ActionSpec:
+    """The canonical action: absolute TCP target in the base frame.
+
+    Position 3 [m], rot6d 6 (the first two rows of R), gripper 1 (-1 open, +1 close).
+    """
+    names = ("x", "y", "z", *(f"r{row}{column}" for row in (1, 2) for column in (1, 2, 3)), "gripper")
+    return ActionSpec(
+        names=names,
+        low=(*position_low, *(-1.0,) * 7),
+        high=(*position_high, *(1.0,) * 7),
+        units="m, rot6d, gripper",
+    )
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Observation, action and control rate of a task; saved in every store and checkpoint."""
+
+    task: str
+    observation: Mapping[str, ArraySpec]
+    action: ActionSpec
+    control_hz: float
+    stages: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready dictionary; the inverse of ``from_dict``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> EnvSpec:
+        """Rebuild a spec from ``to_dict``'s output, after any JSON round trip.
+
+        Raises:
+            SpecError: a field is missing or unknown.
+        """
+        try:
+            observation = {
+                name: ArraySpec(tuple(entry["shape"]), entry["dtype"], entry.get("units", ""), entry.get("frame", ""))
+                for name, entry in data["observation"].items()
+            }
+            action = data["action"]
+            return cls(
+                task=data["task"],
+                observation=observation,
+                action=ActionSpec(
+                    tuple(action["names"]),
+                    tuple(action["low"]),
+                    tuple(action["high"]),
+                    action.get("units", ""),
+                    action.get("frame", "base"),
+                ),
+                control_hz=float(data["control_hz"]),
+                stages=tuple(data.get("stages", ())),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SpecError(f"this is no env spec: {error!r} in {json.dumps(data, default=str)[:200]}") from error
+
+    def check_observation(self, observation: Mapping[str, NDArray[Any]], leading: int = 1) -> None:
+        """Raise ``SpecError`` unless every array is present, in shape after ``leading`` batch axes, and finite."""
+        for name, spec in self.observation.items():
+            if name not in observation:
+                raise SpecError(f"observation {name!r} is missing; expected {sorted(self.observation)}, got {sorted(observation)}")
+            array = observation[name]
+            if tuple(array.shape[leading:]) != spec.shape:
+                raise SpecError(f"observation {name!r} has shape {tuple(array.shape[leading:])}, expected {spec.shape}")
+            if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+                raise SpecError(f"observation {name!r} holds NaN or infinity")
+
+    def check_serves(self, wanted: EnvSpec, keys: tuple[str, ...] | None = None) -> None:
+        """Raise ``SpecError`` unless a policy made for ``wanted`` (reading ``keys``) can act in this environment."""
+        for name in keys if keys is not None else tuple(wanted.observation):
+            if name not in self.observation:
+                near = difflib.get_close_matches(name, self.observation, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise SpecError(
+                    f"the policy reads {name!r}, which task {self.task!r} does not give (it gives {sorted(self.observation)}){hint}"
+                )
+            given, expected = self.observation[name].shape, wanted.observation[name].shape
+            if given != expected:
+                raise SpecError(f"the policy reads {name!r} with shape {expected}, task {self.task!r} gives {given}")
+        if self.action.names != wanted.action.names:
+            raise SpecError(f"the policy acts on {wanted.action.names}, task {self.task!r} takes {self.action.names}")
+        if abs(self.control_hz - wanted.control_hz) > 1e-6:
+            raise SpecError(f"the policy was trained at {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")

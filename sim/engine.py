@@ -1,0 +1,88 @@
+"""N copies of one MuJoCo model stepped by native threads: the only module that touches ``mujoco.batch``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.sim.headless import mujoco
+
+_CURRENT = mujoco.mjtStage.mjSTAGE_VEL.value  # positions, velocities and sensors belong to the state just reached
+
+
+class Engine:
+    """A batch of simulations with live views of their state and outputs.
+
+    Rows advance independently and bit-identically at any thread count. A view returned by :meth:`view` is written to
+    change a row (state fields) or read after a call (derived fields).
+
+    Args:
+        model: the compiled scene.
+        num_envs: number of rows N.
+        threads: native threads; 0 takes every core.
+    """
+
+    def __init__(self, model: mujoco.MjModel, num_envs: int, threads: int = 0) -> None:
+        self.model = model
+        self._batch = mujoco.batch.Batch(model, num_envs, threads, persistent=True)
+        self.view("site_xpos")
+        self.view("site_xmat")
+        self.view("sensordata")
+
+    @property
+    def num_envs(self) -> int:
+        """Number of rows N."""
+        return int(self._batch.nsim)
+
+    @property
+    def state(self) -> NDArray[np.float64]:
+        """Live integration states, ``(N, S)``: positions, velocities, controls, warm start, equality flags, mocap poses."""
+        state: NDArray[np.float64] = self._batch.state
+        return state
+
+    def view(self, name: str) -> NDArray[Any]:
+        """A live ``(N, ...)`` view of an MjData field."""
+        view: NDArray[Any] = self._batch.bind(name)
+        return view
+
+    def offset(self, name: str) -> int:
+        """Column of :attr:`state` at which a state field begins."""
+        view = self.view(name)
+        return int((view.ctypes.data - self.state.ctypes.data) // self.state.itemsize)
+
+    def expand(self, name: str) -> NDArray[Any]:
+        """Per-row values of a model field, ``(N, ...)``, writable: masses, frictions, gains, colours."""
+        values: NDArray[Any] = self._batch.expand(name)
+        return values
+
+    def step(self, substeps: int) -> None:
+        """Advance every row by ``substeps`` physics steps, in native code, and refresh the outputs."""
+        self._batch.step(nstep=substeps, stage=_CURRENT)
+
+    def forward(self, rows: NDArray[np.bool_]) -> None:
+        """Recompute the outputs of ``rows`` after their state was written; the state itself stays as written, to the bit."""
+        if rows.any():
+            written = self.state[rows]
+            self._batch.forward(np.flatnonzero(rows))
+            self.state[rows] = written  # forward leaves its own warm start behind
+
+    def load(self, rows: NDArray[np.bool_], state: NDArray[np.float64]) -> None:
+        """Put ``rows`` into whole states ``(n, S)``, every part awake; :meth:`forward` then refreshes their outputs.
+
+        Which parts sleep is no part of MuJoCo's integration state, so a row continues bit-identically from a snapshot only
+        where the row it was taken from was itself loaded with it.
+        """
+        if rows.any():
+            self._batch.reset(np.flatnonzero(rows), stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+            self.state[rows] = state
+
+    def diverged(self) -> NDArray[np.bool_]:
+        """Rows whose state is no longer finite, ``(N,)``."""
+        finite: NDArray[np.bool_] = np.isfinite(self.view("qpos")).all(1) & np.isfinite(self.view("qvel")).all(1)
+        return ~finite
+
+    def data(self, row: int) -> mujoco.MjData:
+        """One row as an MjData, to draw it or to ask MuJoCo anything."""
+        return self._batch.get_data(row)

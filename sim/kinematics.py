@@ -1,0 +1,37 @@
+"""Inverse kinematics of the arm: joint angles that put the tool centre point at a pose."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.rotation import rotvec_from_matrix
+from robolearn.sim.headless import mujoco
+from robolearn.sim.panda import HOME
+
+
+def solve_ik(
+    model: mujoco.MjModel, position: NDArray[np.float64], rotation: NDArray[np.float64], iterations: int = 60, damping: float = 1e-4
+) -> NDArray[np.float64]:
+    """Damped least squares from the home pose, with a null-space pull towards it: ``(N, 3) [m], (N, 3, 3) -> (N, 7) [rad]``."""
+    data = mujoco.MjData(model)
+    site = model.site("tcp").id
+    home = np.array(HOME)
+    low, high = model.jnt_range[:7].T
+    jacobian = np.zeros((6, model.nv))
+    solutions = np.empty((len(position), 7))
+    for row in range(len(position)):
+        data.qpos[:7] = home
+        for _ in range(iterations):
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            mujoco.mj_jacSite(model, data, jacobian[:3], jacobian[3:], site)
+            error = np.concatenate(
+                [position[row] - data.site_xpos[site], rotvec_from_matrix(rotation[row] @ data.site_xmat[site].reshape(3, 3).T)]
+            )
+            arm = jacobian[:, :7]
+            inverse = arm.T @ np.linalg.inv(arm @ arm.T + damping * np.eye(6))
+            null = (np.eye(7) - inverse @ arm) @ (home - data.qpos[:7])
+            data.qpos[:7] = np.clip(data.qpos[:7] + inverse @ error + 0.1 * null, low, high)
+        solutions[row] = data.qpos[:7]
+    return solutions

@@ -1,0 +1,140 @@
+"""The Franka Panda of robosuite's installed MJCF, with a task-space impedance servo that runs inside MuJoCo."""
+
+from __future__ import annotations
+
+import importlib.util
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+# Joint angles [rad] at which an episode of FurnitureBench starts.
+HOME = (-0.026, 0.376, 0.125, -2.138, -0.094, 2.496, 0.019)
+ARM_JOINTS = tuple(f"joint{index}" for index in range(1, 8))
+FINGER_JOINTS = ("finger_joint1", "finger_joint2")
+# Each finger's travel [m]: the printed gripper of FurnitureSim reads a width of 65 mm open and 7 mm closed.
+FINGER_OPEN, FINGER_CLOSED = 0.0325, 0.0035
+
+
+@dataclass(frozen=True)
+class ServoGains:
+    """Impedance of the tool centre point: a damped spring to the commanded pose.
+
+    With damping ``kv = kp / rate`` far above critical, the tool follows a target as a first-order lag of ``rate`` [1/s]:
+    a step of 0.1 s covers ``1 - exp(-0.1 rate)`` of the way, 0.385 in translation and 0.6 in rotation, which is what
+    the recorded FurnitureSim demonstrations do.
+    """
+
+    stiffness: float = 3000.0  # [N/m]
+    rate: float = 4.86  # [1/s]
+    rotation_stiffness: float = 200.0  # [Nm/rad]
+    rotation_rate: float = 9.16  # [1/s]
+    grip_force: float = 20.0  # [N] a finger
+    grip_stiffness: float = 4000.0  # [N/m]
+    tool_offset: float = 0.0964  # [m] from the hand along its z: calibrated on pushes, see docs/world.md
+
+
+def _assets() -> Path:
+    package = importlib.util.find_spec("robosuite")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("robosuite is not installed; the Panda's model comes with it: pip install 'robolearn[sim]'")
+    return Path(package.origin).parent / "models" / "assets"
+
+
+def add_panda(root: ET.Element, gains: ServoGains, visual: bool) -> None:
+    """Put the arm, its gripper and its actuators into an MJCF document whose world frame is the robot's base.
+
+    Control vector: TCP position 3 [m], TCP quaternion 4 (wxyz), finger targets 2 [m].
+    Links do not collide; each finger collides as two boxes. ``visual`` keeps robosuite's meshes, for pictures only:
+    both variants have the same state.
+    """
+    folder = _assets()
+    arm = ET.parse(folder / "robots" / "panda" / "robot.xml").getroot()
+    gripper = ET.parse(folder / "grippers" / "panda_gripper.xml").getroot()
+    if visual:
+        _copy_assets(root, arm, folder / "robots" / "panda")
+        _copy_assets(root, gripper, folder / "grippers")
+    base = _find(arm, "body", "base")
+    _find(base, "body", "right_hand").append(_find(gripper, "body", "right_gripper"))
+    _strip(base, visual)
+    _soften_joints(base)
+    _box_fingers(base)
+    ET.SubElement(_find(base, "body", "right_hand"), "site", name="tcp", pos=f"0 0 {gains.tool_offset}", size=".004", group="4")
+    _require(root, "worldbody").append(base)
+    _add_actuators(root, gains)
+    _add_sensors(root)
+
+
+def _require(root: ET.Element, tag: str) -> ET.Element:
+    element = root.find(tag)
+    return ET.SubElement(root, tag) if element is None else element
+
+
+def _find(root: ET.Element, tag: str, name: str) -> ET.Element:
+    element = root.find(f".//{tag}[@name='{name}']")
+    if element is None:
+        raise ValueError(f"robosuite's Panda has no {tag} {name!r}; robosuite 1.5.2 has, another version may not")
+    return element
+
+
+def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> None:
+    assets = _require(root, "asset")
+    for asset in source.find("asset") or ():
+        if "file" in asset.attrib:
+            asset.set("file", str(folder / asset.attrib["file"]))
+        assets.append(asset)
+
+
+def _strip(base: ET.Element, visual: bool) -> None:
+    """Keep the visual meshes or no geom at all; drop sites and cameras; compensate gravity as the real robot does."""
+    for body in base.iter("body"):
+        body.set("gravcomp", "1")
+        for geom in body.findall("geom"):
+            if not (visual and geom.get("group") == "1"):
+                body.remove(geom)
+        for tag in ("site", "camera"):
+            for element in body.findall(tag):
+                body.remove(element)
+
+
+def _soften_joints(base: ET.Element) -> None:
+    for joint in base.iter("joint"):
+        if joint.get("name") in FINGER_JOINTS:
+            sign = 1.0 if joint.get("name") == FINGER_JOINTS[0] else -1.0
+            limits = sorted((sign * FINGER_CLOSED, sign * FINGER_OPEN))
+            joint.attrib.update(range=f"{limits[0]} {limits[1]}", damping="60", armature=".5", frictionloss="0")
+        else:
+            joint.attrib.update(damping="1", armature=".1", frictionloss="0")
+
+
+def _box_fingers(base: ET.Element) -> None:
+    """Two boxes a finger, after the extents of its mesh: the tip with its rubber pad, and the shaft above."""
+    for name, sign in (("leftfinger", 1.0), ("rightfinger", -1.0)):
+        finger = _find(base, "body", name)
+        common = {"type": "box", "group": "3", "rgba": ".3 .3 .3 1"}
+        ET.SubElement(
+            finger, "geom", {**common, "class": "pad", "name": f"{name}_tip", "pos": f"0 {sign * 0.007} .0435", "size": ".0088 .007 .0103"}
+        )
+        ET.SubElement(
+            finger, "geom", {**common, "class": "finger", "name": f"{name}_shaft", "pos": f"0 {sign * 0.0145} .0165", "size": ".0104 .0115 .0165"}
+        )
+
+
+def _add_actuators(root: ET.Element, gains: ServoGains) -> None:
+    actuators = _require(root, "actuator")
+    for index, axis in enumerate("xyz"):
+        gear = " ".join("1" if place == index else "0" for place in range(6))
+        kp, kv = gains.stiffness, gains.stiffness / gains.rate
+        ET.SubElement(
+            actuators, "position", name=f"tcp_{axis}", site="tcp", refsite="base_frame", gear=gear, kp=str(kp), kv=str(kv)
+        )
+    kp, kv = gains.rotation_stiffness, gains.rotation_stiffness / gains.rotation_rate
+    ET.SubElement(actuators, "orientation", name="tcp_rotation", site="tcp", refsite="base_frame", kp=str(kp), kv=str(kv), input="quat")
+    force = f"{-gains.grip_force} {gains.grip_force}"
+    for joint in FINGER_JOINTS:
+        ET.SubElement(actuators, "position", name=joint, joint=joint, kp=str(gains.grip_stiffness), forcerange=force)
+
+
+def _add_sensors(root: ET.Element) -> None:
+    sensors = _require(root, "sensor")
+    for name in ("framelinvel", "frameangvel"):
+        ET.SubElement(sensors, name, name=f"tcp_{name[5:]}", objtype="site", objname="tcp")

@@ -1,0 +1,212 @@
+"""The store gives back what it was given, to the bit, and says what is wrong otherwise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from robolearn.datasets.store import DemoStore, StoreError
+from robolearn.spec import ArraySpec, EnvSpec, SpecError
+from robolearn.tasks import one_leg_spec
+from tests.datasets.episodes import SPEC, assert_same, make_episode
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "demos.zarr"
+
+
+def filled(path, count, **options):
+    with DemoStore.create(path, SPEC, **options) as store:
+        for number in range(count):
+            store.append(make_episode(number))
+    return DemoStore.open(path)
+
+
+def test_episodes_come_back_to_the_bit_and_in_order(path):
+    store = filled(path, 5)
+    assert store.num_episodes == len(store) == 5
+    for number, episode in enumerate(store):
+        assert_same(episode, make_episode(number))
+    assert store.num_steps == sum(len(make_episode(number)) for number in range(5)) == store.ends[-1]
+    assert store.lengths.tolist() == [len(make_episode(number)) for number in range(5)]
+    assert store.env_spec == SPEC
+
+
+def test_appending_goes_on_where_it_stopped(path):
+    filled(path, 2)
+    with DemoStore.open(path, "a") as store:
+        assert store.append(make_episode(2)) == 2
+        assert store.extend([make_episode(3), make_episode(4)]) == 3
+        assert_same(store.episode(4), make_episode(4))  # the writer reads what it wrote
+    for number, episode in enumerate(DemoStore.open(path)):
+        assert_same(episode, make_episode(number))
+
+
+def test_episodes_longer_than_a_chunk_come_back(path):
+    lengths = [1500, 3, 1021, 1024, 1]
+    with DemoStore.create(path, SPEC) as store:
+        store.extend([make_episode(number, steps=steps) for number, steps in enumerate(lengths)])
+    store = DemoStore.open(path)
+    assert store.lengths.tolist() == lengths
+    for number, steps in enumerate(lengths):
+        assert_same(store.episode(number), make_episode(number, steps=steps))
+
+
+def test_images_and_integers_come_back(path):
+    spec = EnvSpec(
+        "toy",
+        {"camera": ArraySpec((8, 6, 3), "uint8"), "count": ArraySpec((), "int64"), "wide": ArraySpec((2, 2), "float64")},
+        SPEC.action,
+        10.0,
+    )
+    with DemoStore.create(path, spec) as store:
+        for number in range(3):
+            store.append(make_episode(number, spec=spec, steps=50))  # 150 frames: more than two shards of 64
+    for number, episode in enumerate(DemoStore.open(path)):
+        assert_same(episode, make_episode(number, spec=spec, steps=50))
+    assert DemoStore.open(path).check() == []
+
+
+def test_simulator_states_may_begin_and_pause_in_mid_store(path):
+    sizes = [0, 4, 0, 4]
+    with DemoStore.create(path, SPEC) as store:
+        for number, size in enumerate(sizes):
+            store.append(make_episode(number, state_size=size))
+        with pytest.raises(StoreError, match="sim_state"):
+            store.append(make_episode(9, state_size=5))
+        store.append(make_episode(4))
+    store = DemoStore.open(path)
+    for number, size in enumerate([*sizes, 0]):
+        assert_same(store.episode(number), make_episode(number, state_size=size))
+    assert store.check() == []
+
+
+def test_a_reader_sees_neither_later_nor_half_written_episodes(path):
+    writer = DemoStore.create(path, SPEC)
+    writer.append(make_episode(0))
+    reader = DemoStore.open(path)
+    writer.append(make_episode(1))
+    writer.close()
+    assert reader.num_episodes == 1
+    assert len(reader.array("action")) == reader.num_steps == len(make_episode(0))
+    assert_same(reader.episode(0), make_episode(0))
+
+
+def test_columns_say_how_episodes_ended_and_whence_they_came(path):
+    store = filled(path, 6)
+    expected = ["success" if make_episode(number).success else "timeout" for number in range(6)]
+    assert store.outcomes() == expected
+    assert set(expected) == {"success", "timeout"}
+    assert store.column("seed").tolist() == list(range(6))
+    assert store.column("parent").tolist() == [-1] * 6
+    assert store.provenance(3)["note"] == "épisode 3"
+
+
+def test_other_zarr_readers_understand_it(path):
+    store = filled(path, 3)
+    group = zarr.open_group(path, mode="r")
+    assert sorted(name for name, _ in group.members()) == ["data", "episodes"]
+    assert group["episodes/end"][:].tolist() == store.ends.tolist()
+    assert "crc32c" in json.dumps(group["data/action"].metadata.to_dict())
+
+
+def test_the_fingerprint_follows_the_content(path, tmp_path):
+    first = filled(path, 3).fingerprint()
+    same = filled(tmp_path / "same.zarr", 3).fingerprint()
+    assert first == same
+    with DemoStore.open(path, "a") as store:
+        store.append(make_episode(3))
+        assert store.fingerprint() != first
+
+
+@pytest.mark.parametrize("spec", [SPEC, one_leg_spec()], ids=lambda spec: spec.task)
+def test_an_empty_store_opens(path, spec):
+    DemoStore.create(path, spec).close()
+    store = DemoStore.open(path)
+    assert (store.num_episodes, store.num_steps, store.check()) == (0, 0, [])
+    assert store.env_spec == spec
+
+
+def test_episodes_that_do_not_fit_are_refused_and_nothing_is_written(path):
+    good = make_episode(0)
+    with DemoStore.create(path, SPEC) as store:
+        store.append(good)
+        before = sorted(path.rglob("*"))
+        bad = np.array(good.actions)
+        bad[2, 0] = np.nan
+        with pytest.raises(SpecError, match="step 2"):
+            store.append(type(good)(good.observations, bad, good.rewards, True, False, True))
+        with pytest.raises(SpecError, match="joints"):
+            store.append(type(good)({}, good.actions, good.rewards, True, False, True))
+        assert sorted(path.rglob("*")) == before
+    assert DemoStore.open(path).num_episodes == 1
+
+
+def test_a_missing_store_names_the_nearest(path):
+    filled(path, 1)
+    with pytest.raises(StoreError, match=r"did you mean 'demos\.zarr'"):
+        DemoStore.open(path.with_name("demo.zarr"))
+    with pytest.raises(StoreError, match="no array 'acton'.*did you mean 'action'"):
+        DemoStore.open(path).array("acton")
+    with pytest.raises(StoreError, match="no episode 1; it has 1"):
+        DemoStore.open(path).episode(1)
+
+
+@pytest.mark.parametrize("content", ["file", "zarr2", "directory", "foreign"])
+def test_what_is_no_store_is_said_to_be_none(path, content):
+    if content == "file":
+        path.write_text("hello")
+    else:
+        path.mkdir()
+    if content == "zarr2":
+        (path / ".zgroup").write_text('{"zarr_format": 2}')
+    if content == "foreign":
+        zarr.open_group(path, mode="w")
+    with pytest.raises(StoreError, match="no robolearn store" if content != "directory" else "lacks zarr.json"):
+        DemoStore.open(path)
+
+
+def test_a_newer_schema_is_refused(path):
+    filled(path, 1)
+    zarr.open_group(path, mode="r+").attrs["schema_version"] = 99
+    with pytest.raises(StoreError, match="schema version 99.*update robolearn"):
+        DemoStore.open(path)
+
+
+def test_nothing_is_overwritten_unasked_and_never_what_is_no_store(path, tmp_path):
+    filled(path, 2)
+    with pytest.raises(StoreError, match="overwrite=true"):
+        DemoStore.create(path, SPEC)
+    assert filled(path, 1, overwrite=True).num_episodes == 1
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match="is no store"):
+        DemoStore.create(precious, SPEC, overwrite=True)
+    assert (precious / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("name", ["action", "sim_state", "../up", "a/b", ""])
+def test_names_that_would_collide_or_climb_are_refused(path, name):
+    spec = EnvSpec("toy", {name: ArraySpec((1,))}, SPEC.action, 10.0)
+    with pytest.raises(StoreError, match="cannot be stored"):
+        DemoStore.create(path, spec)
+    assert not path.exists()
+
+
+def test_reading_imports_neither_torch_nor_a_simulator(path):
+    filled(path, 1)
+    code = (
+        "import sys; from robolearn.datasets.store import DemoStore; from robolearn.datasets.windows import WindowDataset;"
+        f"store = DemoStore.open({str(path)!r}); store.episode(0); WindowDataset(store).batch([0]);"
+        "print([name for name in ('torch', 'mujoco', 'gymnasium', 'scipy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,134 @@
+"""Collecting: successes in the order of their seeds, a store that can be gone on with, plain words when it fails."""
+
+import json
+
+import numpy as np
+import pytest
+
+from robolearn import cli
+from robolearn.datasets.store import DemoStore
+from robolearn.seeding import addressed_uniform, split_seeds
+from tests.fakes import POINT_REACH_SPEC
+
+
+class MoodyExpert:
+    """Reaches the goal in half of the episodes, at a speed of its own in each; which ones depends on the seed."""
+
+    env_spec = POINT_REACH_SPEC
+
+    def __init__(self, num_envs):
+        self.shares = np.zeros(num_envs)
+
+    def reset(self, rows, seeds):
+        draws = addressed_uniform(seeds, np.zeros_like(seeds), 2)
+        self.shares = np.where(rows, np.where(draws[:, 0] < 0.5, 0.3 + 0.7 * draws[:, 1], 0.0), self.shares)
+
+    def act(self, observation):
+        target = observation["tcp_pos"] + self.shares[:, None] * (observation["goal"] - observation["tcp_pos"])
+        fixed = np.tile(np.float32([1, 0, 0, 0, 1, 0, 1]), (len(target), 1))
+        return np.concatenate([target, fixed], 1).astype(np.float32)
+
+
+class StoppedExpert(MoodyExpert):
+    """Ctrl-C after some steps."""
+
+    steps = 0
+
+    def act(self, observation):
+        self.steps += 1
+        if self.steps > 25:
+            raise KeyboardInterrupt
+        return super().act(observation)
+
+
+@pytest.fixture
+def collect(tmp_path, monkeypatch):
+    conf = tmp_path / "conf"
+    (conf / "task").mkdir(parents=True)
+    (conf / "collect.yaml").write_text((cli.CONF / "collect.yaml").read_text())
+    (conf / "task" / "one_leg.yaml").write_text(
+        "name: one_leg\nenv: {_target_: tests.fakes.PointReach, max_episode_steps: 25}\nexpert: {_target_: tests.learning.test_collect.MoodyExpert}\n"
+    )
+    monkeypatch.setattr("robolearn.config.CONF", conf)
+
+    def run(*overrides, store="demos.zarr"):
+        return cli.main(["collect", f"store={tmp_path / store}", "episodes=6", "num_envs=3", *overrides])
+
+    return run
+
+
+def stored_seeds(path):
+    with DemoStore.open(path) as store:
+        return [store.provenance(index)["seed"] for index in range(store.num_episodes)]
+
+
+def successes(count):
+    seeds = split_seeds("train", 100)
+    return seeds[addressed_uniform(seeds, np.zeros_like(seeds), 2)[:, 0] < 0.5][:count].tolist()
+
+
+def test_an_experts_successes_are_kept_in_the_order_of_their_seeds(collect, tmp_path):
+    assert collect() == 0
+    assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+    with DemoStore.open(tmp_path / "demos.zarr") as store:
+        episode = store.episode(0)
+        assert set(store.outcomes()) == {"success"}
+    assert episode.provenance["source"] == "expert"
+    assert episode.provenance["made_by"]["_target_"].endswith("MoodyExpert")
+    assert episode.sim_state.shape == (len(episode), 12)
+
+
+def test_the_number_of_worlds_changes_nothing(collect, tmp_path):
+    collect("num_envs=1", store="one.zarr")
+    collect("num_envs=5", store="five.zarr")
+    with DemoStore.open(tmp_path / "one.zarr") as one, DemoStore.open(tmp_path / "five.zarr") as five:
+        np.testing.assert_array_equal(one.array("action"), five.array("action"))
+
+
+def test_keep_all_keeps_failures_too(collect, tmp_path):
+    collect("keep=all")
+    assert stored_seeds(tmp_path / "demos.zarr") == split_seeds("train", 6).tolist()
+
+
+def test_an_interrupted_collection_is_gone_on_with_to_the_same_store(collect, tmp_path, capsys):
+    assert collect("task.expert._target_=tests.learning.test_collect.StoppedExpert") == 130
+    assert "resume=true" in capsys.readouterr().err
+    stored = stored_seeds(tmp_path / "demos.zarr")
+    assert 0 < len(stored) < 6
+    assert collect("resume=true") == 0
+    assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+
+
+def test_an_existing_store_is_not_touched_unless_told(collect, tmp_path, capsys):
+    collect()
+    assert collect("seeds=search") == 1
+    assert "overwrite=true" in capsys.readouterr().err
+    assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+
+
+def test_too_few_successes_is_an_error_that_says_how_to_go_on(collect, capsys):
+    assert collect("max_attempts=4") == 1
+    assert "max_attempts=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("source=human", "no source 'human'"),
+        ("source=policy", "needs checkpoint="),
+        ("keep=some", "no keep='some'"),
+        ("episodes=0", "episodes must be"),
+        ("seeds=test", "no seed split 'test'"),
+    ],
+)
+def test_bad_options_are_one_line(collect, capsys, override, says):
+    assert collect(override) == 1
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_json_tells_the_outcome(collect, capsys):
+    collect("json=true")
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["episodes"], outcome["successes"]) == (6, 6)

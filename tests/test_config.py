@@ -1,0 +1,103 @@
+"""Composing a verb's config, and building objects from it."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from robolearn import config
+from robolearn.config import compose, instantiate, nearest, to_dict
+from robolearn.errors import UserError
+from robolearn.run import start_run
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """A config folder with one verb, one group and a node that has a target."""
+    (tmp_path / "shape").mkdir()
+    (tmp_path / "shape" / "square.yaml").write_text("_target_: tests.test_config.Box\nwidth: 2\n")
+    (tmp_path / "shape" / "slab.yaml").write_text("_target_: tests.test_config.Box\nwidth: 9\n")
+    (tmp_path / "draw.yaml").write_text(
+        "_target_: x.main\ndefaults: [_self_, shape: square]\nout: null\nresume: false\nstore: ???\ntraining: {steps: 10, rate: 0.1}\n"
+        "extra: {}\n"
+    )
+    monkeypatch.setattr(config, "CONF", tmp_path)
+    return tmp_path
+
+
+class Box:
+    def __init__(self, width, height=1, inside=None):
+        if width < 0:
+            raise UserError("width must not be negative")
+        self.width, self.height, self.inside = width, height, inside
+
+
+def test_overrides_change_values_and_group_members(conf):
+    cfg = compose("draw", ["shape=slab", "training.steps=3"])
+    assert (cfg.shape.width, cfg.training.steps, cfg.training.rate) == (9, 3, 0.1)
+
+
+def test_a_constructor_argument_that_the_yaml_leaves_out_can_be_given(conf):
+    cfg = compose("draw", ["shape.height=7"])
+    assert instantiate(cfg.shape).height == 7
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("training.step=3", "did you mean 'training.steps'?"),
+        ("rate=3", "did you mean 'training.rate'?"),
+        ("shape.heigth=3", "did you mean 'shape.height'?"),
+        ("shape=squar", "did you mean 'square'?"),
+        ("nonsense=3", "draw has no option 'nonsense'"),
+    ],
+)
+def test_an_unknown_name_is_an_error_that_names_the_nearest(conf, override, says):
+    with pytest.raises(UserError, match=None) as caught:
+        compose("draw", [override])
+    assert says in str(caught.value)
+
+
+def test_a_mandatory_value_can_be_given_and_is_named_when_missing(conf):
+    assert to_dict(compose("draw", ["store=a.zarr"]))["store"] == "a.zarr"
+    with pytest.raises(UserError, match=r"store=\.\.\."):
+        to_dict(compose("draw"))
+
+
+def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_path):
+    out = f"out={tmp_path / 'run'}"
+    cfg = compose("draw", ["store=a", "shape=slab", "training.steps=3", out])
+    start_run(cfg, "draw").log.close()
+    resumed = compose("draw", [out, "resume=true", "training.steps=5"])
+    assert (resumed.store, resumed.shape.width, resumed.training.steps, resumed.resume) == ("a", 9, 5, True)
+
+
+def test_an_empty_node_takes_any_key(conf):
+    assert compose("draw", ["extra.anything=[1,2]"]).extra.anything == [1, 2]
+
+
+def test_instantiate_builds_nested_nodes_first():
+    node = OmegaConf.create({"_target_": "tests.test_config.Box", "width": 1, "inside": {"_target_": "tests.test_config.Box", "width": 2}})
+    assert instantiate(node).inside.width == 2
+
+
+def test_instantiate_names_the_nearest_argument():
+    with pytest.raises(UserError, match="did you mean 'width'"):
+        instantiate({"_target_": "tests.test_config.Box", "widht": 1})
+
+
+def test_instantiate_passes_on_what_the_constructor_says():
+    with pytest.raises(UserError, match="must not be negative"):
+        instantiate({"_target_": "tests.test_config.Box", "width": -1})
+
+
+@pytest.mark.parametrize("target", ["robolearn.nowhere.Thing", "robolearn.errors.UserEror", "robolearn.spec.EnvSpec.nothing"])
+def test_a_target_that_does_not_exist_is_the_users_error(target):
+    with pytest.raises(UserError, match="_target_"):
+        instantiate({"_target_": target})
+
+
+def test_a_target_may_be_a_class_method():
+    assert instantiate({"_target_": "robolearn.normalize.Normalizer.from_dict", "data": {}}).parts == {}
+
+
+def test_nearest_says_nothing_when_nothing_is_near():
+    assert nearest("zebra", ["width", "height"]) == ""

@@ -1,0 +1,127 @@
+"""Run folders, their log and progress."""
+
+import io
+import json
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from robolearn.errors import UserError
+from robolearn.logger import Logger, read_metrics
+from robolearn.progress import Progress
+from robolearn.run import read_result, start_run
+
+
+def run_config(folder, **values):
+    return OmegaConf.create({"out": str(folder), "resume": False, "overwrite": False, "tensorboard": False, **values})
+
+
+def test_a_run_folder_holds_the_config_and_versions_that_made_it(tmp_path):
+    with start_run(run_config(tmp_path / "run", seed=3, doubled="${seed}"), "train") as run:
+        pass
+    assert yaml.safe_load((run.dir / "config.yaml").read_text())["doubled"] == 3
+    saved = json.loads((run.dir / "versions.json").read_text())
+    assert saved["packages"]["numpy"]
+    assert "git" in saved
+
+
+def test_without_out_the_folder_is_named_by_date_verb_and_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for _ in range(2):
+        with start_run(OmegaConf.create({"tensorboard": False}), "train", "one_leg") as run:
+            folders.append(run.dir)
+    assert folders[0].parts[0] == "outputs"
+    assert "_train_one_leg" in folders[0].name
+    assert folders[0] != folders[1]
+
+
+def test_an_existing_folder_is_an_error_that_names_both_ways_on(tmp_path):
+    start_run(run_config(tmp_path), "train").log.close()
+    with pytest.raises(UserError, match=r"resume=true.*overwrite=true"):
+        start_run(run_config(tmp_path), "train")
+
+
+def test_resume_keeps_what_is_there_and_overwrite_removes_it(tmp_path):
+    folder = tmp_path / "run"
+    start_run(run_config(folder), "train").log.close()
+    (folder / "work").touch()
+    with start_run(run_config(folder, resume=True), "train") as run:
+        assert run.resumed
+        assert (folder / "work").exists()
+    with start_run(run_config(folder, overwrite=True), "train") as run:
+        assert not run.resumed
+        assert not (folder / "work").exists()
+
+
+@pytest.mark.parametrize("way", ["resume", "overwrite"])
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path, way):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="no run folder"):
+        start_run(run_config(tmp_path, **{way: True}), "train")
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_missing_mandatory_value_makes_no_folder(tmp_path):
+    with pytest.raises(UserError, match="store="):
+        start_run(run_config(tmp_path / "run", store="???"), "train")
+    assert not (tmp_path / "run").exists()
+
+
+def test_interruption_says_how_to_go_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as caught, start_run(run_config(tmp_path / "run"), "train"):
+        raise KeyboardInterrupt
+    assert caught.value.__notes__ == [f"finished work is kept; go on with: robolearn train out={tmp_path / 'run'} resume=true"]
+
+
+def test_a_result_says_that_the_run_is_finished(tmp_path):
+    with start_run(run_config(tmp_path / "run"), "train") as run:
+        assert read_result(run.dir) is None
+        run.finish({"success": 0.5})
+    assert read_result(run.dir) == {"success": 0.5}
+
+
+def test_metrics_are_one_json_object_a_line_with_null_for_nan(tmp_path):
+    log = Logger(tmp_path, tensorboard=False)
+    log.log(1, {"loss": 0.5})
+    log.log(2, {"loss": float("nan")})
+    assert read_metrics(log.path) == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None}]
+    log.close()
+
+
+def test_rewinding_drops_what_a_resumed_run_does_again(tmp_path):
+    log = Logger(tmp_path, tensorboard=False)
+    for step in (1, 2, 3):
+        log.log(step, {"loss": 0.0})
+    log.rewind(2)
+    log.log(3, {"loss": 1.0})
+    log.close()
+    assert [(line["step"], line["loss"]) for line in read_metrics(log.path)] == [(1, 0.0), (2, 0.0), (3, 1.0)]
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}]
+
+
+def test_curves_go_to_tensorboard_too(tmp_path):
+    log = Logger(tmp_path)
+    log.log(1, {"loss": 0.5})
+    log.close()
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_progress_in_a_log_file_is_a_line_now_and_then():
+    stream = io.StringIO()
+    with Progress("train", 4, stream=stream, interval_s=0.0) as progress:
+        progress.advance(2, loss=0.25)
+    assert stream.getvalue() == "train: 2/4, 0:00 left loss=0.25\n"
+
+
+def test_progress_in_a_log_file_is_silent_between():
+    stream = io.StringIO()
+    with Progress("train", 1000, stream=stream) as progress:
+        for _ in range(1000):
+            progress.advance()
+    assert stream.getvalue() == ""
