@@ -93,9 +93,9 @@ def grow(array: zarr.Array[Any], start: int, rows: NDArray[Any]) -> None:
         array.resize((length, *array.shape[1:]))
 
 
-def missing_chunks(array: zarr.Array[Any], length: int) -> list[str]:
-    """Keys of the chunks (or shards) of the first ``length`` rows that have no file; zarr would read them as zeros."""
-    return [key for key in chunk_keys(array, length) if not (folder_of(array) / key).is_file()]
+def missing_chunks(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
+    """Keys of the chunks (or shards) of rows ``start`` to ``stop`` that have no file; zarr would read them as zeros."""
+    return [key for key in chunk_keys(array, stop, start) if not (folder_of(array) / key).is_file()]
 
 
 def array_at(group: zarr.Group, path: str) -> zarr.Array[Any]:
@@ -114,10 +114,11 @@ def folder_of(array: zarr.Array[Any]) -> Path:
     return store.root / array.path
 
 
-def chunk_keys(array: zarr.Array[Any], length: int) -> list[str]:
-    """Keys of the chunks (or shards) that hold the first ``length`` rows, in order; rows are the only chunked axis."""
+def chunk_keys(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
+    """Keys of the chunks (or shards) that hold rows ``start`` to ``stop``, in order; rows are the only chunked axis."""
     rest = (0,) * (array.ndim - 1)
-    return [array.metadata.encode_chunk_key((row, *rest)) for row in range(-(-length // rows_per_file(array)))]
+    rows = rows_per_file(array)
+    return [array.metadata.encode_chunk_key((number, *rest)) for number in range(start // rows, -(-stop // rows))]
 
 
 def rows_per_file(array: zarr.Array[Any]) -> int:

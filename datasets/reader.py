@@ -98,12 +98,13 @@ class StoreReader:
         if name not in self.array_names:
             raise StoreError(f"{self.path} has no array {name!r}; it has {', '.join(self.array_names)}{nearest(name, self.array_names)}")
         array = self.step_arrays[name]
-        lost = missing_chunks(array, self.num_steps)
+        stop = self.num_steps if stop is None else min(stop, self.num_steps)
+        lost = missing_chunks(array, stop, start)
         if lost:
             raise StoreError(
                 f"{self.path}: data/{name} lacks the file {lost[0]}; `robolearn data check store={self.path}` names the episodes"
             )
-        return self._read(array, start, self.num_steps if stop is None else min(stop, self.num_steps))
+        return self._read(array, start, stop)
 
     def column(self, name: str) -> NDArray[Any]:
         """One entry per episode, ``(E,)``: success, terminated, truncated, source, outcome, seed, parent, digest, provenance.

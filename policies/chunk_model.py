@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from robolearn.batch import WindowBatch
 from robolearn.errors import UserError
 from robolearn.learning.parallel import Shard, randn
 from robolearn.normalize import ACTION, Normalizer
+from robolearn.policies.networks.packed import can_pack, packed
 from robolearn.precision import PRECISIONS, autocast
 from robolearn.spec import ActionSpec, EnvSpec
 
@@ -75,23 +75,36 @@ class ChunkModel(nn.Module):
         self.observation_horizon, self.prediction_horizon, self.action_horizon = observation_horizon, prediction_horizon, action_horizon
         self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
         self.precision = precision
-        self._serving: tuple[Any, nn.Module] | None = None
+        self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
         self._register_affine("observation", self.observation_keys)
         self._register_affine("action", (ACTION,))
 
-    def serving_network(self) -> Any:
-        """The network for acting: itself, or a copy with weights already in bfloat16, remade when weights change."""
-        if not self.autocast()._enabled:
-            return self.network
-        state = (self.action_offset.device, *((id(weight), weight._version) for weight in self.network.parameters()))
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.action_offset.device
+
+    def serving_network(self) -> tuple[Any, dict[Any, Tensor]]:
+        """The network for acting, and a place to keep what depends on its weights alone; both made anew when weights change.
+
+        On a processor it is a packed copy.
+        """
+        state = [(id(weight), weight._version) for weight in self.network.parameters()]
         if self._serving is None or self._serving[0] != state:
-            self._serving = (state, lower_precision(copy.deepcopy(self.network)))  # in a tuple, so no part of the model's state
-        return self._serving[1]
+            served = self.network
+            if self.device.type == "cpu" and can_pack():
+                served = packed(served, torch.bfloat16 if self.autocast()._enabled else torch.float32)
+            self._serving = (state, served, {})  # in a tuple, so no part of the model's state
+        return self._serving[1:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies make their own packed network."""
+        return {**self.__dict__, "_serving": None}
 
     def autocast(self) -> torch.autocast:
         """Context of the network's passes, in ``precision``."""
-        return autocast(self.precision, self.action_offset.device)
+        return autocast(self.precision, self.device)
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
         """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``, normalised and clipped."""
@@ -100,9 +113,8 @@ class ChunkModel(nn.Module):
 
     def encode_numpy(self, observations: Mapping[str, NDArray[np.float32]]) -> Tensor:
         """:meth:`encode` of arrays, on the model's device."""
-        device = self.action_offset.device
         return self.encode(
-            {name: torch.as_tensor(observations[name], dtype=torch.float32, device=device) for name in self.observation_keys}
+            {name: torch.as_tensor(observations[name], dtype=torch.float32, device=self.device) for name in self.observation_keys}
         )
 
     def noisy_condition(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
@@ -137,19 +149,11 @@ class ChunkModel(nn.Module):
 def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:
     """Gram-Schmidt on every rot6d of ``(..., A)``; the tensor twin of ``rotation.orthonormalize_rot6d``."""
     for start in (index for index, name in enumerate(spec.names) if name.endswith("r11")):
-        before, first, second, after = actions.split([start, 3, 3, spec.size - start - 6], -1)
+        before, first, second, after = torch.split(actions, [start, 3, 3, spec.size - start - 6], -1)
         first = nn.functional.normalize(first, dim=-1)
         second = nn.functional.normalize(second - (first * second).sum(-1, keepdim=True) * first, dim=-1)
         actions = torch.cat([before, first, second, after], -1)
     return actions
-
-
-def lower_precision(network: nn.Module) -> nn.Module:
-    """Convert the weights of linear layers to bfloat16 in place, which saves autocast converting them in every pass."""
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            module.to(torch.bfloat16)
-    return network.requires_grad_(False)
 
 
 def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer) -> None:

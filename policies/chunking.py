@@ -36,9 +36,7 @@ class ChunkedPolicy:
 
     def __init__(self, sampler: ChunkSampler, action_horizon: int, num_envs: int) -> None:
         if not 1 <= action_horizon <= sampler.prediction_horizon:
-            raise UserError(
-                f"action_horizon is {action_horizon}; the policy predicts {sampler.prediction_horizon} actions, so give 1 to that"
-            )
+            raise UserError(f"action_horizon is {action_horizon}; give 1 to {sampler.prediction_horizon}, which the policy predicts")
         self.sampler, self.action_horizon, self.num_envs = sampler, action_horizon, num_envs
         self.env_spec = sampler.env_spec
         self.observation_keys = tuple(sampler.observation_keys)
@@ -64,7 +62,7 @@ class ChunkedPolicy:
         self.decided = (self.phase == 0) | (self.phase >= self.action_horizon)
         if self.decided.any():
             self._decide(self.decided)
-        actions = self.chunk[self._rows, self.phase]  # (N, A), a copy
+        actions: NDArray[np.float32] = self.chunk[self._rows, self.phase]  # (N, A), a copy
         self.phase += 1
         return actions
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from robolearn.batch import WindowBatch
 from robolearn.errors import UserError
@@ -54,6 +54,8 @@ class DiffusionPolicy(ChunkModel):
         UserError: an unknown name among the options, or sizes that do not fit.
     """
 
+    network: MlpDenoiser | Unet
+
     def __init__(
         self,
         *,
@@ -95,9 +97,8 @@ class DiffusionPolicy(ChunkModel):
             precision=precision,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
-        self.set_inference(inference_scheduler, inference_steps)
+        self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)
         sizes = (env_spec.action.size, prediction_horizon, self.observation_size)
-        self.network: nn.Module
         if network == "mlp":
             self.network = MlpDenoiser(*sizes, hidden=hidden, blocks=blocks, step_size=step_size, dropout=dropout)
         elif network == "unet":
@@ -105,8 +106,9 @@ class DiffusionPolicy(ChunkModel):
         else:
             raise UserError(f"no network {network!r}; there are mlp, unet")
 
-    def set_inference(self, scheduler: str, steps: int) -> None:
-        """Choose how chunks are drawn from now on; the weights serve any choice."""
+    def set_inference(self, scheduler: str | None = None, steps: int | None = None) -> None:
+        """Choose how chunks are drawn from now on; the weights serve any choice. What is None stays."""
+        scheduler, steps = scheduler or self.schedule.scheduler, steps or len(self.schedule.timesteps)
         self.schedule = NoiseSchedule(self.train_steps, self.prediction_type, scheduler, steps, self.action_clamp)
 
     def loss(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -123,7 +125,7 @@ class DiffusionPolicy(ChunkModel):
         noisy = self.schedule.forward.add_noise(clean, noise, steps)
         target = noise if self.prediction_type == "epsilon" else self.schedule.forward.get_velocity(clean, noise, steps)
         with self.autocast():
-            predicted = self.network(noisy, steps, self.network.prepare(condition)).float()
+            predicted = self.network(noisy, self.network.modulate(steps), self.network.prepare(condition)).float()
         loss = self.masked_mean((predicted - target).square(), batch.is_pad)
         return loss, {"loss": loss.detach()}
 
@@ -136,15 +138,17 @@ class DiffusionPolicy(ChunkModel):
         ``seeds (B,)`` and ``decisions (B,)`` address the noise; candidate 0 is what ``candidates=1`` draws, up to rounding.
         """
         shape = (candidates, self.prediction_horizon, self.env_spec.action.size)
-        noise = torch.from_numpy(addressed_normal(seeds, decisions, shape)).to(self.action_offset.device)
+        noise = torch.from_numpy(addressed_normal(seeds, decisions, shape)).to(self.device)
         chunk = noise.flatten(0, 1)  # (B * K, Tp, A)
         scheduler = self.schedule.reverse()
-        network = self.serving_network()
+        network, modulations = self.serving_network()
         with self.autocast():
             prepared = network.prepare(self.encode_numpy(observation)).repeat_interleave(candidates, 0)
             for step in self.schedule.timesteps:
-                predicted = network(chunk, torch.tensor([step], device=chunk.device), prepared)
+                if step not in modulations:
+                    modulations[step] = network.modulate(torch.tensor([step], device=chunk.device))
+                predicted = network(chunk, modulations[step], prepared)
                 chunk = scheduler.step(predicted.float(), step, chunk).prev_sample
         actions = self.denormalise_actions(chunk.clamp(-self.action_clamp, self.action_clamp))
-        drawn: NDArray[np.float32] = actions.unflatten(0, (-1, candidates)).cpu().numpy()
+        drawn: NDArray[np.float32] = torch.unflatten(actions, 0, (-1, candidates)).cpu().numpy()
         return drawn

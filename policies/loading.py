@@ -26,7 +26,7 @@ def load_policy(
     guidance: float = 1.0,
     temperature: float = 0.0,
     pick: str = "value",
-    caution: float = 0.5,
+    caution: float = 1.0,
     threshold: float = 0.0,
     device: str = "cpu",
 ) -> Policy:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -115,19 +114,22 @@ class MlpPolicy(ChunkModel):
     ) -> NDArray[np.float32]:
         """``{name: (B, To, ...)} -> (B, K, Tp, A)`` in environment units; candidate 0 is the prediction itself."""
         shape = (self.prediction_horizon, self.env_spec.action.size)
+        network, _ = self.serving_network()
         with self.autocast():
-            mean = self.serving_network()(self.encode_numpy(observation)).float().view(-1, 1, *shape)  # (B, 1, Tp, A)
+            mean = network(self.encode_numpy(observation)).float().view(-1, 1, *shape)  # (B, 1, Tp, A)
         chunks = mean.expand(-1, candidates, -1, -1)
         if candidates > 1:
             noise = torch.from_numpy(addressed_normal(seeds, decisions, (candidates, *shape)))
             noise[:, 0] = 0.0
             chunks = mean + self.exploration_std * (self._smooth @ noise).to(mean)
-        actions: NDArray[Any] = self.denormalise_actions(chunks.clamp(-self.action_clamp, self.action_clamp)).cpu().numpy()
-        return actions
+        actions = self.denormalise_actions(chunks.clamp(-self.action_clamp, self.action_clamp))
+        drawn: NDArray[np.float32] = actions.cpu().numpy()
+        return drawn
 
 
 def smoothing_matrix(horizon: int, width: float = SMOOTHING) -> NDArray[np.float32]:
     """Gaussian weights over time that keep white noise's variance 1 at every step: ``(Tp, Tp)``."""
     steps = np.arange(horizon)
     weights = np.exp(-0.5 * ((steps[:, None] - steps[None]) / (width / 2)) ** 2)
-    return (weights / np.sqrt((weights**2).sum(1, keepdims=True))).astype(np.float32)
+    unit: NDArray[np.float32] = (weights / np.sqrt((weights**2).sum(1, keepdims=True))).astype(np.float32)
+    return unit

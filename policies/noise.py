@@ -8,11 +8,21 @@ from typing import Any
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from torch import Tensor
 
 from robolearn.errors import UserError
 
 PREDICTION_TYPES = {"v": "v_prediction", "epsilon": "epsilon"}
 INFERENCE_SCHEDULERS = ("ddim", "dpm-solver++")
+
+
+class _ClippedDPMSolver(DPMSolverMultistepScheduler):
+    """Clips the predicted clean sample at every step, as DDIM does: early on it is a small number divided by a tiny one."""
+
+    clip = 1.0
+
+    def _threshold_sample(self, sample: Tensor) -> Tensor:
+        return sample.clamp(-self.clip, self.clip)
 
 
 class NoiseSchedule:
@@ -36,7 +46,7 @@ class NoiseSchedule:
             raise UserError(f"no inference_scheduler {inference_scheduler!r}; there are {', '.join(INFERENCE_SCHEDULERS)}")
         if not 1 <= inference_steps <= train_steps:
             raise UserError(f"inference_steps must be 1 to train_steps = {train_steps}, got {inference_steps}")
-        self.prediction_type = prediction_type
+        self.prediction_type, self.scheduler = prediction_type, inference_scheduler
         shared = {
             "num_train_timesteps": train_steps,
             "beta_schedule": "squaredcos_cap_v2",
@@ -46,7 +56,8 @@ class NoiseSchedule:
         if inference_scheduler == "ddim":
             self._reverse: Any = DDIMScheduler(**shared, clip_sample=True, clip_sample_range=clip)
         else:
-            self._reverse = DPMSolverMultistepScheduler(**shared, algorithm_type="dpmsolver++", solver_order=2)
+            self._reverse = _ClippedDPMSolver(**shared, algorithm_type="dpmsolver++", solver_order=2, thresholding=True)
+            self._reverse.clip = clip
         self._reverse.set_timesteps(inference_steps)
         self.timesteps: list[int] = self._reverse.timesteps.tolist()
 

@@ -38,6 +38,8 @@ class ResidualModel(nn.Module):
         learn_std: train the standard deviations.
         phase_input: also tell the heads how far the base's chunk is executed; with one chunk in the queue the base's
             next actions depend on it.
+        residual_limit: bounds the mean residual by ``limit * tanh(x / limit)``; unbounded unless given. Beyond 1, so that the
+            gripper can still be vetoed.
         input_clamp: normalised inputs are clipped to this magnitude, so that a state outside the demonstrations
             cannot saturate the heads.
     """
@@ -56,12 +58,13 @@ class ResidualModel(nn.Module):
         gripper_log_std: float = -1.05,
         learn_std: bool = False,
         phase_input: bool = False,
+        residual_limit: float | None = None,
         input_clamp: float = 3.0,
     ) -> None:
         super().__init__()
         self.env_spec, self.normalizer = env_spec, normalizer
         self.observation_keys = _readable_keys(env_spec, normalizer, observation_keys)
-        self.phase_input, self.input_clamp, self.learn_std = phase_input, input_clamp, learn_std
+        self.phase_input, self.input_clamp, self.residual_limit, self.learn_std = phase_input, input_clamp, residual_limit, learn_std
         self.base: Any = base.eval().requires_grad_(False)  # a ChunkSampler, and a module
         self._input_offset, self._input_scale = self._input_affine()
         self._low, self._high = np.asarray(env_spec.action.low, np.float32), np.asarray(env_spec.action.high, np.float32)
@@ -70,6 +73,8 @@ class ResidualModel(nn.Module):
         self.actor = _mlp(len(self._input_offset), hidden, env_spec.action.size, bias=False)
         self.critic = _mlp(len(self._input_offset), hidden, 1, bias=True)
         nn.init.zeros_(_last(self.actor).weight)
+        if residual_limit is not None:
+            self.actor.append(SoftLimit(residual_limit))
         nn.init.orthogonal_(_last(self.critic).weight, 0.25)
         nn.init.constant_(_last(self.critic).bias, 0.25)
         initial = torch.from_numpy(np.where(gripper, gripper_log_std, log_std).astype(np.float32))
@@ -123,6 +128,18 @@ class ResidualModel(nn.Module):
             half = np.full(1, self.base.action_horizon / 2, np.float32)
             offset, scale = [*offset, half], [*scale, half]
         return np.concatenate(offset, dtype=np.float32), np.concatenate(scale, dtype=np.float32)
+
+
+class SoftLimit(nn.Module):
+    """``limit * tanh(x / limit)``: the identity near zero, never beyond the limit."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Bounded ``values``, of any shape."""
+        return self.limit * torch.tanh(values / self.limit)
 
 
 class PhasedPolicy(Policy, Protocol):

@@ -45,7 +45,7 @@ class SteeredSampler(torch.nn.Module):
         temperature: float = 0.0,
         strength: float = 1.0,
         pick: str = "value",
-        caution: float = 0.5,
+        caution: float = 1.0,
         threshold: float = 0.0,
     ) -> None:
         super().__init__()

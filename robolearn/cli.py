@@ -24,6 +24,7 @@ VERBS = {
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
     "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
+    "results": "the figures of a finished recipe as one JSON file, to keep",
     "report": "a self-contained report.html of finished runs",
     "bench": "measure speed, beside a peer where it is installed",
 }
@@ -47,9 +48,12 @@ EXAMPLES = """examples:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 not understood, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in words
     try:
-        return _dispatch(words)
+        return _dispatch([word for word in words if word != "--traceback"])
     except UserError as error:
+        if traceback:
+            raise
         return _fail(str(error), error)
     except KeyboardInterrupt as error:
         return _fail("interrupted", error, 130, "")
@@ -88,7 +92,7 @@ def _run(verb: str, words: list[str]) -> int:
     overrides = [word for word in words if not word.startswith("-")]
     for flag in flags:
         if flag != "--json":
-            raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are --help and --json")
+            raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are --help, --json and --traceback")
     if not (CONF / f"{verb}.yaml").is_file():
         raise UserError(f"{verb.replace('_', ' ')!r} is not part of this installation")
     from robolearn.config import compose, find_target
@@ -119,7 +123,8 @@ def _overview() -> str:
     return (
         f"robolearn {__version__}: from a few demonstrations to a refined, value-guided robot policy\n\n"
         f"usage: robolearn <verb> [key=value ...] [--json]\n\nverbs:\n{verbs}\n\n"
-        f"`robolearn <verb> --help` lists its options; --json prints what a machine reads; --version.\n\n{EXAMPLES}"
+        "`robolearn <verb> --help` lists its options; --json prints what a machine reads; --traceback shows where an error arose.\n\n"
+        f"{EXAMPLES}"
     )
 
 

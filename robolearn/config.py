@@ -49,7 +49,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
 
     words = _with_resumed(list(overrides))
     GlobalHydra.instance().clear()
@@ -60,6 +60,10 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
                 _check_selection(word)
             base = hydra_compose(verb, selections)
             config = hydra_compose(verb, [word if word in selections else _checked(word, base, verb) for word in words])
+    except OverrideParseException as error:
+        key, _, value = error.override.lstrip("+").partition("=")
+        hint = f"a value with special characters is quoted: '{key}=\"{value}\"'"
+        raise UserError(f"{verb}: cannot read {key}={value} ({error.message.splitlines()[0]}); {hint}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{verb}: {' '.join(str(error).split())}") from error
     OmegaConf.set_struct(config, False)
@@ -99,7 +103,20 @@ def instantiate(node: Mapping[str, Any] | DictConfig, **arguments: Any) -> Any:
     for key in values:
         if known is not None and key not in known:
             raise UserError(f"{name} takes no {key!r}; it takes {', '.join(known)}{nearest(key, known)}")
-    return target(**{**values, **arguments})
+    return _call(name, target, {**values, **arguments})
+
+
+def _call(name: str, target: Any, arguments: dict[str, Any]) -> Any:
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"{name}: {error}; given {', '.join(arguments) or 'nothing'}") from error
+    try:
+        return target(**arguments)
+    except UserError:
+        raise
+    except ValueError as error:  # what a constructor says of a value that it does not take
+        raise UserError(f"{name}: {error}") from error
 
 
 def find_target(name: str) -> Any:
@@ -145,7 +162,7 @@ def _key(word: str) -> str:
 
 
 def _is_selection(word: str) -> bool:
-    """Whether an override picks a member of a config group (``task=one_leg``, ``+recipe=demo``)."""
+    """Whether an override picks a member of a config group (``task=one_leg``, ``recipe=one_leg_human``)."""
     return "=" in word and (CONF / _key(word).split("@")[0]).is_dir() and not word.split("=", 1)[1].startswith(("{", "["))
 
 
@@ -160,8 +177,11 @@ def _checked(word: str, base: DictConfig, verb: str) -> str:
     if "=" not in word and not word.startswith("~"):
         raise UserError(f"{word!r} is no override: write key=value, such as seed=1")
     key = _key(word)
-    if word.startswith(("+", "~")) or _exists(base, key):
+    if word.startswith(("+", "~")):
         return word
+    if _exists(base, key):
+        found = None if OmegaConf.is_missing(base, key) else OmegaConf.select(base, key)
+        return f"++{word}" if isinstance(found, DictConfig) and not len(found) else word
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(base, parent) if parent else None
     known: list[str] = []
@@ -171,8 +191,11 @@ def _checked(word: str, base: DictConfig, verb: str) -> str:
         known = accepted_arguments(find_target(str(node["_target_"]))) or [leaf]
     if leaf in known:
         return f"++{word}"
-    names = [*_leaf_keys(base), *(f"{parent}.{name}" for name in known)]
-    raise UserError(f"{verb} has no option {key!r}{nearest(key, names)} (`robolearn {verb.replace('_', ' ')} --help` lists them)")
+    siblings = sorted({*known, *(str(name) for name in node if name != "_target_")}) if isinstance(node, DictConfig) else []
+    if parent and siblings:
+        raise UserError(f"{verb} has no option {key!r}; {parent} takes {', '.join(siblings)}{nearest(leaf, siblings)}")
+    hint = nearest(key, _leaf_keys(base))
+    raise UserError(f"{verb} has no option {key!r}{hint} (`robolearn {verb.replace('_', ' ')} --help` lists them)")
 
 
 def _exists(base: DictConfig, key: str) -> bool:

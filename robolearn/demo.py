@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ class Stage:
 
     Args:
         name: what it is called here.
-        verb: of the command line.
+        verb: of the command line, with its tool where it has some (``data import``).
         makes: the file or folder that it leaves in the demo's folder.
         options: its ``key=value`` words, :data:`PLACE` standing for the demo's folder.
     """
@@ -39,7 +40,7 @@ class Stage:
     def words(self, folder: Path) -> list[str]:
         """The command's words; what an earlier, unfinished try left is gone on with."""
         again = ["resume=true"] if (folder / self.makes).exists() else []
-        return [self.verb, *(option.replace(PLACE, str(folder)) for option in self.options), *again]
+        return [*self.verb.split(), *(option.replace(PLACE, str(folder)) for option in self.options), *again]
 
 
 def main(cfg: DictConfig) -> int:
@@ -82,7 +83,7 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
         print(f"{stage.name}: done already", file=sys.stderr)
         return float(json.loads(done.read_text())["minutes"])
     words = stage.words(run.dir)
-    print(f"\n$ robolearn {' '.join(words)}", file=sys.stderr, flush=True)
+    print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
     begun = time.monotonic()
     code = _call(words, quiet)
     if code:

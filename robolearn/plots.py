@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,10 @@ def _svg(figure: Any) -> str:
     text = stream.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"font: ?([\d.]+)px [^;\"]+", r"font-size: \1px; font-family: inherit", text)
-    return re.sub(r'(<svg[^>]*?) width="[^"]+" height="[^"]+"|(<svg[^>]*?) height="[^"]+"(.*?) width="[^"]+"', r"\1\2\3", text, count=1)
+    # As wide as it was drawn, and narrower where the window is.
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]+"', "", head)
+    return f'{head} style="max-width: {figure.get_figwidth() * 100:.0f}px">{rest}'
 
 
 def forest(arms: Sequence[Mapping[str, Any]]) -> str:
@@ -73,28 +77,43 @@ def stage_funnel(arms: Sequence[Mapping[str, Any]]) -> str:
     axis.set_xticks(range(len(names)), names)
     axis.set_ylim(0, 104)
     axis.set_yticks(range(0, 101, 20), [f"{value} %" for value in range(0, 101, 20)])
-    axis.legend(frameon=False, fontsize=9, loc="lower left")
+    axis.legend(frameon=False, fontsize=9, loc="best")
     return _svg(figure)
 
 
-def curves(series: Mapping[str, Sequence[tuple[Sequence[float], Sequence[float]]]], x_names: Mapping[str, str]) -> str:
-    """One panel a metric, one line a training seed: ``{metric: [(x, y), ...]}``; ``x_names`` labels the horizontal axes."""
-    figure, axes = _figure(3.4 * len(series) if len(series) > 1 else 5.0, 2.7, len(series))
-    for axis, (metric, lines) in zip(axes, series.items(), strict=True):
-        for position, (x, y) in enumerate(lines):
+@dataclass(frozen=True)
+class Panel:
+    """A learning curve: its heading, what its horizontal axis counts, and ``(x, y)`` of each training seed."""
+
+    title: str
+    x_name: str
+    lines: Sequence[tuple[Sequence[float], Sequence[float]]]
+
+
+def curves(panels: Sequence[Panel]) -> str:
+    """Learning curves side by side."""
+    figure, axes = _figure(2.55 * len(panels) if len(panels) > 1 else 4.0, 2.3, len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        for position, (x, y) in enumerate(panel.lines):
             axis.plot(x, y, color=colour(position + 1), linewidth=1.7, marker="o" if len(x) < 12 else None, markersize=3)
-        axis.set_title(metric, fontsize=10, color=INK, loc="left")
-        axis.set_xlabel(x_names.get(metric, "step"), fontsize=9, color=INK)
+        axis.set_title(panel.title, fontsize=9.5, color=INK, loc="left")
+        axis.set_xlabel(panel.x_name, fontsize=9, color=INK)
         axis.xaxis.set_major_locator(_ticks())
-        if lines and max(max(x, default=0) for x, _ in lines) >= 10_000:
-            axis.xaxis.set_major_formatter(lambda value, _: f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k")
+        if max((max(x, default=0) for x, _ in panel.lines), default=0) >= 10_000:
+            axis.xaxis.set_major_formatter(_short)
     return _svg(figure)
+
+
+def _short(value: float, _: Any) -> str:
+    """12000 -> 12 k."""
+    size, unit = (1e6, " M") if value >= 1e6 else (1e3, " k") if value >= 1e3 else (1.0, "")
+    return f"{value / size:g}{unit}"
 
 
 def _ticks() -> Any:
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(5)
+    return MaxNLocator(4)
 
 
 def calibration(tables: Mapping[str, Sequence[Sequence[float]]]) -> str:

@@ -15,26 +15,28 @@ from omegaconf import DictConfig
 from robolearn import plots
 from robolearn.errors import UserError
 from robolearn.logger import read_metrics
+from robolearn.plots import Panel
 from robolearn.run import CONFIG, VERSIONS, is_run, read_result, versions
+from robolearn.seeding import SPLIT_SIZE
 from robolearn.video import CLIPS, Clip, read_clips
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 MAX_PANELS = 4
 # What a run's curves show, most telling first; a run shows the first few of these that it logged.
-TELLING = (
-    "eval/success",
-    "search/success",
-    "success",
-    "train/success",
-    "loss",
-    "train/loss",
-    "held_out/loss",
-    "validation/loss",
-    "held_out/auc",
-    "held_out/branch_order",
-    "held_out/calibration_error",
-)
-Line = tuple[list[float], list[float]]
+TELLING = {
+    "eval/success": "success on search seeds",
+    "search/success": "success on search seeds",
+    "train/success": "success while training",
+    "success": "success",
+    "loss": "loss",
+    "train/loss": "training loss",
+    "held_out/loss": "held-out loss",
+    "validation/loss": "held-out loss",
+    "held_out/auc": "held-out AUC",
+    "held_out/branch_order": "branches in order",
+    "held_out/calibration_error": "calibration error",
+}
+ENV_SPEED = "time/env_steps_per_s"
 
 
 def main(cfg: DictConfig) -> int:
@@ -97,13 +99,10 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
         return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {evaluation['n']} episodes."
     best = max(others, key=lambda arm: arm["success"]["rate"])
     paired = best["against_first"]
-    sure = "a difference that chance explains badly" if paired["p_value"] < 0.01 else "a difference that chance could explain"
-    if paired["difference"] == 0:
-        sure = "no difference"
     return (
-        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {evaluation['n']} episodes, "
-        f"{first['name']} {100 * first['success']['rate']:.1f} % of the same: "
-        f"{100 * paired['difference']:+.1f} points, {sure} (p = {paired['p_value']:.2g})."
+        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {evaluation['n']} episodes, {first['name']} "
+        f"{100 * first['success']['rate']:.1f} % of the same: {100 * paired['difference']:+.1f} points "
+        f"[{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}], p = {paired['p_value']:.2g}."
     )
 
 
@@ -113,52 +112,44 @@ def tell_run(folder: Path) -> dict[str, Any] | None:
         return None
     config = folder / CONFIG
     known = json.loads((folder / VERSIONS).read_text()) if (folder / VERSIONS).is_file() else {}
-    series, x_names = run_curves(folder)
+    panels = run_curves(folder)
     tables = run_calibration(folder)
     return {
         "name": folder.name,
         "path": str(folder),
         "command": shlex.join([Path(known["command"][0]).name, *known["command"][1:]]) if known.get("command") else "",
-        "curves": plots.curves(series, x_names) if series else "",
+        "curves": plots.curves(panels) if panels else "",
         "calibration": plots.calibration(tables) if tables else "",
         "config": config.read_text() if config.is_file() else "",
         "versions": known,
     }
 
 
-def run_curves(folder: Path) -> tuple[dict[str, list[Line]], dict[str, str]]:
-    """Lines of the telling metrics, ``{metric: [(steps, values) of each seed]}``, and the names of their horizontal axes."""
+def run_curves(folder: Path) -> list[Panel]:
+    """The telling curves of a run, a line for each training seed."""
     files = [folder / "metrics.jsonl", *sorted(folder.glob("seed_*/metrics.jsonl"))]
     logs = [lines for file in files if file.is_file() and (lines := read_metrics(file))]
-    names = [name for name in TELLING if any(name in line for lines in logs for line in lines)][:MAX_PANELS]
-    series = {name: [_line(lines, name) for lines in logs] for name in names}
-    x_names = dict.fromkeys(
-        names, "environment steps" if any("eval/success" in line for lines in logs for line in lines) else "gradient steps"
-    )
-    timed = [minutes for lines in logs if (minutes := _minutes(lines))]
-    if timed and "eval/success" in names:
-        label = "eval/success, by time"
-        pairs = [
-            [(minutes[place], line["eval/success"]) for place, line in enumerate(lines) if line.get("eval/success") is not None]
-            for lines, minutes in zip(logs, timed, strict=False)
-        ]
-        series = {"eval/success": series.pop("eval/success"), label: [([x for x, _ in p], [y for _, y in p]) for p in pairs], **series}
-        x_names[label] = "minutes"
-    return dict(list(series.items())[:MAX_PANELS]), x_names
+    played = any(ENV_SPEED in line for lines in logs for line in lines)
+    panels = []
+    for name, title in TELLING.items():
+        if any(line.get(name) is not None for lines in logs for line in lines):
+            panels.append(Panel(title, "environment steps" if played else "gradient steps", [_line(lines, name) for lines in logs]))
+            if name == "eval/success" and played:
+                timed = [[dict(line, step=now) for line, now in zip(lines, _minutes(lines), strict=True)] for lines in logs]
+                panels.append(Panel(f"{title}, by time", "minutes", [_line(lines, name) for lines in timed]))
+    return panels[:MAX_PANELS]
 
 
-def _line(lines: Sequence[Mapping[str, Any]], name: str) -> Line:
+def _line(lines: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
     kept = [(float(line["step"]), float(line[name])) for line in lines if line.get(name) is not None]
     return [x for x, _ in kept], [y for _, y in kept]
 
 
 def _minutes(lines: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Wall-clock minutes at each line, from the logged speed and evaluation times; empty where no speed was logged."""
-    if not any("time/env_steps_per_s" in line for line in lines):
-        return []
+    """Wall-clock minutes at each line, from the logged speed and evaluation times."""
     minutes, now, before = [], 0.0, 0.0
     for line in lines:
-        speed = line.get("time/env_steps_per_s")
+        speed = line.get(ENV_SPEED)
         now += ((line["step"] - before) / speed if speed else 0.0) + (line.get("time/eval") or 0.0)
         before = line["step"]
         minutes.append(now / 60)
@@ -178,4 +169,4 @@ def run_calibration(folder: Path) -> dict[str, Any]:
 
 def _video(clip: Clip) -> dict[str, Any]:
     data = base64.b64encode(clip.path.read_bytes()).decode()
-    return {"arm": clip.arm, "seed": clip.seed, "success": clip.success, "steps": clip.steps, "data": data}
+    return {"arm": clip.arm, "start": clip.seed % SPLIT_SIZE, "success": clip.success, "steps": clip.steps, "data": data}

@@ -29,4 +29,5 @@ def control_from_action(action: NDArray[Any], spec: ActionSpec) -> NDArray[np.fl
 def action_from_control(control: NDArray[np.float64]) -> NDArray[np.float32]:
     """The inverse of :func:`control_from_action` within the limits: ``(N, 9) -> (N, 10)``."""
     gripper = np.where(control[:, 7:8] < (FINGER_OPEN + FINGER_CLOSED) / 2, 1.0, -1.0)
-    return np.concatenate([control[:, :3], rot6d_from_quaternion(control[:, 3:7]), gripper], 1).astype(np.float32)
+    action: NDArray[np.float32] = np.concatenate([control[:, :3], rot6d_from_quaternion(control[:, 3:7]), gripper], 1).astype(np.float32)
+    return action

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from robolearn.sim.headless import mujoco
 
 _CURRENT = mujoco.mjtStage.mjSTAGE_VEL.value  # positions, velocities and sensors belong to the state just reached
+_LARGEST = 1e6  # [m, rad, m/s, rad/s] beyond it a state is as good as infinite
 
 
 class Engine:
@@ -57,15 +60,19 @@ class Engine:
         values: NDArray[Any] = self._batch.expand(name)
         return values
 
-    def step(self, substeps: int) -> None:
-        """Advance every row by ``substeps`` physics steps, in native code, and refresh the outputs."""
-        self._batch.step(nstep=substeps, stage=_CURRENT)
+    def step(self, substeps: int, rows: NDArray[np.bool_] | None = None) -> None:
+        """Advance every row, or only ``rows (N,)``, by ``substeps`` physics steps in native code, and refresh their outputs."""
+        ids = None if rows is None or rows.all() else np.flatnonzero(rows)
+        if ids is None or len(ids):
+            with _quiet():
+                self._batch.step(ids, nstep=substeps, stage=_CURRENT)
 
     def forward(self, rows: NDArray[np.bool_]) -> None:
         """Recompute the outputs of ``rows`` after their state was written; the state itself stays as written, to the bit."""
         if rows.any():
             written = self.state[rows]
-            self._batch.forward(np.flatnonzero(rows))
+            with _quiet():
+                self._batch.forward(np.flatnonzero(rows))
             self.state[rows] = written  # forward leaves its own warm start behind
 
     def load(self, rows: NDArray[np.bool_], state: NDArray[np.float64]) -> None:
@@ -79,10 +86,25 @@ class Engine:
             self.state[rows] = state
 
     def diverged(self) -> NDArray[np.bool_]:
-        """Rows whose state is no longer finite, ``(N,)``."""
-        finite: NDArray[np.bool_] = np.isfinite(self.view("qpos")).all(1) & np.isfinite(self.view("qvel")).all(1)
-        return ~finite
+        """Rows whose state is no longer finite, or absurdly large, ``(N,)``."""
+        sound: NDArray[np.bool_] = (np.abs(self.view("qpos")) < _LARGEST).all(1) & (np.abs(self.view("qvel")) < _LARGEST).all(1)
+        return ~sound
 
     def data(self, row: int) -> mujoco.MjData:
         """One row as an MjData, to draw it or to ask MuJoCo anything."""
         return self._batch.get_data(row)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MuJoCo's warnings off the screen and out of MUJOCO_LOG.TXT: rows that diverge are found by :meth:`Engine.diverged`.
+
+    The switch is MuJoCo's own and native; a Python callback would be called from the batch's threads. Errors still raise.
+    """
+    before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
+    silent.logto_console = silent.logto_file = False
+    silent.set()
+    try:
+        yield
+    finally:
+        before.set()

@@ -66,7 +66,12 @@ def add_top(world: ET.Element, fit: Fit) -> None:
     ET.SubElement(body, "freejoint", name="top")
     _inertial(body, TOP_MASS, TOP_HALF)
     floor, mouth = TOP_HALF[1] - HOLE_DEPTH, TOP_HALF[1] - fit.mouth_depth
-    _box(body, (-TOP_HALF[0], -TOP_HALF[1], -TOP_HALF[2]), (TOP_HALF[0], floor, TOP_HALF[2]), **{"class": "part", "name": "top_floor", "rgba": ".75 .75 .78 1"})
+    _box(
+        body,
+        (-TOP_HALF[0], -TOP_HALF[1], -TOP_HALF[2]),
+        (TOP_HALF[0], floor, TOP_HALF[2]),
+        **{"class": "part", "name": "top_floor", "rgba": ".75 .75 .78 1"},
+    )
     _holed_layer(body, floor, mouth, fit.hole_half, "top")
     _holed_layer(body, mouth, TOP_HALF[1], fit.mouth_half, "mouth")
     for index, (x, z) in enumerate(HOLES):
@@ -78,7 +83,9 @@ def _add_nut(top: ET.Element, name: str, seat: tuple[float, float, float], fit: 
     nut = ET.SubElement(top, "body", name=name, pos=" ".join(map(str, seat)), gravcomp="1")
     ET.SubElement(nut, "inertial", pos="0 0 0", mass=".002", diaginertia="1e-6 1e-6 1e-6")
     height = fit.pitch * (fit.entry_turns[1] + 0.2)
-    ET.SubElement(nut, "joint", name=f"{name}_rise", type="slide", axis="0 1 0", limited="true", range=f"0 {height}", armature=".02", damping=".5")
+    ET.SubElement(
+        nut, "joint", name=f"{name}_rise", type="slide", axis="0 1 0", limited="true", range=f"0 {height}", armature=".02", damping=".5"
+    )
     ET.SubElement(nut, "joint", name=f"{name}_turn", type="hinge", axis="0 1 0", armature="2e-5", damping="1e-4")
     ET.SubElement(nut, "site", name=name, size=".002", group="4")
 

@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
+from robolearn.errors import UserError
+
 # Joint angles [rad] at which an episode of FurnitureBench starts.
 HOME = (-0.026, 0.376, 0.125, -2.138, -0.094, 2.496, 0.019)
 ARM_JOINTS = tuple(f"joint{index}" for index in range(1, 8))
@@ -36,7 +38,7 @@ class ServoGains:
 def _assets() -> Path:
     package = importlib.util.find_spec("robosuite")
     if package is None or package.origin is None:
-        raise ModuleNotFoundError("robosuite is not installed; the Panda's model comes with it: pip install 'robolearn[sim]'")
+        raise UserError("robosuite is not installed; the Panda's model comes with it: pip install 'robolearn[sim]'")
     return Path(package.origin).parent / "models" / "assets"
 
 
@@ -115,7 +117,9 @@ def _box_fingers(base: ET.Element) -> None:
             finger, "geom", {**common, "class": "pad", "name": f"{name}_tip", "pos": f"0 {sign * 0.007} .0435", "size": ".0088 .007 .0103"}
         )
         ET.SubElement(
-            finger, "geom", {**common, "class": "finger", "name": f"{name}_shaft", "pos": f"0 {sign * 0.0145} .0165", "size": ".0104 .0115 .0165"}
+            finger,
+            "geom",
+            {**common, "class": "finger", "name": f"{name}_shaft", "pos": f"0 {sign * 0.0145} .0165", "size": ".0104 .0115 .0165"},
         )
 
 
@@ -124,9 +128,7 @@ def _add_actuators(root: ET.Element, gains: ServoGains) -> None:
     for index, axis in enumerate("xyz"):
         gear = " ".join("1" if place == index else "0" for place in range(6))
         kp, kv = gains.stiffness, gains.stiffness / gains.rate
-        ET.SubElement(
-            actuators, "position", name=f"tcp_{axis}", site="tcp", refsite="base_frame", gear=gear, kp=str(kp), kv=str(kv)
-        )
+        ET.SubElement(actuators, "position", name=f"tcp_{axis}", site="tcp", refsite="base_frame", gear=gear, kp=str(kp), kv=str(kv))
     kp, kv = gains.rotation_stiffness, gains.rotation_stiffness / gains.rotation_rate
     ET.SubElement(actuators, "orientation", name="tcp_rotation", site="tcp", refsite="base_frame", kp=str(kp), kv=str(kv), input="quat")
     force = f"{-gains.grip_force} {gains.grip_force}"

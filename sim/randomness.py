@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.config import nearest
+from robolearn.errors import UserError
 from robolearn.seeding import addressed_uniform
 from robolearn.sim.furniture import TOP_HALF
 
@@ -40,14 +42,19 @@ class Start:
     joints: NDArray[np.float64]
 
 
+def check_level(level: str) -> None:
+    """Raise ``UserError``, naming what there is, unless ``level`` is a key of ``LEVELS``."""
+    if level not in LEVELS:
+        raise UserError(f"no randomness level {level!r}; there are {', '.join(LEVELS)}{nearest(level, LEVELS)}")
+
+
 def draw_starts(seeds: NDArray[np.int64], level: str) -> Start:
     """The start that belongs to each seed, ``(N,)``.
 
     Raises:
-        ValueError: the level is unknown.
+        UserError: the level is unknown.
     """
-    if level not in LEVELS:
-        raise ValueError(f"no randomness level {level!r}; there are {', '.join(LEVELS)}")
+    check_level(level)
     width = LEVELS[level]
     unit = 2.0 * addressed_uniform(seeds, np.zeros_like(seeds), 24) - 1.0  # (N, 24) in (-1, 1)
     parts = unit[:, :15].reshape(-1, 5, 3) * np.array([width.top, *(width.leg,) * 4])

@@ -47,7 +47,14 @@ def build_mjcf(config: SceneConfig, visual: bool = False) -> ET.Element:
     root = ET.Element("mujoco", model="one_leg")
     ET.SubElement(root, "compiler", angle="radian", autolimits="true")
     option = ET.SubElement(
-        root, "option", timestep=str(TIMESTEP), integrator="implicitfast", cone="elliptic", impratio="10", iterations="20", ls_iterations="20"
+        root,
+        "option",
+        timestep=str(TIMESTEP),
+        integrator="implicitfast",
+        cone="elliptic",
+        impratio="10",
+        iterations="20",
+        ls_iterations="20",
     )
     # A state that is not finite must stay visible: MuJoCo's own reset would hide it.
     ET.SubElement(option, "flag", sleep="enable", autoreset="disable")
@@ -69,7 +76,11 @@ def build_mjcf(config: SceneConfig, visual: bool = False) -> ET.Element:
 def _add_defaults(root: ET.Element, contacts: Contacts) -> None:
     default = ET.SubElement(root, "default")
     ET.SubElement(default, "geom", solref=contacts.solref, solimp=contacts.solimp)
-    for name, friction, condim in (("part", contacts.part_friction, 3), ("finger", contacts.part_friction, 3), ("pad", contacts.pad_friction, 4)):
+    for name, friction, condim in (
+        ("part", contacts.part_friction, 3),
+        ("finger", contacts.part_friction, 3),
+        ("pad", contacts.pad_friction, 4),
+    ):
         child = ET.SubElement(default, "default", {"class": name})
         ET.SubElement(child, "geom", friction=f"{friction} .005 .0001", condim=str(condim))
 
@@ -91,7 +102,14 @@ def _add_thread(root: ET.Element, fit: Fit) -> None:
     turns_per_metre = 2 * math.pi / fit.pitch
     for index in range(len(HOLES)):
         ET.SubElement(
-            equality, "weld", name=f"thread{index}", site1=f"nut{index}", site2=REQUIRED_LEG, active="false", solref=".02 1", torquescale=".2"
+            equality,
+            "weld",
+            name=f"thread{index}",
+            site1=f"nut{index}",
+            site2=REQUIRED_LEG,
+            active="false",
+            solref=".02 1",
+            torquescale=".2",
         )
         ET.SubElement(
             equality, "joint", name=f"screw{index}", joint1=f"nut{index}_turn", joint2=f"nut{index}_rise", polycoef=f"0 {turns_per_metre} 0 0 0", active="false"

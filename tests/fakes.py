@@ -133,6 +133,10 @@ class PointReach(gymnasium.vector.VectorEnv[Any, Any, Any]):
         mask = np.ones(self.num_envs, bool) if rows is None else rows
         self._state[mask] = state[mask]
 
+    def observation(self) -> dict[str, NDArray[np.float32]]:
+        """What the rows show now, without stepping."""
+        return self._observation()
+
     def close(self, **_: Any) -> None:
         """Nothing to release."""
 

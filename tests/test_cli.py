@@ -10,6 +10,7 @@ import pytest
 
 import robolearn
 from robolearn import cli, config
+from robolearn.errors import UserError
 
 
 def run(*words):
@@ -115,6 +116,11 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     replaced_main(monkeypatch, broken)
     with pytest.raises(ZeroDivisionError):
         cli.main(["doctor"])
+
+
+def test_an_errors_origin_can_be_asked_for():
+    with pytest.raises(UserError, match="did you mean 'doctor'"):
+        cli.main(["doctr", "--traceback"])
 
 
 def test_what_a_verb_returns_is_the_exit_code(monkeypatch):

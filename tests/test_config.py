@@ -27,6 +27,8 @@ class Box:
     def __init__(self, width, height=1, inside=None):
         if width < 0:
             raise UserError("width must not be negative")
+        if height < 0:
+            raise ValueError("depth must not be negative")
         self.width, self.height, self.inside = width, height, inside
 
 
@@ -43,9 +45,10 @@ def test_a_constructor_argument_that_the_yaml_leaves_out_can_be_given(conf):
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("training.step=3", "did you mean 'training.steps'?"),
+        ("training.step=3", "training takes rate, steps; did you mean 'steps'?"),
         ("rate=3", "did you mean 'training.rate'?"),
-        ("shape.heigth=3", "did you mean 'shape.height'?"),
+        ("shape.heigth=3", "shape takes height, inside, width; did you mean 'height'?"),
+        ("store=a(b", "quoted: 'store=\"a(b\"'"),
         ("shape=squar", "did you mean 'square'?"),
         ("nonsense=3", "draw has no option 'nonsense'"),
     ],
@@ -72,6 +75,7 @@ def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_pa
 
 def test_an_empty_node_takes_any_key(conf):
     assert compose("draw", ["extra.anything=[1,2]"]).extra.anything == [1, 2]
+    assert compose("draw", ["extra={a: {b: 1}}"]).extra.a.b == 1
 
 
 def test_instantiate_builds_nested_nodes_first():
@@ -82,6 +86,16 @@ def test_instantiate_builds_nested_nodes_first():
 def test_instantiate_names_the_nearest_argument():
     with pytest.raises(UserError, match="did you mean 'width'"):
         instantiate({"_target_": "tests.test_config.Box", "widht": 1})
+
+
+def test_instantiate_says_which_argument_is_missing():
+    with pytest.raises(UserError, match="missing a required argument: 'width'"):
+        instantiate({"_target_": "tests.test_config.Box", "height": 1})
+
+
+def test_a_value_that_a_constructor_refuses_is_the_users_error():
+    with pytest.raises(UserError, match=r"test_config.Box: depth must not be negative"):
+        instantiate({"_target_": "tests.test_config.Box", "width": 1, "height": -1})
 
 
 def test_instantiate_passes_on_what_the_constructor_says():

@@ -1,12 +1,18 @@
 """Every YAML composes, what it names exists, and its values are arguments of what it names."""
 
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from robolearn import cli
-from robolearn.config import CONF, accepted_arguments, choices, compose, find_target, groups
+from robolearn.checkpoint import build
+from robolearn.config import CONF, accepted_arguments, choices, compose, find_target, groups, instantiate, make_environment, to_dict
+from robolearn.demo import read_stages
+from robolearn.normalize import ACTION, Affine, Normalizer
+from robolearn.tasks import one_leg_spec
 
 VERBS = sorted(file.stem for file in CONF.glob("*.yaml") if not file.stem.startswith("_"))
 
@@ -24,9 +30,10 @@ def nodes(config):
 
 
 def check_nodes(config):
+    """A ``name`` beside a target is a label for people; the verb takes it off."""
     for node in nodes(config):
         known = accepted_arguments(find_target(node._target_))
-        unknown = [key for key in node if key != "_target_" and known is not None and key not in known]
+        unknown = [key for key in node if key not in ("_target_", "name") and known is not None and key not in known]
         assert not unknown, f"{node._target_} takes no {unknown}"
 
 
@@ -46,6 +53,41 @@ def test_a_group_member_composes_into_every_verb_that_has_the_group(group, name)
     assert users_of(group), f"no verb uses the group {group}"
     for verb in users_of(group):
         check_nodes(compose(verb, [f"{group}={name}"]))
+
+
+@pytest.mark.parametrize("name", choices("policy"))
+def test_every_policy_builds_and_draws_chunks_for_one_leg(name):
+    spec = one_leg_spec()
+    arrays = {**{key: entry.shape[0] for key, entry in spec.observation.items()}, ACTION: spec.action.size}
+    normalizer = Normalizer({key: Affine(np.zeros(size, np.float32), np.ones(size, np.float32)) for key, size in arrays.items()})
+    node = {key: value for key, value in OmegaConf.to_container(compose("train", [f"policy={name}"]).policy).items() if key != "name"}
+    model = build({**node, "observation_keys": list(spec.observation)}, spec, normalizer).eval()
+    observation = {key: np.zeros((2, model.observation_horizon, *entry.shape), np.float32) for key, entry in spec.observation.items()}
+    chunks = model.sample(observation, np.arange(2), np.zeros(2, np.int64), 3)
+    assert chunks.shape == (2, 3, model.prediction_horizon, 10)
+    assert np.isfinite(chunks).all()
+
+
+@pytest.mark.parametrize("name", choices("task"))
+def test_every_task_gives_what_its_spec_promises_and_its_expert_acts_in_it(name):
+    task = compose("collect", [f"task={name}"]).task
+    env = make_environment(task, num_envs=2)
+    try:
+        observation, _ = env.reset(seed=[1, 2])
+        env.env_spec.check_observation(observation)
+        expert = instantiate(task.expert, num_envs=2)
+        expert.reset(np.ones(2, bool), np.array([1, 2]))
+        env.env_spec.check_observation(env.step(expert.act(observation))[0])
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize("recipe", choices("recipe"))
+def test_every_command_of_a_recipe_is_understood(recipe, monkeypatch):
+    monkeypatch.setenv("ROBOLEARN_FIXTURES", "somewhere")
+    for stage in read_stages(to_dict(compose("demo", [f"recipe={recipe}"]))):
+        options = stage.words(Path("somewhere"))[len(stage.verb.split()) :]
+        to_dict(compose(stage.verb.replace(" ", "_"), options))
 
 
 def test_every_verb_is_on_the_command_line():

@@ -142,9 +142,8 @@ class ResipReader:
         words |= {str(self.source.attrs["task"])} if not words and "task" in self.source.attrs else set()
         known = sorted(word for word in words if word in PARTS)
         if len(words) != 1 or not known:
-            raise StoreError(
-                f"{self.source.path} holds the tasks {sorted(words) or 'unknown'}; one of {', '.join(PARTS)} can be imported at a time"
-            )
+            found = ", ".join(sorted(words)) or "of unknown name"
+            raise StoreError(f"{self.source.path} holds tasks {found}; one of {', '.join(PARTS)} can be imported at a time")
         return known[0]
 
     def _ends(self) -> NDArray[np.int64]:

@@ -14,6 +14,8 @@ from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from
 METHODS = ("rescale", "achieved")
 # Steps that turn less than this carry no information about the factor [rad].
 _STILL = 0.005
+# No arm turns further in a control step; a recording that does has jumped [rad].
+_JUMP = 0.35
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class RotationRepair:
         method: ``rescale`` or ``achieved``.
         response: share of the commanded rotation achieved in one control step (measured in the simulator that replays).
         max_relabel: largest commanded rotation of one step [rad]; larger ones are shortened.
-        min_correlation: below this between a and d (steps beyond max_relabel apart) the labels have another defect.
+        min_correlation: below this between a and d (leaving out steps that jump) the labels have another defect.
     """
 
     method: str = "rescale"
@@ -77,7 +79,7 @@ class RotationRepair:
 
     def _fit(self, asked: NDArray[Any], achieved: NDArray[Any]) -> tuple[float, float]:
         """Factor k and correlation of ``achieved = k asked``; jumps that no servo makes in a step are left out."""
-        plausible = np.linalg.norm(achieved, axis=-1) <= self.max_relabel
+        plausible = np.linalg.norm(achieved, axis=-1) <= _JUMP
         turning = plausible & (np.linalg.norm(achieved, axis=-1) > _STILL)
         if turning.sum() < 10:
             return 1.0, 1.0  # an episode without rotation: nothing to repair

@@ -125,7 +125,8 @@ class ZarrSource:
         for number in range(-(-int(meta["shape"][0]) // int(meta["chunks"][0]))):
             raw = self._bytes(f"{name}/{number}")
             pieces.append(numcodecs.JSON().decode(compressor.decode(raw) if compressor else raw))
-        return np.concatenate(pieces)[: int(meta["shape"][0])]
+        texts: NDArray[Any] = np.concatenate(pieces)
+        return texts[: int(meta["shape"][0])]
 
     def _refuse_pickle(self, name: str, meta: dict[str, Any]) -> None:
         used = [codec.get("id") for codec in [*(meta.get("filters") or []), meta.get("compressor")] if isinstance(codec, dict)]

@@ -7,14 +7,14 @@ that the product in bfloat16 beats the libraries' convolutions, and norms and Fi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robolearn.errors import UserError
-from robolearn.policies.networks.embedding import StepEmbedding
+from robolearn.policies.networks.embedding import StepModulation
 
 
 class TimeConv(nn.Module):
@@ -27,11 +27,17 @@ class TimeConv(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Convolve."""
-        length, reach = values.shape[1], self.kernel // 2
-        padded = functional.pad(values, (0, 0, reach, reach))
-        windows = [padded[:, shift : shift + length : self.stride] for shift in range(self.kernel)]
-        convolved: Tensor = self.linear(torch.cat(windows, -1))  # (B, T / stride, kernel * in) -> (B, T / stride, out)
+        padded = functional.pad(values, (0, 0, self.kernel // 2, self.kernel // 2))
+        convolved: Tensor = self.linear(time_windows(padded, self.kernel, self.stride))
         return convolved
+
+
+def time_windows(padded: Tensor, kernel: int, stride: int) -> Tensor:
+    """Every window of ``kernel`` steps, flattened: ``(B, L, C) -> (B, (L - kernel) / stride + 1, kernel * C)``, by one copy."""
+    if torch.is_grad_enabled():  # slices have a far cheaper gradient than overlapping windows
+        last = padded.shape[1] - kernel + 1
+        return torch.cat([padded[:, shift : shift + last : stride] for shift in range(kernel)], -1)
+    return padded.unfold(1, kernel, stride).transpose(2, 3).flatten(2).contiguous()
 
 
 class TimeUpsample(nn.Module):
@@ -59,8 +65,9 @@ class ConvNorm(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """``(B, T, in) -> (B, T, out)``."""
         convolved = self.convolve(values)
-        # As an image of width 1 with channels last, which group norm has a kernel for: no copy is made.
-        normed = self.norm(convolved.transpose(1, 2).unsqueeze(-1)).squeeze(-1).transpose(1, 2)
+        # As an image of width 1 with channels last, for which group norm has a kernel: no copy is made.
+        image = convolved.unsqueeze(2).permute(0, 3, 1, 2)  # (B, C, T, 1)
+        normed = self.norm(image).permute(0, 2, 3, 1).squeeze(2)  # (B, T, C)
         return functional.silu(normed, inplace=not torch.is_grad_enabled())
 
 
@@ -79,6 +86,20 @@ class FilmBlock(nn.Module):
         scale, shift = film.chunk(2, -1)
         modulated: Tensor = self.second(torch.addcmul(shift, self.first(values), scale)) + self.skip(values)
         return modulated
+
+
+class Level(nn.Module):
+    """Two FiLM blocks, one after the other."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.first = FilmBlock(inputs, outputs, kernel, groups)
+        self.second = FilmBlock(outputs, outputs, kernel, groups)
+
+    def forward(self, values: Tensor, films: Iterator[Tensor]) -> Tensor:
+        """``(B, T, in) -> (B, T, out)``; takes two scale-and-shifts ``(B, 1, 2 out)`` from ``films``."""
+        changed: Tensor = self.second(self.first(values, next(films)), next(films))
+        return changed
 
 
 class Unet(nn.Module):
@@ -111,50 +132,46 @@ class Unet(nn.Module):
         super().__init__()
         _check_sizes(horizon, down_dims, kernel, groups)
         sizes = [action_size, *down_dims]
-        self.embed_step = StepEmbedding(step_size)
 
-        def pair(inputs: int, outputs: int) -> nn.ModuleList:
-            return nn.ModuleList([FilmBlock(inputs, outputs, kernel, groups), FilmBlock(outputs, outputs, kernel, groups)])
-
-        self.down = nn.ModuleList(pair(inputs, outputs) for inputs, outputs in itertools.pairwise(sizes))
-        self.middle = pair(sizes[-1], sizes[-1])
-        self.up = nn.ModuleList(pair(2 * outputs, inputs) for inputs, outputs in reversed(list(itertools.pairwise(down_dims))))
+        self.down = nn.ModuleList(Level(inputs, outputs, kernel, groups) for inputs, outputs in itertools.pairwise(sizes))
+        self.middle = Level(sizes[-1], sizes[-1], kernel, groups)
+        widths = list(itertools.pairwise(down_dims))[::-1]
+        self.up = nn.ModuleList(Level(2 * outputs, inputs, kernel, groups) for inputs, outputs in widths)
         self.downsample = nn.ModuleList(TimeConv(size, size, 3, stride=2) for size in down_dims[:-1])
         self.upsample = nn.ModuleList(TimeUpsample(size) for size in reversed(down_dims[:-1]))
         self.output = nn.Sequential(ConvNorm(down_dims[0], down_dims[0], kernel, groups), nn.Linear(down_dims[0], action_size))
         self.film_sizes = [2 * block.outputs for block in self.modules() if isinstance(block, FilmBlock)]
         # All blocks' scales and shifts by two products: the condition's share is made once a row, the step's once a pass.
-        self.film_condition = nn.Linear(condition_size, sum(self.film_sizes))
-        self.film_step = nn.Linear(step_size, sum(self.film_sizes), bias=False)
+        self.prepare = nn.Linear(condition_size, sum(self.film_sizes))
+        self.modulate = StepModulation(step_size, action_size + sum(self.film_sizes))
         self._start_unmodulated()
 
-    def prepare(self, condition: Tensor) -> Tensor:
-        """The part that depends on the observation alone, computed once a row: ``(B, C) -> (B, F)``."""
-        prepared: Tensor = self.film_condition(condition)
-        return prepared
+    def forward(self, chunk: Tensor, modulation: Tensor, prepared: Tensor) -> Tensor:
+        """Denoise: ``(M, Tp, A) -> (M, Tp, A)``.
 
-    def forward(self, chunk: Tensor, steps: Tensor, prepared: Tensor) -> Tensor:
-        """``(M, Tp, A), (M,) or (1,), (M, F) -> (M, Tp, A)``."""
-        film = prepared + self.film_step(functional.silu(self.embed_step(steps)))
-        films = iter(film[:, None].split(self.film_sizes, -1))
+        Args:
+            chunk: noisy actions.
+            modulation: ``modulate(steps)`` of each row, or one row for all.
+            prepared: ``prepare(condition)`` of each row: what depends on the observation alone.
+        """
+        gain, film = modulation[:, None, : chunk.shape[-1]], prepared + modulation[:, chunk.shape[-1] :]
+        films = iter(torch.split(film[:, None], self.film_sizes, -1))
         values, skips = chunk, []
-        for level, (first, second) in enumerate(self.down):
-            values = second(first(values, next(films)), next(films))
+        for index, level in enumerate(self.down):
+            values = level(values, films)
             skips.append(values)
-            if level < len(self.downsample):
-                values = self.downsample[level](values)
-        for block in self.middle:
-            values = block(values, next(films))
-        for (first, second), upsample in zip(self.up, self.upsample, strict=True):
-            values = second(first(torch.cat([values, skips.pop()], -1), next(films)), next(films))
-            values = upsample(values)
-        denoised: Tensor = self.output(values)
+            if index < len(self.downsample):
+                values = self.downsample[index](values)
+        values = self.middle(values, films)
+        for level, upsample in zip(self.up, self.upsample, strict=True):
+            values = upsample(level(torch.cat([values, skips.pop()], -1), films))
+        denoised: Tensor = torch.addcmul(self.output(values), chunk, gain)  # the gain: see MlpDenoiser
         return denoised
 
     def _start_unmodulated(self) -> None:
         """Biases such that scales start around 1 and shifts around 0."""
         with torch.no_grad():
-            for scale_and_shift in self.film_condition.bias.split(self.film_sizes):
+            for scale_and_shift in torch.split(self.prepare.bias, self.film_sizes):
                 scale_and_shift.zero_()
                 scale_and_shift[: len(scale_and_shift) // 2] = 1.0
 

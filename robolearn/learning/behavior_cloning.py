@@ -25,6 +25,7 @@ from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.rollout import RolloutResult, rollout
 from robolearn.learning.trainer import Record, RunningMean, Trainer, TrainingSettings
+from robolearn.memory import keep_freed_memory
 from robolearn.progress import Progress
 from robolearn.protocols import Environment
 from robolearn.run import Run, start_run
@@ -38,6 +39,7 @@ def main(cfg: DictConfig) -> int:
     document = to_dict(cfg)
     settings = training_settings(document["training"])
     _use_threads(document["threads"])
+    keep_freed_memory()
     with ExitStack() as stack:
         group = stack.enter_context(workers(document["device"]))
         torch.manual_seed(settings.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -129,6 +130,8 @@ def _policy(cfg: DictConfig, env: Any) -> Any:
 def _open_store(cfg: DictConfig, env: Any) -> Any:
     store_type = find_target(cfg.store_type)
     if not cfg.resume:
+        if Path(cfg.store).exists() and not cfg.overwrite:
+            raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
         return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite))
     store = store_type.open(cfg.store, mode="a")
     if store.env_spec != env.env_spec:

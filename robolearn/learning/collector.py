@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from robolearn.errors import UserError
 from robolearn.learning.ppo import ADVICE
+from robolearn.learning.restarts import RestartBank
+from robolearn.learning.reward_scale import RewardScale
 from robolearn.protocols import Environment, Observation
 from robolearn.seeding import split_seeds
 
 Arrays = dict[str, NDArray[Any]]
+STATES_PER_STAGE = 512  # kept to restart from
 SEEDS_PER_RUN = 1 << 32  # training episodes that one training seed may play
 
 
@@ -34,11 +37,13 @@ class BasePolicy(Protocol):
 
 
 class ResidualHeads(Protocol):
-    """The trainable part: features to residuals and values."""
+    """The trainable part: features to residuals and values; ``step_size (A,)`` is what a residual of 1 adds."""
 
     actor: nn.Module
     critic: nn.Module
     log_std: nn.Parameter
+    step_size: NDArray[np.float32]
+    residual_limit: float | None
 
     def features(
         self, observation: Observation, base_action: NDArray[np.float32], phase: NDArray[Any] | None = None
@@ -68,29 +73,6 @@ class ResidualActor(Protocol):
     def foresee(self, observation: Observation) -> NDArray[np.float32]:
         """The heads' input if the rows went on, without advancing the base."""
         ...
-
-
-class RewardScale:
-    """Divides rewards by the running standard deviation of the discounted return, without moving their mean."""
-
-    STATE = ("returns", "moments")
-
-    def __init__(self, num_envs: int, gamma: float, limit: float = 5.0) -> None:
-        self.gamma, self.limit = gamma, limit
-        self.returns = np.zeros(num_envs)
-        self.moments = np.array([1e-4, 0.0, 1e-4])  # count, mean, sum of squared deviations
-
-    def __call__(self, rewards: NDArray[np.float64], done: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Scale one step's rewards ``(N,)`` and take them into account (Chan et al.'s update of the moments)."""
-        self.returns = self.returns * self.gamma + rewards
-        count, mean, squares = self.moments
-        rows = len(rewards)
-        shift = self.returns.mean() - mean
-        squares += self.returns.var() * rows + shift**2 * count * rows / (count + rows)
-        self.moments = np.array([count + rows, mean + shift * rows / (count + rows), squares])
-        self.returns[done] = 0.0
-        scaled: NDArray[np.float64] = np.clip(rewards / np.sqrt(squares / (count + rows) + 1e-8), -self.limit, self.limit)
-        return scaled
 
 
 @dataclass(frozen=True)
@@ -126,6 +108,8 @@ class Collector:
         policy: residual policy in N rows.
         seed: training seed; it addresses the episodes, and runs with different seeds share none.
         stage_reward: added once an episode for each stage reached.
+        restart_share: of the episodes begin from a state that an earlier one passed through; see
+            :class:`robolearn.learning.restarts.RestartBank`. Their success is reported apart.
         reward_scale: normalises the rewards where given.
 
     Raises:
@@ -133,7 +117,14 @@ class Collector:
     """
 
     def __init__(
-        self, env: Environment, policy: ResidualActor, seed: int, *, stage_reward: float = 0.0, reward_scale: RewardScale | None = None
+        self,
+        env: Environment,
+        policy: ResidualActor,
+        seed: int,
+        *,
+        stage_reward: float = 0.0,
+        restart_share: float = 0.0,
+        reward_scale: RewardScale | None = None,
     ) -> None:
         mode = (getattr(env, "metadata", None) or {}).get("autoreset_mode")
         if mode is not None and getattr(mode, "name", mode) != "DISABLED":
@@ -144,6 +135,8 @@ class Collector:
         self.episodes_begun = 0
         self.clock = np.zeros(rows, np.int64)
         self.stages = np.zeros((rows, len(env.env_spec.stages)), bool)
+        self.restarted = np.zeros(rows, bool)
+        self.bank = self._make_bank(restart_share) if restart_share else None
         self.seconds: dict[str, float] = {}
         self.base_action, self.features = self._propose(self._restart(np.ones(rows, bool)))
 
@@ -159,6 +152,12 @@ class Collector:
         """
         rows = self.env.num_envs
         self.seconds = {"sim": 0.0, "base": 0.0}
+        # A simulator may know more than its state tells (which parts sleep). Loading the state here puts a run that goes on
+        # and one that is resumed from a checkpoint on the same footing, to the bit.
+        state = self.env.get_state()
+        self.env.set_state(state)
+        if self.bank is not None:
+            self.bank.keep(state, self.stages)
         features = torch.empty(steps + 1, rows, self.features.shape[1])
         residuals = torch.empty(steps, rows, self.base_action.shape[1])
         rewards, ends = np.zeros((steps, rows), np.float32), np.zeros((2, steps, rows), bool)
@@ -174,7 +173,8 @@ class Collector:
             if truncated.any():
                 cut.append(self.policy.foresee(observation)[truncated])
             if over.any():
-                finished.append({"success": info["success"][over], "length": self.clock[over], "stages": self.stages[over]})
+                ended = {"success": info["success"], "length": self.clock, "stages": self.stages, "restarted": self.restarted}
+                finished.append({name: values[over] for name, values in ended.items()})
                 observation = self._restart(over)
             self.base_action, self.features = self._propose(observation)
         features[steps] = torch.from_numpy(self.features)
@@ -215,14 +215,38 @@ class Collector:
         self.episodes_begun += int(rows.sum())
         self.clock[rows] = 0
         self.stages[rows] = False
-        result: Observation = observation
-        return result
+        return observation if self.bank is None else self._restart_from_bank(self.bank, rows, seeds, observation)
+
+    def _restart_from_bank(
+        self, bank: RestartBank, rows: NDArray[np.bool_], seeds: NDArray[np.int64], observation: Observation
+    ) -> Observation:
+        """Move some of the rows that have just begun an episode to where earlier ones have been."""
+        chosen, states, stages = bank.draw(seeds)
+        chosen = chosen & rows
+        self.restarted = np.where(rows, chosen, self.restarted)
+        if not chosen.any():
+            return observation
+        self.env.set_state(states, chosen)
+        self.stages[chosen] = stages[chosen]
+        moved: Observation = self.env.observation()  # type: ignore[attr-defined]
+        return moved
+
+    def _make_bank(self, share: float) -> RestartBank:
+        if not hasattr(self.env, "observation"):
+            raise UserError("restart_share needs an environment with observation(), which shows its rows after set_state")
+        return RestartBank(share, STATES_PER_STAGE, len(self.env.env_spec.stages), self.env.get_state().shape[1])
 
     def _metrics(self, finished: list[Arrays]) -> dict[str, float]:
         metrics = {f"time/{name}": seconds for name, seconds in self.seconds.items()}
         if not finished:
             return metrics
-        success, length, stages = (np.concatenate([part[name] for part in finished]) for name in ("success", "length", "stages"))
+        names = ("success", "length", "stages", "restarted")
+        success, length, stages, restarted = (np.concatenate([part[name] for part in finished]) for name in names)
+        if restarted.any():
+            metrics |= {"train/restart_episodes": float(restarted.sum()), "train/restart_success": float(success[restarted].mean())}
+        if restarted.all():
+            return metrics
+        success, length, stages = success[~restarted], length[~restarted], stages[~restarted]
         metrics |= {"train/episodes": float(len(success)), "train/success": float(success.mean()), "train/length": float(length.mean())}
         return metrics | {f"train/stage_{name}": float(rate) for name, rate in zip(self.env.env_spec.stages, stages.mean(0), strict=True)}
 
@@ -232,6 +256,8 @@ class Collector:
             "env": self.env.get_state(),
             "episodes_begun": np.array([self.episodes_begun]),
             "clock": self.clock.copy(),
+            "restarted": self.restarted.copy(),
+            **({f"bank.{name}": value for name, value in self.bank.state_dict().items()} if self.bank is not None else {}),
             "stages": self.stages.copy(),
             "base_action": self.base_action.copy(),
             "features": self.features.copy(),
@@ -251,10 +277,15 @@ class Collector:
             )
         self.env.set_state(state["env"])
         self.episodes_begun = int(state["episodes_begun"][0])
-        self.clock, self.stages = state["clock"].copy(), state["stages"].copy()
+        self.clock, self.stages, self.restarted = (state[name].copy() for name in ("clock", "stages", "restarted"))
+        if self.bank is not None:
+            self.bank.load_state_dict(_under("bank.", state))
         self.base_action, self.features = state["base_action"].copy(), state["features"].copy()
         if self.reward_scale:
             for name in RewardScale.STATE:
                 setattr(self.reward_scale, name, state[f"scale.{name}"].copy())
-        prefix = "base."
-        self.policy.base.load_state_dict({name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)})
+        self.policy.base.load_state_dict(_under("base.", state))
+
+
+def _under(prefix: str, state: Mapping[str, NDArray[Any]]) -> Arrays:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -116,28 +116,40 @@ def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
 def play_arm(cfg: DictConfig, arm: Arm, env: Any, seeds: NDArray[np.int64], run: Run) -> ArmResult:
     """Play one arm on all seeds; an arm that a resumed run finds finished is not played again."""
     file = run.dir / "arms" / f"{safe_name(arm.name)}.csv"
-    stages = env.env_spec.stages
-    side = file.with_suffix(".json")
-    if run.resumed and side.is_file():
-        return ArmResult(arm, read_episodes(file, stages), **json.loads(side.read_text()))
+    done = _finished_arm(arm, file, seeds, env.env_spec.stages)
+    if done:
+        return done
     policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=env.num_envs)
     begun = time.monotonic()
     with Progress(arm.name, len(seeds)) as bar:
-        result = rollout(env, policy, seeds, progress=lambda done, total: bar.advance(done - bar.done))
+        episodes = rollout(env, policy, seeds, progress=lambda count, total: bar.advance(count - bar.done))
     minutes = (time.monotonic() - begun) / 60
-    latency = decision_latency(cfg, arm, env)
-    steering = dict(getattr(_steered(policy), "statistics", {}))
+    steering = _steering_statistics(policy)
+    result = ArmResult(arm, episodes, decision_latency(cfg, arm, env), steering, minutes)
     file.parent.mkdir(exist_ok=True)
-    write_episodes(file, [ArmResult(arm, result)], stages)
-    write_json(side, {"latency_ms": latency, "steering": steering, "minutes": minutes})
-    return ArmResult(arm, result, latency, steering, minutes)
+    write_episodes(file, [result], env.env_spec.stages)
+    side = {"options": arm.options, "latency_ms": result.latency_ms, "steering": steering, "minutes": minutes}
+    write_json(file.with_suffix(".json"), side)  # last: an arm is finished when this is there
+    return result
 
 
-def _steered(policy: Any) -> Any:
-    """The steered sampler within a policy, through residuals and chunking; None where there is none."""
+def _finished_arm(arm: Arm, file: Path, seeds: NDArray[np.int64], stages: Sequence[str]) -> ArmResult | None:
+    """What an interrupted run left of an arm, if it is whole and the same arm on the same seeds."""
+    side = file.with_suffix(".json")
+    if not side.is_file():
+        return None
+    about, episodes = json.loads(side.read_text()), read_episodes(file, stages)
+    if about.pop("options") != dict(arm.options) or not np.array_equal(episodes.seeds, seeds):
+        return None
+    return ArmResult(arm, episodes, **about)
+
+
+def _steering_statistics(policy: Any) -> dict[str, float]:
+    """Statistics of the steered sampler within a policy, through residual and chunking; empty where nothing was scored."""
     for name in ("base", "sampler"):
         policy = policy if hasattr(policy, "statistics") else getattr(policy, name, policy)
-    return policy
+    statistics: dict[str, float] = getattr(policy, "statistics", {})
+    return dict(statistics) if statistics.get("decisions") else {}
 
 
 def decision_latency(cfg: DictConfig, arm: Arm, env: Any) -> dict[str, float]:

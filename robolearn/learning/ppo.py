@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.learning.optimizer_state import optimizer_tensors, restore_optimizer
 from robolearn.precision import PRECISIONS, autocast
 
 ADVICE = "the checkpoints written so far are good: resume with a lower learning rate"
@@ -44,6 +45,8 @@ class PPOSettings:
         critic_iterations: first iterations that train the critic alone.
         normalize_rewards: divide rewards by the running deviation of the discounted return.
         stage_reward: added once per episode for each stage reached; 0 is the paper's sparse reward.
+        restart_share: of the training episodes begin from a state that an earlier one passed through, each stage of the task
+            equally often; evaluation always begins at the beginning.
         precision: of the update's matrix products: ``float32``, ``bfloat16``, or ``auto``, which takes bfloat16 where it is fast.
     """
 
@@ -68,6 +71,7 @@ class PPOSettings:
     critic_iterations: int = 4
     normalize_rewards: bool = False
     stage_reward: float = 0.0
+    restart_share: float = 0.0
     precision: str = "auto"
 
     def __post_init__(self) -> None:
@@ -258,23 +262,13 @@ class PPO:
 
     def tensors(self) -> dict[str, Tensor]:
         """Both optimisers' states as named tensors; the inverse of :meth:`load_tensors`."""
-        named = {"actor_lr_factor": torch.tensor(self.actor_lr_factor, dtype=torch.float64)}
-        for name, optimizer in self._optimizers().items():
-            for index, state in optimizer.state_dict()["state"].items():
-                named |= {f"{name}.{index}.{key}": value.clone() for key, value in state.items()}
-        return named
+        factor = torch.tensor(self.actor_lr_factor, dtype=torch.float64)
+        return {"actor_lr_factor": factor, **optimizer_tensors(self._optimizers())}
 
     def load_tensors(self, named: Mapping[str, Tensor]) -> None:
         """Restore :meth:`tensors` to the bit."""
         self.actor_lr_factor = float(named["actor_lr_factor"])
-        for name, optimizer in self._optimizers().items():
-            document: dict[str, Any] = optimizer.state_dict()
-            state: dict[int, dict[str, Tensor]] = {}
-            for path, value in named.items():
-                if path.startswith(f"{name}."):
-                    _, index, key = path.split(".")
-                    state.setdefault(int(index), {})[key] = value.clone()
-            optimizer.load_state_dict({**document, "state": state})
+        restore_optimizer(self._optimizers(), named)
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"actor": self.actor_optimizer, "critic": self.critic_optimizer}

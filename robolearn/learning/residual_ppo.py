@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robolearn.learning.collector import Collector, Experience, ResidualActor, RewardScale
+from robolearn.learning.collector import Collector, Experience, ResidualActor
 from robolearn.learning.gae import generalized_advantages
 from robolearn.learning.ppo import PPO, PPOSettings, Samples
+from robolearn.learning.reward_scale import RewardScale
 from robolearn.protocols import Environment
 
 GENERATOR = "generator"
@@ -41,7 +42,8 @@ class PPOLearner:
         self.generator = torch.Generator().manual_seed(seed)
         self.model = policy.model
         scale = RewardScale(env.num_envs, settings.gamma) if settings.normalize_rewards else None
-        self.collector = Collector(env, policy, seed, stage_reward=settings.stage_reward, reward_scale=scale)
+        options = {"stage_reward": settings.stage_reward, "restart_share": settings.restart_share}
+        self.collector = Collector(env, policy, seed, **options, reward_scale=scale)
         self.ppo = PPO(policy.model, settings, self.generator)
         self.iteration, self.env_steps = 0, 0
 

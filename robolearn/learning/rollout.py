@@ -86,7 +86,7 @@ def rollout(
     provenance: dict[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
     hold: int = 0,
-    render: Callable[[int, NDArray[np.uint8]], None] | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> RolloutResult:
     """Play one episode per seed; row i of N plays ``seeds[i], seeds[i + N], ...``, so short episodes are not favoured.
 
@@ -103,7 +103,7 @@ def rollout(
         progress: called with (episodes done, n) when episodes end.
         hold: steps the policy goes on acting after an episode's end, for a recording or video that shows the result;
             they count neither in ``steps`` nor in ``rewards``.
-        render: called as ``render(i, frame (H, W, 3) uint8)`` for seed i after every step.
+        watch: called as ``watch(i, row)`` after every step of seed i, which row plays; to draw it, say.
 
     Raises:
         UserError: the environment resets rows by itself, or the policy's action is not finite.
@@ -112,7 +112,7 @@ def rollout(
         _Recorder(env, env.max_episode_steps + hold, record_state, {"source": "rollout", **(provenance or {})}) if record else None,
         record or (lambda episode: None),
         progress or (lambda done, total: None),
-        render,
+        watch,
     )
 
 
@@ -145,7 +145,7 @@ class _Rollout:
         recorder: _Recorder | None,
         record: Callable[[Episode], None],
         progress: Callable[[int, int], None],
-        render: Callable[[int, NDArray[np.uint8]], None] | None,
+        watch: Callable[[int, int], None] | None,
     ) -> RolloutResult:
         if len(self.seeds) == 0:
             return self.result
@@ -159,9 +159,9 @@ class _Rollout:
             self._count(reward, terminated, truncated, info)
             if recorder:
                 recorder.after(self.clock, np.where(self.since_end > 1, 0.0, reward))
-            if render:
+            if watch:
                 for row in np.flatnonzero(playing):
-                    render(int(self.index[row]), self.env.render(row))  # type: ignore[attr-defined]
+                    watch(int(self.index[row]), int(row))
             self.clock[playing] += 1
             finished = playing & (self.since_end > self.hold)
             if finished.any():

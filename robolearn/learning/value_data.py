@@ -54,16 +54,19 @@ class BranchedEnvironment:
 
 
 def branch_points(episodes: Sequence[Episode], count: int, action_horizon: int, seed: int) -> list[tuple[int, int]]:
-    """``count`` (episode, step) pairs to branch at: decision steps of recorded rollouts, spread evenly over episodes and time.
+    """``count`` (episode, step) pairs to branch at: decision steps of recorded rollouts, anywhere in time.
+
+    Successes and failures are taken in turn: much of a failure is past help, and there every choice is worth the same.
 
     Raises:
         UserError: no episode holds simulator states.
     """
-    usable = [index for index, episode in enumerate(episodes) if episode.sim_state is not None]
-    if not usable:
+    recorded = [index for index, episode in enumerate(episodes) if episode.sim_state is not None]
+    if not recorded:
         raise UserError("branching needs rollouts recorded with their simulator state; collect them with record_state=true")
+    kinds = [kind for solved in (True, False) if (kind := [index for index in recorded if episodes[index].success == solved])]
+    chosen = [kinds[turn % len(kinds)][turn // len(kinds) % len(kinds[turn % len(kinds)])] for turn in range(count)]
     draws = addressed_uniform(np.full(count, seed), np.arange(count), 1)[:, 0]
-    chosen = [usable[index % len(usable)] for index in range(count)]
     decisions = [(len(episodes[index]) - 1) // action_horizon + 1 for index in chosen]
     return [(index, int(draw * number) * action_horizon) for index, draw, number in zip(chosen, draws, decisions, strict=True)]
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from robolearn.errors import UserError
 from robolearn.learning.value_data import BatchSampler, CriticData, branched
 from robolearn.learning.value_metrics import auc, calibration_error, reliability, within_group_order
 from robolearn.learning.value_objectives import Objective
-
-if TYPE_CHECKING:
-    import torch
 
 ASSESS_BATCH = 4096
 
@@ -66,6 +63,8 @@ class CriticTrainer:
     ) -> None:
         import torch
 
+        from robolearn.learning.optim import adamw
+
         self.critic, self.config, self.objective, self.data = critic, config, objective, data
         self.steps, self.batch_size, self.lr, self.polyak = steps, batch_size, lr, polyak
         self.every, self.patience, self.minutes = every, patience, minutes
@@ -74,7 +73,7 @@ class CriticTrainer:
         self.judged = np.flatnonzero(held_out)
         critic.fit_features(data.state[torch.from_numpy(data.transitions.start[rows])], data.chunks(rows))
         self.target = copy.deepcopy(critic).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(critic.parameters(), lr, weight_decay=weight_decay)
+        self.optimizer = adamw(critic, lr, weight_decay)
         self.sampler = BatchSampler(rows, data.transitions, branch_share, self.generator)
         self.step, self.best, self.since_best = 0, -math.inf, 0
 
@@ -165,6 +164,8 @@ class CriticTrainer:
 
     def save(self, folder: Path, figures: dict[str, float], links: tuple[str, ...] = ("last",)) -> Path:
         """Write a checkpoint; ``ema`` is the target network, which serves."""
+        from robolearn.learning.optim import optimizer_tensors
+
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         return save_checkpoint(
             folder,
@@ -175,7 +176,7 @@ class CriticTrainer:
             tensors={
                 "model": self.critic.state_dict(),
                 "ema": self.target.state_dict(),
-                "optimizer": _optimizer_tensors(self.optimizer),
+                "optimizer": optimizer_tensors(self.optimizer),
                 "rng": {"generator": self.generator.get_state()},
             },
             meta={"held_out": finite, "best": self.best if math.isfinite(self.best) else None, "since_best": self.since_best},
@@ -184,24 +185,13 @@ class CriticTrainer:
 
     def resume(self, folder: Path) -> None:
         """Go on from ``folder/last``: the rest of training is then what it would have been."""
+        from robolearn.learning.optim import load_optimizer_tensors
+
         saved = open_checkpoint(folder / "last")
         self.critic.load_state_dict(saved.tensors("model"))
         self.target.load_state_dict(saved.tensors("ema"))
-        _load_optimizer(self.optimizer, saved.tensors("optimizer"))
+        load_optimizer_tensors(self.optimizer, saved.tensors("optimizer"))
         self.generator.set_state(saved.tensors("rng")["generator"])
         best = saved.meta["best"]
         self.step, self.since_best = int(saved.meta["step"]), int(saved.meta["since_best"])
         self.best = -math.inf if best is None else float(best)
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

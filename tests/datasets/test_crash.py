@@ -129,7 +129,7 @@ def test_a_full_disk_at_any_write_is_an_error_and_the_writer_goes_on_after(path,
         for write_number in range(1, writes + 1):
             with monkeypatch.context() as patch:
                 fail_at(patch, write_number, OSError(errno.ENOSPC, "No space left on device"))
-                with pytest.raises(StoreError, match="No space left on device.*1 committed episodes are whole"):
+                with pytest.raises(StoreError, match=r"No space left on device.*1 committed episodes are whole"):
                     store.append(make_episode(1))
         store.append(make_episode(1))
         assert_same(store.episode(1), make_episode(1))

@@ -153,7 +153,7 @@ def test_a_missing_store_names_the_nearest(path):
     filled(path, 1)
     with pytest.raises(StoreError, match=r"did you mean 'demos\.zarr'"):
         DemoStore.open(path.with_name("demo.zarr"))
-    with pytest.raises(StoreError, match="no array 'acton'.*did you mean 'action'"):
+    with pytest.raises(StoreError, match=r"no array 'acton'.*did you mean 'action'"):
         DemoStore.open(path).array("acton")
     with pytest.raises(StoreError, match="no episode 1; it has 1"):
         DemoStore.open(path).episode(1)
@@ -176,7 +176,7 @@ def test_what_is_no_store_is_said_to_be_none(path, content):
 def test_a_newer_schema_is_refused(path):
     filled(path, 1)
     zarr.open_group(path, mode="r+").attrs["schema_version"] = 99
-    with pytest.raises(StoreError, match="schema version 99.*update robolearn"):
+    with pytest.raises(StoreError, match=r"schema version 99.*update robolearn"):
         DemoStore.open(path)
 
 

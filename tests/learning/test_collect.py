@@ -47,7 +47,8 @@ def collect(tmp_path, monkeypatch):
     (conf / "task").mkdir(parents=True)
     (conf / "collect.yaml").write_text((cli.CONF / "collect.yaml").read_text())
     (conf / "task" / "one_leg.yaml").write_text(
-        "name: one_leg\nenv: {_target_: tests.fakes.PointReach, max_episode_steps: 25}\nexpert: {_target_: tests.learning.test_collect.MoodyExpert}\n"
+        "name: one_leg\nenv: {_target_: tests.fakes.PointReach, max_episode_steps: 25}\n"
+        "expert: {_target_: tests.learning.test_collect.MoodyExpert}\n"
     )
     monkeypatch.setattr("robolearn.config.CONF", conf)
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from robolearn.errors import UserError
-from robolearn.learning.collector import Collector, RewardScale
+from robolearn.learning.collector import Collector
 from robolearn.learning.ppo import PPO, Samples, gaussian_kl, gaussian_log_prob
 from robolearn.learning.residual_ppo import PPOLearner, ResidualPPO
+from robolearn.learning.reward_scale import RewardScale
 from robolearn.learning.rollout import rollout
 from robolearn.policies.residual import ResidualModel, residual_policy
 from robolearn.seeding import split_seeds
@@ -216,6 +217,35 @@ def test_stage_rewards_are_paid_once_an_episode():
     assert 0 <= np.sum(rewards) - 1.5 * metrics["train/episodes"] <= 8 * 0.25
 
 
+def test_restarts_begin_where_earlier_episodes_have_been_and_are_reported_apart():
+    env = PointReach(16)
+    learner = make_learner(rows=16, env=env, restart_share=0.5)
+    metrics = [learner.iterate() for _ in range(8)]
+    bank = learner.collector.bank
+    assert bank.counts[0] > 0 and bank.counts[1] > 0  # states of both: nothing reached yet, and near the goal
+    assert sum(part.get("train/restart_episodes", 0) for part in metrics) > 10
+    seeds = split_seeds("train", 4000)
+    chosen, states, stages = bank.draw(seeds)
+    assert 0.45 < chosen.mean() < 0.55
+    assert 0.45 < stages[:, 0].mean() < 0.55  # each ring equally often
+    known = {state.tobytes() for state in bank.states.reshape(-1, 12)}
+    assert all(state.tobytes() in known for state in states)
+    again = bank.draw(seeds[::-1])
+    np.testing.assert_array_equal(again[1][::-1], states)  # by address, in any order
+
+
+def test_a_restarted_row_is_in_the_state_it_was_moved_to():
+    env = PointReach(8)
+    learner = make_learner(rows=8, env=env, restart_share=1.0)
+    learner.iterate()
+    collector = learner.collector
+    known = {state.tobytes() for ring, count in zip(collector.bank.states, collector.bank.counts, strict=True) for state in ring[:count]}
+    observation = collector._restart(np.ones(8, bool))
+    assert all(state.tobytes() in known for state in env.get_state())
+    np.testing.assert_array_equal(observation["tcp_pos"], env.get_state()[:, :3].astype(np.float32))
+    np.testing.assert_array_equal(collector.stages, env.get_state()[:, 8:10] > 0)
+
+
 def test_the_reward_scale_divides_by_the_deviation_of_the_discounted_return():
     scale = RewardScale(1, gamma=0.5)
     rng = np.random.default_rng(0)
@@ -229,7 +259,7 @@ def test_the_reward_scale_divides_by_the_deviation_of_the_discounted_return():
 
 
 def test_resuming_after_half_equals_training_through_to_the_bit():
-    settings = {"normalize_rewards": True, "schedule": "adaptive", "stage_reward": 0.1}
+    settings = {"normalize_rewards": True, "schedule": "adaptive", "stage_reward": 0.1, "restart_share": 0.3}
     through, first = (make_learner(rows=16, **settings) for _ in range(2))
     for _ in range(6):
         metrics = through.iterate()

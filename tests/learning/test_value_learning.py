@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from robolearn.checkpoint import load_model, open_checkpoint
+from robolearn.checkpoint import load_model, open_checkpoint, save_checkpoint
 from robolearn.datasets.store import DemoStore
+from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning import value_learning
 from robolearn.learning.rollout import rollout
+from robolearn.learning.value_data import branch_points
 from robolearn.learning.value_metrics import auc, calibration_error, reliability, within_group_order
 from robolearn.learning.value_objectives import CalibratedQ, CriticBatch, ImplicitQ
 from robolearn.learning.value_trainer import CriticTrainer
 from robolearn.policies.loading import load_policy
+from robolearn.policies.residual import ResidualModel
 from robolearn.seeding import split_seeds
+from tests.fakes import POINT_REACH_SPEC, point_reach_normalizer
 from tests.learning.two_modes import HORIZON, DrawnReach, save_two_modes, verb_config
 
 SMALL: dict[str, Any] = {
@@ -65,6 +69,23 @@ def test_steering_by_the_trained_critic_improves_a_two_minded_policy_and_random_
     np.testing.assert_array_equal(success(base, critic=critic_run, candidates=8, guidance=0.0), plain)
 
 
+def test_a_critic_steers_the_base_under_a_residual(critic_run: Path, tmp_path: Path) -> None:
+    base = critic_run.parent / "base"
+    model = ResidualModel(env_spec=POINT_REACH_SPEC, normalizer=point_reach_normalizer(), base=load_model(base))
+    config = {"_target_": "robolearn.policies.residual.ResidualModel", "base": open_checkpoint(base).config}
+    tensors = {"model": model.state_dict()}
+    save_checkpoint(tmp_path, 1, config=config, env_spec=POINT_REACH_SPEC, normalizer=point_reach_normalizer(), tensors=tensors)
+    steered = {"critic": critic_run, "candidates": 8}
+    # An untrained residual is its base, so the two arms must agree to the bit.
+    np.testing.assert_array_equal(success(tmp_path, **steered), success(base, **steered))
+    np.testing.assert_array_equal(success(tmp_path, **steered, strength=0.0), success(base, **steered))
+
+
+def test_a_critic_for_another_execution_horizon_is_refused(critic_run: Path) -> None:
+    with pytest.raises(UserError, match=f"judges {HORIZON} actions, the policy executes 3"):
+        load_policy(critic_run.parent / "base", 1, critic=critic_run, action_horizon=3)
+
+
 def test_the_run_holds_rollouts_branches_figures_and_a_critic_a_seed(critic_run: Path) -> None:
     store = DemoStore.open(critic_run / "rollouts.zarr")
     branches = [store.provenance(index).get("branch") for index in range(store.num_episodes)]
@@ -93,6 +114,19 @@ def test_branches_of_a_state_start_there_and_differ_in_the_policy_noise_alone(cr
         assert all(np.array_equal(np.asarray(episode.sim_state)[0], start) for episode in episodes if episode.sim_state is not None)
         assert all(np.array_equal(e.observations["goal"][0], episodes[0].observations["goal"][0]) for e in episodes)
         assert len({episode.actions[0].tobytes() for episode in episodes}) == len(episodes)
+
+
+def test_branch_points_are_decisions_of_successes_and_failures_in_turn() -> None:
+    def episode(length: int, success: bool) -> Episode:
+        rows = np.zeros((length, 3))
+        return Episode({"x": rows}, rows, np.zeros(length), success, not success, success, sim_state=rows)
+
+    episodes = [episode(9, True), episode(30, False), episode(25, False), episode(30, False)]
+    points = branch_points(episodes, 40, 4, 0)
+    assert [episodes[index].success for index, _ in points] == [True, False] * 20
+    assert {index for index, _ in points} == {0, 1, 2, 3}
+    assert all(step % 4 == 0 and step < len(episodes[index]) for index, step in points)
+    assert {step for index, step in points if index == 0} == {0, 4, 8}
 
 
 @pytest.mark.parametrize("algorithm", ["mc", "iql", "calql"])

@@ -1,0 +1,83 @@
+"""What a recipe's run came to, as one small JSON file to keep: the commands, versions and seeds that made it, and its figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from robolearn.errors import UserError
+from robolearn.logger import read_metrics
+from robolearn.run import read_result
+
+
+def main(cfg: DictConfig) -> int:
+    """``robolearn results``: see ``conf/results.yaml``.
+
+    Raises:
+        UserError: the folder is no finished demo or recipe run, or the file exists.
+    """
+    run, out = Path(cfg.run), Path(cfg.out)
+    if out.exists() and not cfg.overwrite:
+        raise UserError(f"{out} exists; give another out=, or overwrite=true")
+    document = summarize(run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"{out}: " + ", ".join(f"{arm['name']} {100 * arm['success']['rate']:.1f} %" for arm in document["arms"]))
+    return 0
+
+
+def summarize(run: Path) -> dict[str, Any]:
+    """Figures of a finished ``robolearn demo [recipe=...]`` in the folder ``run``.
+
+    Raises:
+        UserError: no versions or no evaluation are there.
+    """
+    versions = run / "versions.json"
+    evaluations = sorted(run.glob("*/results.json"))
+    if not versions.is_file() or not evaluations:
+        raise UserError(f"{run} holds no finished comparison (versions.json and */results.json); run `robolearn demo out={run} resume=true`")
+    made = json.loads(versions.read_text())
+    evaluation = json.loads(evaluations[-1].read_text())
+    stages = {file.stem: json.loads(file.read_text()) for file in sorted((run / "stages").glob("*.json"))}
+    return {
+        "command": _without_paths(made.pop("command"), run),
+        "date": made.pop("started"),
+        "versions": made,
+        "task": evaluation["task"],
+        "split": evaluation["split"],
+        "n": evaluation["n"],
+        "minutes": {name: round(stage["minutes"], 2) for name, stage in stages.items()},
+        "stages": {name: _without_paths(stage["command"], run) for name, stage in stages.items()},
+        "arms": [_arm(arm, run) for arm in evaluation["arms"]],
+        "training": {folder.parent.name: seeds for folder in sorted(run.glob("*/result.json")) if (seeds := _seeds(folder.parent))},
+    }
+
+
+def _arm(arm: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    kept = {name: arm[name] for name in ("name", "success", "against_first", "stages", "steps", "env_steps", "minutes", "steering")}
+    return kept | {"options": {name: _without_paths([str(value)], run)[0] for name, value in arm["options"].items()}}
+
+
+def _seeds(folder: Path) -> dict[str, Any]:
+    """Outcome and evaluation curve of each training seed of a finetune run; nothing for other runs."""
+    result = read_result(folder) or {}
+    return {
+        seed: {**record, "curve": [[line["step"], line["eval/success"]] for line in _metrics(folder / f"seed_{seed}") if "eval/success" in line]}
+        for seed, record in result.get("seeds", {}).items()
+        if "base_success" in record
+    }
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    file = folder / "metrics.jsonl"
+    return read_metrics(file) if file.is_file() else []
+
+
+def _without_paths(words: list[str], run: Path) -> list[str]:
+    """Words of a command with the run's folder as ``{run}`` and the program's path cut to its name."""
+    told = [word.replace(str(run.resolve()), "{run}").replace(str(run), "{run}") for word in words]
+    return [Path(told[0]).name, *told[1:]] if len(told) > 1 else told

@@ -1,0 +1,83 @@
+"""robosuite 1.5.2 on MuJoCo 4.0: it was written for MuJoCo up to 3.9, and needs three names to mean what they meant."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib import metadata
+from types import SimpleNamespace
+from typing import Any
+
+from robolearn.errors import UserError
+from robolearn.sim.headless import mujoco
+
+SUITED = {"robosuite": "1.5.2", "mujoco": "4.0."}
+_WIDTHS = {"FREE": (7, 6), "BALL": (4, 3), "SLIDE": (1, 1), "HINGE": (1, 1)}  # numbers a joint has in qpos and in qvel
+
+
+def require_versions() -> None:
+    """Raise unless the installed versions are those that :func:`patch` was written for.
+
+    Raises:
+        UserError: another version is installed; it names both.
+    """
+    for package, version in SUITED.items():
+        installed = metadata.version(package)
+        if not f"{installed}.".startswith(version if version.endswith(".") else f"{version}."):
+            raise UserError(f"robosuite's environments were made to run with {package} {version}*, {installed} is installed")
+
+
+def patch() -> None:
+    """Mend robosuite in memory; a second call changes nothing.
+
+    Raises:
+        UserError: other versions of robosuite or MuJoCo are installed.
+    """
+    require_versions()
+    with warnings.catch_warnings():  # what its import says is about optional devices and settings
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            from robosuite.controllers.parts import controller
+            from robosuite.utils import binding_utils
+        finally:
+            logging.disable(logging.NOTSET)
+    # 1. A joint's kind is compared with an enum on its left, which no longer equals a number.
+    model_class = binding_utils.MjModel
+    model_class.get_joint_qpos_addr = lambda model, name: _address(model, name, model.jnt_qposadr, 0)
+    model_class.get_joint_qvel_addr = lambda model, name: _address(model, name, model.jnt_dofadr, 1)
+    # 2. and 3. The dense mass matrix is now made from the data, no longer from its field qM, which is gone.
+    binding_utils.MjData.qM = property(lambda data: data._data)
+    controller.mujoco = SimpleNamespace(mj_fullM=_full_mass_matrix)
+
+
+def _address(model: Any, name: str, starts: Any, table: int) -> int | tuple[int, int]:
+    """Where a joint's numbers are: the index of the only one, or begin and end."""
+    joint = model.joint_name2id(name)
+    kind = mujoco.mjtJoint(int(model.jnt_type[joint])).name.removeprefix("mjJNT_")
+    start, width = int(starts[joint]), _WIDTHS[kind][table]
+    return start if width == 1 else (start, start + width)
+
+
+def _full_mass_matrix(model: Any, matrix: Any, data: Any) -> None:
+    mujoco.mj_fullM(model, data, matrix)
+
+
+def make(name: str, *, robot: str = "Panda", **options: Any) -> Any:
+    """One of robosuite's environments, without pictures: ``reset()``, ``step(action)``, ``control_freq``.
+
+    Args:
+        name: such as ``NutAssemblySquare``.
+        robot: which arm.
+        options: further arguments of ``robosuite.make``.
+
+    Raises:
+        UserError: other versions of robosuite or MuJoCo are installed.
+    """
+    patch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import robosuite
+
+        settings = {"has_renderer": False, "has_offscreen_renderer": False, "use_camera_obs": False, "hard_reset": False}
+        return robosuite.make(name, robots=robot, **{**settings, **options})

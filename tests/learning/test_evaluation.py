@@ -1,0 +1,132 @@
+"""Arms are compared on the same starts and noise, every episode has its row, and what cannot work fails before anything runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robolearn.errors import UserError
+from robolearn.learning import evaluation
+from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.run import read_result
+from robolearn.seeding import SPLITS, split_seeds
+from robolearn.significance import mcnemar, wilson
+from tests.learning.two_modes import save_two_modes, verb_config
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluation")
+    save_two_modes(folder / "base")
+    save_two_modes(folder / "worse", bias=0.014)
+    return folder
+
+
+def evaluate(out: Path, arms: list[dict[str, Any]], **values: Any) -> dict[str, Any]:
+    values = {"n": 37, "num_envs": 8, "videos": 0, "runs": []} | values
+    assert evaluation.main(verb_config("evaluate", arms=arms, out=str(out), **values)) == 0
+    result = read_result(out)
+    assert result is not None and result == json.loads((out / "results.json").read_text())
+    return result
+
+
+@pytest.fixture(scope="module")
+def compared(bases: Path) -> Path:
+    out = bases / "compared"
+    arms = [{"name": "base", "checkpoint": f"{bases}/base"}, {"name": "again", "checkpoint": f"{bases}/base"}]
+    evaluate(out, [*arms, {"name": "worse", "checkpoint": f"{bases}/worse"}], videos=1)
+    return out
+
+
+def rows_of(out: Path) -> list[dict[str, str]]:
+    with (out / "episodes.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_two_identical_arms_have_no_discordant_pair(compared: Path) -> None:
+    result = json.loads((compared / "results.json").read_text())
+    again = result["arms"][1]["against_first"]
+    assert (again["gained"], again["lost"], again["difference"], again["p_value"]) == (0, 0, 0, 1)
+
+
+def test_the_table_of_episodes_has_a_row_per_arm_and_seed_and_gives_the_figures(compared: Path) -> None:
+    rows = rows_of(compared)
+    result = json.loads((compared / "results.json").read_text())
+    success = {}
+    for arm in result["arms"]:
+        own = [row for row in rows if row["arm"] == arm["name"]]
+        assert [int(row["seed"]) for row in own] == split_seeds("evaluation", 37).tolist()
+        success[arm["name"]] = np.array([row["success"] == "1" for row in own])
+        assert arm["success"] == vars(wilson(int(success[arm["name"]].sum()), 37))
+        assert arm["steps"]["mean"] == np.mean([int(row["steps"]) for row in own])
+        assert arm["stages"] == {name: np.mean([row[name] == "1" for row in own]) for name in ("near", "reached")}
+        assert all((row["reward"] == "1.0") == (row["success"] == row["reached"] == "1") for row in own)
+        assert 0 < arm["latency_ms"]["p50"] <= arm["latency_ms"]["p99"]
+    assert result["arms"][2]["against_first"] == vars(mcnemar(success["base"], success["worse"]))
+    assert 0.2 < success["base"].mean() < 0.8
+
+
+def test_successes_and_failures_are_filmed_and_the_report_shows_them(compared: Path) -> None:
+    clips = json.loads((compared / "videos" / "clips.json").read_text())
+    assert {(clip["arm"], clip["success"]) for clip in clips} >= {("base", True), ("base", False)}
+    page = (compared / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == len(clips) == len(list((compared / "videos").glob("*.mp4")))
+
+
+def test_a_resumed_evaluation_plays_only_the_arms_that_are_missing(bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = [{"name": name, "checkpoint": f"{bases}/{name}"} for name in ("base", "worse")]
+    evaluate(tmp_path / "whole", arms)
+    played = 0
+
+    def interrupted_rollout(*arguments: Any, **options: Any) -> RolloutResult:
+        nonlocal played
+        played += 1
+        if played == 2:  # Ctrl-C in the second arm
+            raise KeyboardInterrupt
+        return rollout(*arguments, **options)
+
+    monkeypatch.setattr(evaluation, "rollout", interrupted_rollout)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tmp_path / "half", arms)
+    evaluate(tmp_path / "half", arms, resume=True)
+    assert played == 3
+    assert (tmp_path / "whole" / "episodes.csv").read_text() == (tmp_path / "half" / "episodes.csv").read_text()
+
+
+def test_splits_never_share_a_seed() -> None:
+    seeds = {split: set(split_seeds(split, 2000).tolist()) for split in SPLITS}
+    for one in SPLITS:
+        assert all(not seeds[one] & seeds[other] for other in SPLITS if other != one)
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ([], "give the policies to compare"),
+        ([{"name": "base"}], "names no checkpoint"),
+        ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/base"}], "two arms are called base"),
+        ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/bsae"}], "no checkpoint at"),
+        ([{"checkpoint": "{0}/base", "candidate": 4}], "did you mean 'candidates'"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_runs(bases: Path, tmp_path: Path, arms: list[dict[str, Any]], message: str) -> None:
+    arms = [{key: value.format(bases) if isinstance(value, str) else value for key, value in arm.items()} for arm in arms]
+    with pytest.raises(UserError, match=message):
+        evaluate(tmp_path / "out", arms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_for_another_task_is_refused_before_anything_runs(bases: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "checkpoint.json").write_text(
+        (bases / "base" / "last" / "checkpoint.json").read_text().replace('"control_hz": 10.0', '"control_hz": 20.0')
+    )
+    with pytest.raises(UserError, match=r"arm 'other'.*20.0 Hz"):
+        evaluate(tmp_path / "out", [{"checkpoint": f"{bases}/base"}, {"checkpoint": str(other)}])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,50 @@
+"""One path from observations to a network's input and from its output to actions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from robolearn.errors import UserError
+from robolearn.normalize import Normalizer
+from robolearn.policies.chunk_model import orthonormal_actions
+from robolearn.rotation import orthonormalize_rot6d
+from tests.fakes import POINT_REACH_SPEC
+from tests.policies.small import KEYS, WORDS, observations, random_batch, small_diffusion, small_mlp
+
+
+def test_what_is_trained_on_is_what_is_acted_on() -> None:
+    policy = small_diffusion(observation_horizon=3)
+    seen = observations(4, horizon=3)
+    encoded = policy.encode_numpy(seen)
+    expected = np.concatenate([policy.normalizer.forward(name, seen[name]) for name in KEYS], -1).reshape(4, -1)
+    np.testing.assert_allclose(encoded, expected, rtol=1e-6)
+    torch.testing.assert_close(encoded, policy.encode({name: torch.from_numpy(values) for name, values in seen.items()}))
+
+
+def test_observations_far_outside_the_demonstrations_are_clipped() -> None:
+    encoded = small_diffusion(clamp=3.0).encode_numpy({name: 100 * values for name, values in observations(4).items()})
+    assert float(encoded.abs().max()) == 3.0
+
+
+def test_actions_go_there_and_back() -> None:
+    policy, actions = small_mlp(), torch.from_numpy(random_batch(4).actions)
+    torch.testing.assert_close(policy.denormalise_actions(policy.normalise_actions(actions)), actions, atol=1e-6, rtol=1e-6)
+
+
+def test_rotations_are_made_orthonormal_as_everywhere_else() -> None:
+    actions = torch.randn(5, 7, 10)
+    changed = orthonormal_actions(actions, POINT_REACH_SPEC.action)
+    np.testing.assert_allclose(changed[..., 3:9], orthonormalize_rot6d(actions[..., 3:9].numpy()), atol=1e-5)
+    assert torch.equal(changed[..., :3], actions[..., :3]) and torch.equal(changed[..., 9:], actions[..., 9:])
+
+
+def test_the_weights_hold_no_copy_of_the_normaliser() -> None:
+    assert all(name.startswith("network.") for name in small_diffusion().state_dict())
+
+
+def test_a_normaliser_that_does_not_know_a_key_is_refused() -> None:
+    known = Normalizer({name: part for name, part in WORDS["normalizer"].parts.items() if name != "goal"})
+    with pytest.raises(UserError, match="fitted without 'goal'"):
+        type(small_mlp())(**{**WORDS, "normalizer": known})
