@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.normalize import ACTION, Normalizer
+from robolearn.policies.relations import Relations, layout_of
 from robolearn.protocols import Observation
 from robolearn.rotation import orthonormalize_rot6d
 from robolearn.spec import ActionSpec, EnvSpec
@@ -155,6 +157,10 @@ class ChunkCritic(nn.Module):
         bins: bins of the ``hl_gauss`` head.
         discount: per control step, of the values this critic was trained to give (for the record; learners read it).
         state_only: control: the chunk is ignored, so nothing can be gained by picking.
+        relations: pairs of positions whose differences are also read, finely coded; see :class:`Relations`. Those of ``action`` are
+            read at the chunk's ``relation_steps``, the others are features of the state.
+        wavelengths: [m] of that code.
+        relation_steps: how many actions of the chunk, evenly spaced and its last among them, are compared.
     """
 
     feature_map: Tensor
@@ -174,6 +180,9 @@ class ChunkCritic(nn.Module):
         bins: int = 51,
         discount: float = 0.998,
         state_only: bool = False,
+        relations: Sequence[Sequence[str]] = (),
+        wavelengths: Sequence[float] = (0.32, 0.08),
+        relation_steps: int = 2,
     ) -> None:
         super().__init__()
         if head not in ("hl_gauss", "mse"):
@@ -181,32 +190,52 @@ class ChunkCritic(nn.Module):
         self.env_spec, self.normalizer, self.observation_keys = env_spec, normalizer, tuple(observation_keys)
         self.action_horizon, self.members, self.discount, self.state_only = action_horizon, members, discount, state_only
         self.head: HLGauss | Scalar = HLGauss(bins) if head == "hl_gauss" else Scalar()
-        state_size = sum(math.prod(env_spec.observation[name].shape) for name in self.observation_keys)
-        chunk_size = action_horizon * env_spec.action.size
-        self.register_buffer("feature_map", torch.zeros(state_size, chunk_size))
-        self.register_buffer("feature_bias", torch.zeros(chunk_size))
-        self.register_buffer("feature_scale", torch.ones(chunk_size))
+        sizes = {name: math.prod(env_spec.observation[name].shape) for name in self.observation_keys}
+        self.relation_places = np.linspace(action_horizon, 0, min(relation_steps, action_horizon), endpoint=False).astype(int)[::-1] - 1
+        places, moving = layout_of({**sizes, ACTION: env_spec.action.size}), [ACTION in {*pair} for pair in relations]
+        kinds = [[pair for pair, moves in zip(relations, moving, strict=True) if moves == kind] for kind in (False, True)]
+        self.state_relations, self.chunk_relations = (Relations(pairs, places, wavelengths) for pairs in kinds)
+        self._observed = sum(sizes.values())
+        state_size = self._observed + self.state_relations.size
+        self.action_size = action_horizon * env_spec.action.size
+        chunk_size = self.action_size + len(self.relation_places) * self.chunk_relations.size
+        self.register_buffer("feature_map", torch.zeros(state_size, self.action_size))
+        self.register_buffer("feature_bias", torch.zeros(self.action_size))
+        self.register_buffer("feature_scale", torch.ones(self.action_size))
         self.q = ChunkEnsemble(members, state_size, chunk_size, tuple(hidden), self.head.size)
         self.v = ChunkEnsemble(1, state_size, 1, tuple(hidden), 1)
 
     def state_features(self, observation: Observation) -> Tensor:
-        """Normalised observation: ``{name: (B, ...)} -> (B, S)``."""
+        """Normalised observation, and relations within it: ``{name: (B, ...)} -> (B, S)``."""
         parts = [self.normalizer.forward(name, observation[name]).reshape(len(observation[name]), -1) for name in self.observation_keys]
-        return torch.from_numpy(np.clip(np.concatenate(parts, 1), -FEATURE_LIMIT, FEATURE_LIMIT)).to(self.feature_bias.device)
+        plain = np.clip(np.concatenate(parts, 1), -FEATURE_LIMIT, FEATURE_LIMIT)
+        related = self.state_relations.encode(self._stacked(observation))
+        return torch.from_numpy(np.concatenate([plain, related], 1)).to(self.feature_bias.device)
 
-    def chunk_features(self, chunks: NDArray[Any]) -> Tensor:
-        """What will be executed, normalised: ``(B, K, h, A) -> (B, K, h * A)``."""
-        normalised = self.normalizer.forward(ACTION, executed_chunks(chunks, self.env_spec.action))
-        flat = normalised.reshape(*chunks.shape[:2], -1)
-        return torch.from_numpy(flat).to(self.feature_bias.device)
+    def chunk_features(self, observation: Observation, chunks: NDArray[Any]) -> Tensor:
+        """What will be executed, normalised, and its relations: ``{name: (B, ...)}, (B, K, h, A) -> (B, K, F)``."""
+        executed = executed_chunks(chunks, self.env_spec.action)
+        rows, candidates = chunks.shape[:2]
+        parts = [self.normalizer.forward(ACTION, executed).reshape(rows, candidates, -1)]
+        if self.chunk_relations.size:
+            compared = executed[:, :, self.relation_places]  # (B, K, P, A)
+            stacked = np.broadcast_to(self._stacked(observation)[:, None, None], (*compared.shape[:3], self._observed))
+            both = np.concatenate([stacked, compared], -1).reshape(-1, self._observed + compared.shape[-1])
+            parts.append(self.chunk_relations.encode(both).reshape(rows, candidates, -1))
+        return torch.from_numpy(np.concatenate(parts, 2)).to(self.feature_bias.device)
+
+    def _stacked(self, observation: Observation) -> NDArray[np.float32]:
+        parts = [np.asarray(observation[name], np.float32).reshape(len(observation[name]), -1) for name in self.observation_keys]
+        return np.concatenate(parts, 1)
 
     @torch.no_grad()
     def fit_features(self, state: Tensor, chunks: Tensor, ridge: float = 1e-3) -> None:
         """Learn what a chunk's actions are expected to be in a state: ``(B, S), (B, F)``, by ridge regression."""
+        actions = chunks[:, : self.action_size]
         inputs = torch.cat([state, torch.ones(len(state), 1)], 1).double()
         gram = inputs.T @ inputs + ridge * len(state) * torch.eye(inputs.shape[1], dtype=torch.float64)
-        solution = torch.linalg.solve(gram, inputs.T @ chunks.double())  # (S + 1, F)
-        residual = chunks - (inputs @ solution).float()
+        solution = torch.linalg.solve(gram, inputs.T @ actions.double())  # (S + 1, h * A)
+        residual = actions - (inputs @ solution).float()
         self.feature_map.copy_(solution[:-1])
         self.feature_bias.copy_(solution[-1])
         self.feature_scale.copy_(residual.std(0).clamp_min(1e-3))
@@ -214,7 +243,8 @@ class ChunkCritic(nn.Module):
     def forward(self, state: Tensor, chunks: Tensor) -> Tensor:
         """Head outputs of features: ``(B, S), (B, K, F) -> (E, B, K, m)``."""
         expected = state @ self.feature_map + self.feature_bias
-        features = ((chunks - expected[:, None]) / self.feature_scale).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        added = ((chunks[:, :, : self.action_size] - expected[:, None]) / self.feature_scale).clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
+        features = torch.cat([added, chunks[:, :, self.action_size :]], 2)
         if self.state_only:
             features = torch.zeros_like(features)
         outputs: Tensor = self.q(state, features)
@@ -236,6 +266,6 @@ class ChunkCritic(nn.Module):
     @torch.inference_mode()
     def score(self, observation: Observation, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Value of each candidate by each member: ``{name: (B, ...)}, (B, K, h, A) -> (E, B, K)``."""
-        outputs = self(self.state_features(observation), self.chunk_features(chunks))
+        outputs = self(self.state_features(observation), self.chunk_features(observation, chunks))
         scores: NDArray[np.float32] = self.values(outputs).cpu().numpy()
         return scores

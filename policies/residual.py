@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.chunking import ChunkedPolicy
+from robolearn.policies.relations import Relations, layout_of
 from robolearn.protocols import Observation, Policy
 from robolearn.spec import EnvSpec, SpecError
 
@@ -38,6 +39,8 @@ class ResidualModel(nn.Module):
         learn_std: train the standard deviations.
         phase_input: also tell the heads how far the base's chunk is executed; with one chunk in the queue the base's
             next actions depend on it.
+        relations: pairs of positions whose difference the heads also read, finely coded; see :class:`Relations`.
+        wavelengths: [m] of that code.
         residual_limit: bounds the mean residual by ``limit * tanh(x / limit)``; unbounded unless given. Beyond 1, so that the
             gripper can still be vetoed.
         input_clamp: normalised inputs are clipped to this magnitude, so that a state outside the demonstrations
@@ -58,6 +61,8 @@ class ResidualModel(nn.Module):
         gripper_log_std: float = -1.05,
         learn_std: bool = False,
         phase_input: bool = False,
+        relations: Sequence[Sequence[str]] = (),
+        wavelengths: Sequence[float] = (0.32, 0.08),
         residual_limit: float | None = None,
         input_clamp: float = 3.0,
     ) -> None:
@@ -70,8 +75,11 @@ class ResidualModel(nn.Module):
         self._low, self._high = np.asarray(env_spec.action.low, np.float32), np.asarray(env_spec.action.high, np.float32)
         gripper = np.array([name == GRIPPER for name in env_spec.action.names])
         self.step_size = np.where(gripper, gripper_scale, scale).astype(np.float32) * normalizer[ACTION].scale  # (A,) per unit of residual
-        self.actor = _mlp(len(self._input_offset), hidden, env_spec.action.size, bias=False)
-        self.critic = _mlp(len(self._input_offset), hidden, 1, bias=True)
+        sizes = {name: int(np.prod(env_spec.observation[name].shape)) for name in self.observation_keys}
+        self.relations = Relations(relations, layout_of({**sizes, ACTION: env_spec.action.size}), wavelengths)
+        inputs = len(self._input_offset) + self.relations.size
+        self.actor = _mlp(inputs, hidden, env_spec.action.size, bias=False)
+        self.critic = _mlp(inputs, hidden, 1, bias=True)
         nn.init.zeros_(_last(self.actor).weight)
         if residual_limit is not None:
             self.actor.append(SoftLimit(residual_limit))
@@ -105,7 +113,8 @@ class ResidualModel(nn.Module):
         if self.phase_input:
             parts.append((np.zeros(rows) if phase is None else phase)[:, None])
         stacked = np.concatenate(parts, 1, dtype=np.float32, casting="same_kind")
-        return np.clip((stacked - self._input_offset) / self._input_scale, -self.input_clamp, self.input_clamp)
+        plain = np.clip((stacked - self._input_offset) / self._input_scale, -self.input_clamp, self.input_clamp)
+        return np.concatenate([plain, self.relations.encode(stacked)], 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """``(B, F) -> mean residual (B, A), value (B,)``."""

@@ -7,6 +7,7 @@ Nothing heavy is imported before a verb runs, so that help is instant.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ TOOLS = {
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     }
 }
+PARTS = {"bench": ("sim", "train", "infer", "data")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
 HELP = ("-h", "--help", "help")
 EXAMPLES = """examples:
   robolearn doctor
@@ -84,7 +86,7 @@ def _dispatch(words: list[str]) -> int:
     if any(word in HELP for word in words):
         print(_verb_help(config_name))
         return 0
-    return _run(config_name, words)
+    return _run(config_name, with_parts(verb, words))
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -95,11 +97,21 @@ def _run(verb: str, words: list[str]) -> int:
             raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are --help, --json and --traceback")
     if not (CONF / f"{verb}.yaml").is_file():
         raise UserError(f"{verb.replace('_', ' ')!r} is not part of this installation")
+    # Idle threads of torch sleep instead of spinning: on a busy machine two spinning pools cost more than they give.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from robolearn.config import compose, find_target
 
     config = compose(verb, [*overrides, "++json=true"] if flags else overrides)
     result = find_target(str(config["_target_"]))(config)
     return result if type(result) is int else 0
+
+
+def with_parts(verb: str, words: list[str]) -> list[str]:
+    """The words after a verb, those that name parts of it first gathered in its option ``parts``."""
+    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words)) if verb in PARTS else []
+    known = dict.fromkeys(PARTS.get(verb, ()), "")
+    chosen = [_name(word, known, f"`{verb}` part") for word in named]
+    return [f"parts=[{','.join(chosen)}]", *words[len(named) :]] if chosen else words
 
 
 def _name(given: str, known: dict[str, str], what: str) -> str:
@@ -142,8 +154,9 @@ def _verb_help(verb: str) -> str:
     summary = TOOLS[name][tool] if tool else VERBS[name]
     options, members = _options(file.read_text().splitlines())
     groups = "".join(f"  {line}\n" for line in members)
+    parts = f" [{'|'.join(PARTS[verb])} ...]" if verb in PARTS else ""
     return (
-        f"robolearn {verb.replace('_', ' ')}: {summary}\n\nusage: robolearn {verb.replace('_', ' ')} [key=value ...] [--json]\n\n"
+        f"robolearn {verb.replace('_', ' ')}: {summary}\n\nusage: robolearn {verb.replace('_', ' ')}{parts} [key=value ...] [--json]\n\n"
         + (f"chosen by name:\n{groups}\n" if groups else "")
         + "options and defaults (a nested one is written a.b=value):\n"
         + "\n".join(f"  {line}".rstrip() for line in options)

@@ -39,7 +39,9 @@ def summarize(run: Path) -> dict[str, Any]:
     versions = run / "versions.json"
     evaluations = sorted(run.glob("*/results.json"))
     if not versions.is_file() or not evaluations:
-        raise UserError(f"{run} holds no finished comparison (versions.json and */results.json); run `robolearn demo out={run} resume=true`")
+        raise UserError(
+            f"{run} holds no finished comparison (versions.json and */results.json); run `robolearn demo out={run} resume=true`"
+        )
     made = json.loads(versions.read_text())
     evaluation = json.loads(evaluations[-1].read_text())
     stages = {file.stem: json.loads(file.read_text()) for file in sorted((run / "stages").glob("*.json"))}
@@ -64,17 +66,18 @@ def _arm(arm: Mapping[str, Any], run: Path) -> dict[str, Any]:
 
 def _seeds(folder: Path) -> dict[str, Any]:
     """Outcome and evaluation curve of each training seed of a finetune run; nothing for other runs."""
-    result = read_result(folder) or {}
+    records = (read_result(folder) or {}).get("seeds", {})
     return {
-        seed: {**record, "curve": [[line["step"], line["eval/success"]] for line in _metrics(folder / f"seed_{seed}") if "eval/success" in line]}
-        for seed, record in result.get("seeds", {}).items()
+        seed: {**record, "curve": _curve(folder / f"seed_{seed}" / "metrics.jsonl")}
+        for seed, record in records.items()
         if "base_success" in record
     }
 
 
-def _metrics(folder: Path) -> list[dict[str, Any]]:
-    file = folder / "metrics.jsonl"
-    return read_metrics(file) if file.is_file() else []
+def _curve(metrics: Path) -> list[list[float]]:
+    """``[env steps, success on search seeds]`` of each evaluation along the way."""
+    lines = read_metrics(metrics) if metrics.is_file() else []
+    return [[line["step"], line["eval/success"]] for line in lines if "eval/success" in line]
 
 
 def _without_paths(words: list[str], run: Path) -> list[str]:

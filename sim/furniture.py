@@ -5,6 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
+from robolearn.sim.looks import FENCE_COLOR, PART_COLOR, PIN_COLOR
+
 # The square table's top: y is its normal; four blind holes open towards +y.
 TOP_HALF = (0.08125, 0.015625, 0.08125)
 TOP_MASS = 0.151
@@ -54,10 +56,10 @@ def _holed_layer(body: ET.Element, low: float, high: float, hole_half: float, na
     """A layer of the top between two heights, with four square holes: three bars along x, three blocks in each gap."""
     edge, near, far = TOP_HALF[0], HOLE_OFFSET - hole_half, HOLE_OFFSET + hole_half
     for index, (a, b) in enumerate(((-edge, -far), (-near, near), (far, edge))):
-        _box(body, (-edge, low, a), (edge, high, b), **{"class": "part", "name": f"{name}_bar{index}", "rgba": ".75 .75 .78 1"})
+        _box(body, (-edge, low, a), (edge, high, b), **{"class": "part", "name": f"{name}_bar{index}", "rgba": PART_COLOR})
     for row, (a, b) in enumerate(((-far, -near), (near, far))):
         for index, (c, d) in enumerate(((-edge, -far), (-near, near), (far, edge))):
-            _box(body, (c, low, a), (d, high, b), **{"class": "part", "name": f"{name}_block{row}{index}", "rgba": ".75 .75 .78 1"})
+            _box(body, (c, low, a), (d, high, b), **{"class": "part", "name": f"{name}_block{row}{index}", "rgba": PART_COLOR})
 
 
 def add_top(world: ET.Element, fit: Fit) -> None:
@@ -70,7 +72,7 @@ def add_top(world: ET.Element, fit: Fit) -> None:
         body,
         (-TOP_HALF[0], -TOP_HALF[1], -TOP_HALF[2]),
         (TOP_HALF[0], floor, TOP_HALF[2]),
-        **{"class": "part", "name": "top_floor", "rgba": ".75 .75 .78 1"},
+        **{"class": "part", "name": "top_floor", "rgba": PART_COLOR},
     )
     _holed_layer(body, floor, mouth, fit.hole_half, "top")
     _holed_layer(body, mouth, TOP_HALF[1], fit.mouth_half, "mouth")
@@ -102,7 +104,7 @@ def add_leg(world: ET.Element, name: str, fit: Fit, rgba: str) -> None:
         ("tip", shoulder - fit.pin_body, PIN_LENGTH - fit.pin_body, fit.tip_radius),
     ):
         ET.SubElement(
-            body, "geom", {"class": "part", "type": "cylinder", "name": f"{name}_{part}", "mass": "0", "rgba": ".4 .4 .42 1",
+            body, "geom", {"class": "part", "type": "cylinder", "name": f"{name}_{part}", "mass": "0", "rgba": PIN_COLOR,
                            "pos": f"0 {top - length / 2:.6g} 0", "zaxis": "0 1 0", "size": f"{radius} {length / 2:.6g}"},
         )  # fmt: skip
     ET.SubElement(body, "site", name=name, size=".002", group="4")
@@ -111,7 +113,7 @@ def add_leg(world: ET.Element, name: str, fit: Fit, rgba: str) -> None:
 def add_fence(world: ET.Element) -> None:
     """The U-shaped fence, a mocap body so that each environment may place it: front bar along x, side bars towards +y."""
     body = ET.SubElement(world, "body", name="fence", mocap="true", pos="0.6832 0 0.015", quat="0.70710678 0 0 0.70710678")
-    look = {"class": "part", "rgba": ".35 .3 .28 1"}
+    look = {"class": "part", "rgba": FENCE_COLOR}
     _box(body, (-0.175, -0.01, -0.015), (0.175, 0.01, 0.015), **look, name="fence_front")
     for sign, side in ((-1, "left"), (1, "right")):
         _box(body, (sign * 0.175 - 0.01, -0.01, -0.015), (sign * 0.175 + 0.01, 0.16, 0.015), **look, name=f"fence_{side}")

@@ -6,8 +6,12 @@ import importlib.util
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.sim.meshes import read_mesh, thin
 
 # Joint angles [rad] at which an episode of FurnitureBench starts.
 HOME = (-0.026, 0.376, 0.125, -2.138, -0.094, 2.496, 0.019)
@@ -15,6 +19,8 @@ ARM_JOINTS = tuple(f"joint{index}" for index in range(1, 8))
 FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 # Each finger's travel [m]: the printed gripper of FurnitureSim reads a width of 65 mm open and 7 mm closed.
 FINGER_OPEN, FINGER_CLOSED = 0.0325, 0.0035
+
+MESH_CELL = 0.008  # [m] detail kept in pictures: a sixth of the triangles
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,12 @@ def add_panda(root: ET.Element, gains: ServoGains, visual: bool) -> None:
     folder = _assets()
     arm = ET.parse(folder / "robots" / "panda" / "robot.xml").getroot()
     gripper = ET.parse(folder / "grippers" / "panda_gripper.xml").getroot()
+    meshes: set[str] = set()
     if visual:
-        _copy_assets(root, arm, folder / "robots" / "panda")
-        _copy_assets(root, gripper, folder / "grippers")
+        meshes = _copy_assets(root, arm, folder / "robots" / "panda") | _copy_assets(root, gripper, folder / "grippers")
     base = _find(arm, "body", "base")
     _find(base, "body", "right_hand").append(_find(gripper, "body", "right_gripper"))
-    _strip(base, visual)
+    _strip(base, meshes)
     _soften_joints(base)
     _box_fingers(base)
     ET.SubElement(_find(base, "body", "right_hand"), "site", name="tcp", pos=f"0 0 {gains.tool_offset}", size=".004", group="4")
@@ -78,20 +84,32 @@ def _find(root: ET.Element, tag: str, name: str) -> ET.Element:
     return element
 
 
-def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> None:
-    assets = _require(root, "asset")
+def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> set[str]:
+    """Bring in materials and visual meshes, these thinned and written into the document; the names of those that are left."""
+    assets, names = _require(root, "asset"), set()
     for asset in source.find("asset") or ():
-        if "file" in asset.attrib:
-            asset.set("file", str(folder / asset.attrib["file"]))
-        assets.append(asset)
+        if asset.tag != "mesh":
+            assets.append(asset)
+        elif "_vis" in asset.attrib["name"]:
+            vertices, triangles = thin(*read_mesh(folder / asset.attrib["file"]), MESH_CELL)
+            if len(triangles) < 4:
+                continue  # a screw or a label, smaller than the detail kept
+            names.add(asset.attrib["name"])
+            mesh = {"name": asset.attrib["name"], "vertex": _words(vertices), "face": _words(triangles), "inertia": "shell"}
+            ET.SubElement(assets, "mesh", mesh)
+    return names
 
 
-def _strip(base: ET.Element, visual: bool) -> None:
-    """Keep the visual meshes or no geom at all; drop sites and cameras; compensate gravity as the real robot does."""
+def _words(numbers: NDArray[Any]) -> str:
+    return " ".join(f"{number:.6g}" for number in numbers.ravel())
+
+
+def _strip(base: ET.Element, meshes: set[str]) -> None:
+    """Keep the geoms that show one of these meshes; drop sites and cameras; compensate gravity as the real robot does."""
     for body in base.iter("body"):
         body.set("gravcomp", "1")
         for geom in body.findall("geom"):
-            if not (visual and geom.get("group") == "1"):
+            if geom.get("group") != "1" or geom.get("mesh") not in meshes:
                 body.remove(geom)
         for tag in ("site", "camera"):
             for element in body.findall(tag):

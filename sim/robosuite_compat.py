@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
@@ -34,14 +36,9 @@ def patch() -> None:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     require_versions()
-    with warnings.catch_warnings():  # what its import says is about optional devices and settings
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            from robosuite.controllers.parts import controller
-            from robosuite.utils import binding_utils
-        finally:
-            logging.disable(logging.NOTSET)
+    with _quiet():
+        from robosuite.controllers.parts import controller
+        from robosuite.utils import binding_utils
     # 1. A joint's kind is compared with an enum on its left, which no longer equals a number.
     model_class = binding_utils.MjModel
     model_class.get_joint_qpos_addr = lambda model, name: _address(model, name, model.jnt_qposadr, 0)
@@ -49,6 +46,19 @@ def patch() -> None:
     # 2. and 3. The dense mass matrix is now made from the data, no longer from its field qM, which is gone.
     binding_utils.MjData.qM = property(lambda data: data._data)
     controller.mujoco = SimpleNamespace(mj_fullM=_full_mass_matrix)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps back what robosuite says on import and on making a world: optional devices, optional settings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _address(model: Any, name: str, starts: Any, table: int) -> int | tuple[int, int]:
@@ -75,8 +85,7 @@ def make(name: str, *, robot: str = "Panda", **options: Any) -> Any:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     patch()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         import robosuite
 
         settings = {"has_renderer": False, "has_offscreen_renderer": False, "use_camera_obs": False, "hard_reset": False}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from robolearn.sim.furniture import HOLES, Fit, add_fence, add_leg, add_top
 from robolearn.sim.headless import mujoco
+from robolearn.sim.looks import PART_COLOR, REQUIRED_COLOR, TABLE_COLOR, add_looks
 from robolearn.sim.panda import ServoGains, add_panda
 
 LEGS = ("leg1", "leg2", "leg3", "leg4")
@@ -64,12 +65,11 @@ def build_mjcf(config: SceneConfig, visual: bool = False) -> ET.Element:
     add_panda(root, config.gains, visual)
     add_top(world, config.fit)
     for name in LEGS:
-        add_leg(world, name, config.fit, ".85 .3 .25 1" if name == REQUIRED_LEG else ".8 .8 .82 1")
+        add_leg(world, name, config.fit, REQUIRED_COLOR if name == REQUIRED_LEG else PART_COLOR)
     add_fence(world)
     _add_thread(root, config.fit)
-    visual_element = ET.SubElement(root, "visual")
-    ET.SubElement(visual_element, "global", offwidth="640", offheight="480")
-    ET.SubElement(visual_element, "quality", shadowsize="1024", offsamples="4")
+    if visual:
+        add_looks(root)
     return root
 
 
@@ -87,10 +87,7 @@ def _add_defaults(root: ET.Element, contacts: Contacts) -> None:
 
 def _add_surroundings(world: ET.Element) -> None:
     ET.SubElement(world, "site", name="base_frame", size=".001", group="4")
-    ET.SubElement(world, "light", pos="1.2 .6 1.8", dir="-.5 -.3 -1", diffuse=".7 .7 .7")
-    ET.SubElement(world, "light", pos=".2 -.8 1.6", dir=".2 .5 -1", diffuse=".35 .35 .35", castshadow="false")
-    ET.SubElement(world, "camera", name="front", pos="1.15 .42 .5", xyaxes="-.45 .89 0 -.45 -.23 .86", fovy="40")
-    ET.SubElement(world, "geom", {"class": "part", "name": "table", "type": "plane", "size": "1 1 .1", "rgba": ".55 .45 .35 1"})
+    ET.SubElement(world, "geom", {"class": "part", "name": "table", "type": "plane", "size": "3 3 .1", "rgba": TABLE_COLOR})
 
 
 def _add_thread(root: ET.Element, fit: Fit) -> None:
@@ -101,16 +98,12 @@ def _add_thread(root: ET.Element, fit: Fit) -> None:
     equality = ET.SubElement(root, "equality")
     turns_per_metre = 2 * math.pi / fit.pitch
     for index in range(len(HOLES)):
-        ET.SubElement(
-            equality,
-            "weld",
-            name=f"thread{index}",
-            site1=f"nut{index}",
-            site2=REQUIRED_LEG,
-            active="false",
-            solref=".02 1",
-            torquescale=".2",
-        )
-        ET.SubElement(
-            equality, "joint", name=f"screw{index}", joint1=f"nut{index}_turn", joint2=f"nut{index}_rise", polycoef=f"0 {turns_per_metre} 0 0 0", active="false"
-        )  # fmt: skip
+        weld = {"name": f"thread{index}", "site1": f"nut{index}", "site2": REQUIRED_LEG, "solref": ".02 1", "torquescale": ".2"}
+        screw = {
+            "name": f"screw{index}",
+            "joint1": f"nut{index}_turn",
+            "joint2": f"nut{index}_rise",
+            "polycoef": f"0 {turns_per_metre} 0 0 0",
+        }
+        ET.SubElement(equality, "weld", weld, active="false")
+        ET.SubElement(equality, "joint", screw, active="false")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -38,16 +38,18 @@ def main(cfg: DictConfig) -> int:
     """``robolearn train``: see ``conf/train.yaml``."""
     document = to_dict(cfg)
     settings = training_settings(document["training"])
+    if document["resume"] and not document["out"]:
+        raise UserError("resume=true goes on with a run: name its folder, out=...")
     _use_threads(document["threads"])
     keep_freed_memory()
     with ExitStack() as stack:
         group = stack.enter_context(workers(document["device"]))
         torch.manual_seed(settings.seed)
         trainer, data_meta = build_trainer(document, settings, group)
+        judge = stack.enter_context(_Evaluation(cfg, trainer.model)) if group.leads and document["evaluation"]["every"] else None
         run = stack.enter_context(start_run(cfg, "train", document["name"] or cfg.policy.get("name", ""))) if group.leads else None
         if document["resume"] and (Path(document["out"] or "") / "checkpoints" / "last").exists():
             trainer.load(open_checkpoint(Path(document["out"]) / "checkpoints" / "last"))
-        judge = stack.enter_context(_Evaluation(cfg)) if group.leads and document["evaluation"]["every"] else None
         record = train(trainer, run, judge, evaluate_every=document["evaluation"]["every"], meta=data_meta)
         if run is not None:
             run.finish(asdict(record))
@@ -160,26 +162,28 @@ def torch_device(name: str) -> torch.device:
 
 
 class _Evaluation:
-    """Plays a model on the search seeds; the environment is made at the first use."""
+    """Plays a model on the search seeds.
 
-    def __init__(self, cfg: DictConfig) -> None:
-        self.cfg = cfg
-        self._env: Environment | None = None
+    Raises:
+        SpecError: the environment does not show what the model reads; said before any training.
+    """
+
+    def __init__(self, cfg: DictConfig, model: Any) -> None:
+        self.cfg, options = cfg, cfg.evaluation
+        self.env: Environment = make_environment(cfg.task, num_envs=min(int(options.num_envs), int(options.n)))
+        self.env.env_spec.check_serves(model.env_spec, model.observation_keys)
 
     def __enter__(self) -> _Evaluation:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._env is not None:
-            self._env.close()
+        self.env.close()
 
-    def __call__(self, model: nn.Module) -> RolloutResult:
-        options, served = self.cfg.evaluation, model.eval()
-        if self._env is None:
-            self._env = make_environment(self.cfg.task, num_envs=min(int(options.num_envs), int(options.n)))
-            self._env.env_spec.check_serves(served.env_spec, served.observation_keys)  # type: ignore[arg-type]
-        policy = instantiate(options.policy, sampler=served, action_horizon=served.action_horizon, num_envs=self._env.num_envs)
-        return rollout(self._env, policy, split_seeds("search", int(options.n)))
+    def __call__(self, model: Any) -> RolloutResult:
+        policy = instantiate(
+            self.cfg.evaluation.policy, sampler=model.eval(), action_horizon=model.action_horizon, num_envs=self.env.num_envs
+        )
+        return rollout(self.env, policy, split_seeds("search", int(self.cfg.evaluation.n)))
 
 
 def _judge(trainer: Trainer, judge: Judge, metrics: dict[str, float]) -> bool:
@@ -221,7 +225,7 @@ def _prune(checkpoints: Path, keep_every: int | None) -> None:
 def _progress(trainer: Trainer) -> Progress:
     settings = trainer.settings
     title = f"train, process 1 of {trainer.workers.count}" if trainer.workers.count > 1 else "train"
-    stream = None if trainer.workers.leads else open(os.devnull, "w")  # noqa: SIM115, PTH123 - the others stay silent
+    stream = None if trainer.workers.leads else io.StringIO()  # the others stay silent
     bar = Progress(title, settings.steps or math.ceil(60 * (settings.minutes or 0)), stream=stream)
     bar.start_at(_spent(trainer))
     return bar

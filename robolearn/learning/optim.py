@@ -1,4 +1,4 @@
-"""Optimiser helpers: a learning rate that depends on progress alone, and an optimiser's state as named tensors."""
+"""Optimiser helpers: AdamW, a learning rate that depends on progress alone, and the state of a single optimiser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from robolearn.learning import optimizer_state
 
 
 def warmup_cosine(step: int, progress: float, warmup: int, floor: float = 0.0) -> float:
@@ -26,15 +28,10 @@ def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts by ``<parameter index>.<name>``; the inverse of :func:`load_optimizer_tensors`."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, entries in state.items() for name, value in entries.items()}
+    """State of one optimiser as named tensors; the inverse of :func:`load_optimizer_tensors`."""
+    return optimizer_state.optimizer_tensors({"optimizer": optimizer})
 
 
 def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore :func:`optimizer_tensors` to the bit; learning rates and other options stay as they are."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for path, value in tensors.items():
-        index, name = path.split(".", 1)
-        state.setdefault(int(index), {})[name] = value.clone()
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    """Restore :func:`optimizer_tensors` to the bit; learning rates stay as they are."""
+    optimizer_state.restore_optimizer({"optimizer": optimizer}, tensors)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BRANCH_OFFSET = 1 << 36  # branches take their seeds far behind those of rollouts, in the same split
 PROPOSAL_OFFSET = 1 << 37  # and proposals behind those
+FEATURE_BLOCK = 16384  # chunks turned into features at once
 
 
 class BranchedEnvironment:
@@ -118,31 +119,38 @@ class CriticData:
 
     Args:
         state: ``(T, S)``.
-        action: ``(T, A)`` normalised.
+        chunk: ``(M, F)``.
         transitions: what the rows are.
         proposals: ``(M, n, F)`` or None.
     """
 
     state: Tensor
-    action: Tensor
+    chunk: Tensor
     transitions: Transitions
     proposals: Tensor | None = None
 
     @classmethod
     def of(cls, critic: Any, transitions: Transitions, proposals: NDArray[np.float32] | None = None) -> CriticData:
         """Compute features once, by the path that serving takes."""
-        action = critic.chunk_features(transitions.actions[:, None, None])[:, 0]  # (T, A)
-        features = None if proposals is None else critic.chunk_features(proposals)
-        return cls(critic.state_features(transitions.observations), action, transitions, features)
+        import torch
+
+        def features(begin: int, chunks: NDArray[np.float32]) -> Tensor:
+            start = transitions.start[begin : begin + len(chunks)]
+            return critic.chunk_features({name: values[start] for name, values in transitions.observations.items()}, chunks)
+
+        blocks = range(0, len(transitions), FEATURE_BLOCK)
+        executed = [features(begin, transitions.actions[transitions.chunk[begin : begin + FEATURE_BLOCK]][:, None])[:, 0] for begin in blocks]
+        proposed = None if proposals is None else torch.cat([features(at, proposals[at : at + FEATURE_BLOCK]) for at in blocks])
+        return cls(critic.state_features(transitions.observations), torch.cat(executed), transitions, proposed)
 
     def __len__(self) -> int:
         return len(self.transitions)
 
     def chunks(self, rows: NDArray[np.int64]) -> Tensor:
-        """Executed chunks: ``(B,) -> (B, h * A)``."""
+        """Executed chunks: ``(B,) -> (B, F)``."""
         import torch
 
-        return self.action[torch.from_numpy(self.transitions.chunk[rows])].flatten(1)
+        return self.chunk[torch.from_numpy(rows)]
 
     def batch(self, rows: NDArray[np.int64]) -> CriticBatch:
         """Transitions ``rows (B,)``."""

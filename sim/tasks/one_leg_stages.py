@@ -21,9 +21,10 @@ _WALLS = np.array([-0.01, 0.165])
 
 def at_goal(pose: RelativePose) -> Mask:
     """Whether the leg is at one of the four goal poses: 5 mm an axis, axis cosines >= 0.94, ``(N,)``."""
-    near = (np.abs(pose.position[:, None] - _GOALS) <= GOAL_TOLERANCE).all(2).any(1)
+    near: Mask = (np.abs(pose.position[:, None] - _GOALS) <= GOAL_TOLERANCE).all(2).any(1)
     aligned: Mask = (np.diagonal(pose.rotation, axis1=1, axis2=2) >= GOAL_COSINE).all(1)
-    return near & aligned
+    both: Mask = near & aligned
+    return both
 
 
 def advance_stages(stages: Mask, view: OneLegView, pose: RelativePose, thread: Thread | None) -> None:

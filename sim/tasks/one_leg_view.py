@@ -154,4 +154,5 @@ def settled_state(engine: Engine, randomness: str) -> Array:
     engine.step(_SETTLING)
     engine.view("qvel")[:] = 0.0
     engine.view("time")[...] = 0.0
-    return engine.state[0].copy()
+    state: Array = engine.state[0].copy()
+    return state

@@ -243,6 +243,7 @@ def test_the_command_makes_a_policy_that_loads_from_its_folder_alone(
         (["device=cuda:7"], "no device 'cuda:7' here; there are cpu"),
         (["store=nowhere.zarr"], "nowhere.zarr"),
         (["policy.network=lstm"], "there are mlp, unet"),
+        (["out=null", "resume=true"], "name its folder, out="),
         (["threads=0"], "threads must be at least 1"),
     ],
 )

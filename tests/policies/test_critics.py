@@ -88,7 +88,7 @@ def test_it_learns_to_rank_the_chunk_that_goes_nearer_to_the_goal_first(head: st
     optimizer = torch.optim.Adam(model.parameters(), 2e-3)
     observation, chunks = sample(1024, 1)
     near = np.linalg.norm(chunks[:, 0, 0, :3] - observation["goal"], axis=1) < 0.12
-    state, features = model.state_features(observation), model.chunk_features(chunks)
+    state, features = model.state_features(observation), model.chunk_features(observation, chunks)
     model.fit_features(state, features[:, 0])
     targets = torch.from_numpy(near.astype(np.float32))[None, :, None]
     for _ in range(150):
@@ -106,7 +106,7 @@ def test_features_are_what_a_chunk_adds_to_the_state() -> None:
     model = critic()
     observation, chunks = sample(500, 1)
     chunks[:, 0, :, :3] = observation["goal"][:, None] + 0.002 * np.random.default_rng(0).standard_normal((500, 4, 3)).astype(np.float32)
-    state, features = model.state_features(observation), model.chunk_features(chunks)[:, 0]
+    state, features = model.state_features(observation), model.chunk_features(observation, chunks)[:, 0]
     model.fit_features(state, features)
     residual = (features - state @ model.feature_map - model.feature_bias) / model.feature_scale
     moving = features.std(0) > 0
