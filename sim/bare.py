@@ -27,10 +27,13 @@ class BareOneLeg:
         self._ctrl = self._batch.bind("ctrl")
         self._action = one_leg_spec().action
 
-    def load(self, state: NDArray[np.float64], rows: NDArray[np.bool_]) -> None:
-        """Put ``rows (N,)`` where an environment's ``get_state (N, S)`` says."""
-        self._batch.reset(np.flatnonzero(rows), stage=mujoco.mjtStage.mjSTAGE_NONE.value)
-        self._batch.state[rows] = state[rows, : self._batch.state.shape[1]]
+    def follow(self, state: NDArray[np.float64], restarted: NDArray[np.bool_]) -> None:
+        """Go where an environment is, ``get_state (N, S)``; rows that ``restarted (N,)`` are all awake there, as after a reset."""
+        state = state[:, : self._batch.state.shape[1]]
+        if restarted.any():
+            self._batch.reset(np.flatnonzero(restarted), stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        elsewhere = (self._batch.state != state).any(1)
+        self._batch.state[elsewhere] = state[elsewhere]
 
     def step(self, actions: NDArray[Any]) -> float:
         """One control step of the environment's ``(N, 10)`` actions; the seconds that the physics alone took."""

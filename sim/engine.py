@@ -1,4 +1,4 @@
-"""N copies of one MuJoCo model stepped by native threads: the only module that touches ``mujoco.batch``."""
+"""N copies of one MuJoCo model stepped by native threads: what every world here is driven by."""
 
 from __future__ import annotations
 

@@ -32,6 +32,8 @@ LEVELS = {
 # Nominal x, y [m] in the base frame: top, legs 1-4, fence.
 LAYOUT = np.array([[0.5415, 0.0], [0.371, -0.2], [0.371, -0.12], [0.371, 0.12], [0.371, 0.2], [0.6815, 0.0]])
 
+_LEGS_END = 0.42  # [m] no leg reaches further along x
+
 
 @dataclass(frozen=True)
 class Start:
@@ -60,13 +62,14 @@ def draw_starts(seeds: NDArray[np.int64], level: str) -> Start:
     parts = unit[:, :15].reshape(-1, 5, 3) * np.array([width.top, *(width.leg,) * 4])
     fence = unit[:, 15:17] * width.fence
     xy = LAYOUT + np.concatenate([parts[:, :, :2], fence[:, None]], 1)
-    xy[:, 0] = _clear_of_neighbours(xy[:, 0], parts[:, 0, 2], xy[:, 5])
+    reach = TOP_HALF[0] * (np.abs(np.cos(parts[:, 0, 2])) + np.abs(np.sin(parts[:, 0, 2]))) + 0.003
+    xy[:, 5, 0] = np.maximum(xy[:, 5, 0], _LEGS_END + 2 * reach + 0.01)  # room for the top between the legs and the fence
+    xy[:, 0] = _clear_of_neighbours(xy[:, 0], reach, xy[:, 5])
     return Start(xy=xy, yaw=parts[:, :, 2], joints=unit[:, 17:24] * width.joints)
 
 
-def _clear_of_neighbours(top: NDArray[np.float64], yaw: NDArray[np.float64], fence: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move tops, ``(N, 2)``, out of the fence and off the legs by as little as will do."""
-    reach = TOP_HALF[0] * (np.abs(np.cos(yaw)) + np.abs(np.sin(yaw))) + 0.003
-    x = np.clip(top[:, 0], 0.42 + reach, np.maximum(fence[:, 0] - 0.01 - reach, 0.42 + reach))
+def _clear_of_neighbours(top: NDArray[np.float64], reach: NDArray[np.float64], fence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move tops, ``(N, 2)``, half as wide as ``reach (N,)``, out of the fence and off the legs by as little as will do [m]."""
+    x = np.clip(top[:, 0], _LEGS_END + reach, np.maximum(fence[:, 0] - 0.01 - reach, _LEGS_END + reach))
     room = np.maximum(0.165 - reach, 0.0)
     return np.stack([x, np.clip(top[:, 1], fence[:, 1] - room, fence[:, 1] + room)], 1)

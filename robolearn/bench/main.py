@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "i
 def main(cfg: DictConfig) -> int:
     """``robolearn bench``: see ``conf/bench.yaml``. Figures are printed as they come; Ctrl-C keeps those."""
     options = to_dict(cfg)
+    _say_if_busy()
     figures = _figures(options)
     if options["json"]:
         for figure in figures:
@@ -26,6 +29,12 @@ def main(cfg: DictConfig) -> int:
     else:
         _print_table(figures)
     return 0
+
+
+def _say_if_busy() -> None:
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores / 2:
+        print(f"bench: the machine is busy (load {load:.1f} on {cores} cores); latencies will be longer than they need be", file=sys.stderr)
 
 
 def _figures(options: Mapping[str, Any]) -> Iterator[Figure]:
@@ -45,9 +54,12 @@ def _print_table(figures: Iterator[Figure]) -> None:
     from rich.live import Live
     from rich.table import Table
 
-    table = Table("figure", "value", "unit", "beside", "its value", "times as fast", "n")
-    for column in (1, 4, 5, 6):
-        table.columns[column].justify = "right"
+    table = Table(box=None, pad_edge=False)
+    table.add_column("figure", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("times as fast", justify="right", no_wrap=True)
+    table.add_column("as")
     with Live(table, console=Console(), auto_refresh=False) as live:
         for figure in figures:
             table.add_row(*_cells(figure))
@@ -55,6 +67,10 @@ def _print_table(figures: Iterator[Figure]) -> None:
 
 
 def _cells(figure: Figure) -> list[str]:
-    peer_value = "" if figure.peer_value is None else f"{figure.peer_value:,.4g}"
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-    return [figure.name, f"{figure.value:,.4g}", figure.unit, figure.peer or "", peer_value, ratio, str(figure.n)]
+    peer = "" if figure.peer_value is None else f"{figure.peer}: {_number(figure.peer_value)}"
+    return [figure.name, _number(figure.value), figure.unit, ratio, peer]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Peer:
     """
 
     def __init__(self, python: Path, script: Path, settings: Mapping[str, Any]) -> None:
-        if not python.is_file():
+        if not os.access(python, os.X_OK):
             raise PeerError(f"{python} is not there (docs/bench.md says how to make it)")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the peer
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -53,11 +53,9 @@ class Peer:
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send a request; wait for its answer."""
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it has ended: reading says why
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended: reading says why
         return self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -74,7 +72,8 @@ class Peer:
         """End the process."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # a request that it did not live to read
+                    pipe.close()
         self._process.terminate()
         self._process.wait()
         self._errors.close()

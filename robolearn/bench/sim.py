@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.bench.figures import Figure, in_turns
+from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
 from robolearn.checkpoint import open_checkpoint
@@ -23,130 +22,100 @@ from robolearn.learning.finetune import build_residual
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
 
-State = NDArray[np.float64]
+ROBOSUITE_STEPS = 20
 
 
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     """``robolearn bench sim``: steps a second, simulated seconds a second, PPO's steps a second."""
-    part, rounds = options["sim"], int(options["rounds"])
-    rows, steps = int(part["num_envs"]), int(part["steps"])
-    env: Environment = instantiate({**options["task"]["env"], "threads": part["threads"]}, num_envs=rows)
-    with closing(env):
-        tape = record(env, instantiate(options["task"]["expert"], num_envs=rows), rounds * steps, every=steps)
+    yield from _world(options, options["sim"], int(options["rounds"]))
+    yield _ppo(options["task"], options["sim"]["ppo"])
+
+
+def _world(options: Mapping[str, Any], part: Mapping[str, Any], rounds: int) -> Iterator[Figure]:
+    """An environment beside its physics, step by step, and beside robosuite, round by round."""
+    task, rows, steps = options["task"], int(part["num_envs"]), int(part["steps"])
+    env: Environment = instantiate({**task["env"], "threads": part["threads"]}, num_envs=rows)
+    with closing(env), _robosuite(part["robosuite"]) as peer:
         bare = instantiate(part["bare"], num_envs=rows, threads=part["threads"])
-        ours, alone = in_turns(rounds, _Replay(tape, env, steps).play, _BareReplay(tape, bare, steps).play)
-        name, cores = options["task"]["name"], max(int(part["threads"]), 1)
-        rates = [rows * steps / float(np.median(seconds)) / cores for seconds in (ours, alone)]
-        yield Figure(f"sim/{name}_steps", rates[0], "env-steps/s/core", rounds, "mujoco.batch.Batch.step", rates[1])
-        yield _beside_robosuite(part["robosuite"], name, _Replay(tape, env, steps), rounds, rows * steps / env.env_spec.control_hz / cores)
-    yield _ppo(options, part["ppo"])
+        lockstep = _Lockstep(env, bare, instantiate(task["expert"], num_envs=rows))
+        samples = []
+        for _ in range(rounds):
+            samples.append((*lockstep.play(steps), peer() if peer else float("nan")))
+        ours, alone, robosuite = (float(np.median(seconds)) for seconds in np.array(samples).T)
+        cores, control_s = max(int(part["threads"]), 1), 1 / env.env_spec.control_hz
+    rate, bare_rate = rows * steps / ours / cores, rows * steps / alone / cores
+    yield Figure(f"sim/{task['name']}_steps", rate, "env-steps/s/core", rounds, "mujoco.batch.Batch.step", bare_rate)
+    beside = (f"robosuite {part['robosuite']['name']}", 1 / robosuite) if peer else (None, None)
+    yield Figure(f"sim/{task['name']}_simulated_time", rate * control_s, "s/s/core", rounds, *beside)
 
 
-@dataclass
-class Tape:
-    """What an expert did in N rows, to be played again.
+class _Lockstep:
+    """An expert plays in an environment, the bare physics does the same beside it; which of the two goes first alternates.
 
-    Args:
-        actions: ``(T, N, A)``.
-        states: every row's state before step t, ``{t: (N, S)}``.
-        restarts: rows that began anew after step t, their seeds and their states then.
+    Both are in the same states to the bit, so that contacts cost the same; the bare physics is put where the environment's own
+    doings (a thread that catches, a row that begins anew) lead, which does not count.
     """
 
-    actions: list[NDArray[np.float32]]
-    states: dict[int, State]
-    restarts: dict[int, tuple[NDArray[np.bool_], NDArray[np.int64], State]]
+    def __init__(self, env: Environment, bare: Any, expert: Any) -> None:
+        self.env, self.bare, self.expert, self.clock = env, bare, expert, 0
+        everyone = np.ones(env.num_envs, bool)
+        self.seeds = split_seeds("train", env.num_envs)
+        self.observation, _ = env.reset(seed=self.seeds.tolist())
+        expert.reset(everyone, self.seeds)
+        state = env.get_state()
+        env.set_state(state)  # what sleeps is no part of the state: both are loaded
+        bare.follow(state, everyone)
 
+    def play(self, steps: int) -> tuple[float, float]:
+        """Seconds of the environment and of the bare physics."""
+        total = np.zeros(2)
+        for _ in range(steps):
+            total += self._step(self.expert.act(self.observation))
+            self.clock += 1
+        return float(total[0]), float(total[1])
 
-def record(env: Environment, expert: Any, steps: int, every: int) -> Tape:
-    """Let an expert play on training seeds, episodes ending at their own times; its state is kept every so many steps."""
-    rows = env.num_envs
-    seeds = split_seeds("train", rows)
-    observation, _ = env.reset(seed=seeds.tolist())
-    expert.reset(np.ones(rows, bool), seeds)
-    tape = Tape([], {}, {})
-    for step in range(steps):
-        if step % every == 0:
-            tape.states[step] = env.get_state()
-            env.set_state(tape.states[step])  # what sleeps is no part of the state: all tapes are played from loaded ones
-        tape.actions.append(expert.act(observation))
-        observation, _, terminated, truncated, _ = env.step(tape.actions[-1])
+    def _step(self, actions: NDArray[np.float32]) -> tuple[float, float]:
+        bare_first = self.bare.step(actions) if self.clock % 2 else None
+        begun = time.perf_counter()
+        self.observation, _, terminated, truncated, _ = self.env.step(actions)
         ended = np.asarray(terminated | truncated)
         if ended.any():
-            seeds = np.where(ended, seeds + rows, seeds)
-            observation, _ = env.reset(seed=seeds.tolist(), options={"reset_mask": ended})
-            expert.reset(ended, seeds)
-            tape.restarts[step] = (ended, seeds, env.get_state())
-    return tape
+            self.seeds = np.where(ended, self.seeds + len(ended), self.seeds)
+            self.observation, _ = self.env.reset(seed=self.seeds.tolist(), options={"reset_mask": ended})
+        seconds = time.perf_counter() - begun
+        bare = bare_first if bare_first is not None else self.bare.step(actions)
+        self.expert.reset(ended, self.seeds)
+        self.bare.follow(self.env.get_state(), ended)
+        return seconds, bare
 
 
-class _Replay:
-    """Plays a tape in its environment, piece by piece: steps, and resets of the rows that ended."""
-
-    def __init__(self, tape: Tape, env: Environment, steps: int) -> None:
-        self.tape, self.env, self.steps, self.at = tape, env, steps, 0
-
-    def play(self) -> float:
-        """Seconds of the next piece."""
-        tape, env, begin = self.tape, self.env, self.at
-        self.at = (begin + self.steps) % len(tape.actions)
-        env.set_state(tape.states[begin])
-        begun = time.perf_counter()
-        for step in range(begin, begin + self.steps):
-            env.step(tape.actions[step])
-            if step in tape.restarts:
-                ended, seeds, _ = tape.restarts[step]
-                env.reset(seed=seeds.tolist(), options={"reset_mask": ended})
-        return time.perf_counter() - begun
-
-
-class _BareReplay:
-    """The same in bare physics; where a row begins anew it is put there, which does not count."""
-
-    def __init__(self, tape: Tape, bare: Any, steps: int) -> None:
-        self.tape, self.bare, self.steps, self.at = tape, bare, steps, 0
-
-    def play(self) -> float:
-        """Seconds of the next piece, in the physics alone."""
-        tape, begin, seconds = self.tape, self.at, 0.0
-        self.at = (begin + self.steps) % len(tape.actions)
-        self.bare.load(tape.states[begin], np.ones(tape.actions[0].shape[0], bool))
-        for step in range(begin, begin + self.steps):
-            seconds += self.bare.step(tape.actions[step])
-            if step in tape.restarts:
-                ended, _, state = tape.restarts[step]
-                self.bare.load(state, ended)
-        return seconds
-
-
-def _beside_robosuite(node: Mapping[str, Any], task: str, replay: _Replay, rounds: int, simulated: float) -> Figure:
-    """Simulated seconds a second and core; ``simulated`` seconds lie in a piece of the replay."""
-    name, steps = f"sim/{task}_simulated_time", 20
+@contextmanager
+def _robosuite(node: Mapping[str, Any]) -> Iterator[Callable[[], float] | None]:
+    """Wall-clock seconds of a simulated one, asked ``ROBOSUITE_STEPS`` control steps at a time; None where it cannot run."""
     try:
         world = instantiate(node)
     except (UserError, ImportError, OSError) as error:
         skip(f"robosuite {node['name']}", error)
-        (ours,) = in_turns(rounds, replay.play)
-        return Figure(name, simulated / float(np.median(ours)), "s/s/core", rounds)
+        yield None
+        return
     rng = np.random.default_rng(0)
 
     def play() -> float:
         begun = time.perf_counter()
-        for _ in range(steps):
+        for _ in range(ROBOSUITE_STEPS):
             if world.step(rng.uniform(-0.3, 0.3, world.action_dim))[2]:
                 world.reset()
-        return time.perf_counter() - begun
+        return (time.perf_counter() - begun) * float(world.control_freq) / ROBOSUITE_STEPS
 
     world.reset()
     play()  # its functions are compiled at their first call
-    ours, theirs = in_turns(rounds, replay.play, play)
+    yield play
     world.close()
-    rates = (simulated / float(np.median(ours)), steps / world.control_freq / float(np.median(theirs)))
-    return Figure(name, rates[0], "s/s/core", rounds, f"robosuite {node['name']}", rates[1])
 
 
-def _ppo(options: Mapping[str, Any], part: Mapping[str, Any]) -> Figure:
+def _ppo(task: Mapping[str, Any], part: Mapping[str, Any]) -> Figure:
     """Environment steps a second of whole iterations, beside those of the same steps played again without any learning."""
-    with tempfile.TemporaryDirectory() as folder, _learner(options["task"], part, Path(folder)) as (learner, env):
+    with tempfile.TemporaryDirectory() as folder, _learner(task, part, Path(folder)) as (learner, env):
         learner.iterate()
         env.calls.clear()
         whole, alone, steps = [], [], learner.env_steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,14 +134,14 @@ class CriticData:
         """Compute features once, by the path that serving takes."""
         import torch
 
-        def features(begin: int, chunks: NDArray[np.float32]) -> Tensor:
-            start = transitions.start[begin : begin + len(chunks)]
-            return critic.chunk_features({name: values[start] for name, values in transitions.observations.items()}, chunks)
+        def features(rows: slice, chunks: NDArray[np.float32]) -> Tensor:
+            observation = {name: values[transitions.start[rows]] for name, values in transitions.observations.items()}
+            return cast("Tensor", critic.chunk_features(observation, chunks))
 
-        blocks = range(0, len(transitions), FEATURE_BLOCK)
-        executed = [features(begin, transitions.actions[transitions.chunk[begin : begin + FEATURE_BLOCK]][:, None])[:, 0] for begin in blocks]
-        proposed = None if proposals is None else torch.cat([features(at, proposals[at : at + FEATURE_BLOCK]) for at in blocks])
-        return cls(critic.state_features(transitions.observations), torch.cat(executed), transitions, proposed)
+        blocks = [slice(begin, begin + FEATURE_BLOCK) for begin in range(0, len(transitions), FEATURE_BLOCK)]
+        executed = torch.cat([features(rows, transitions.actions[transitions.chunk[rows]][:, None])[:, 0] for rows in blocks])
+        proposed = None if proposals is None else torch.cat([features(rows, proposals[rows]) for rows in blocks])
+        return cls(critic.state_features(transitions.observations), executed, transitions, proposed)
 
     def __len__(self) -> int:
         return len(self.transitions)

@@ -66,6 +66,32 @@ class MonteCarlo:
 
 
 @dataclass(frozen=True)
+class LookAhead:
+    """V by regression on the return; Q on the V of where the chunk led.
+
+    What follows a chunk is as random as the policy; where it led is not. A Q of V(s_{t+h}) therefore tells chunks of one state apart
+    from far fewer episodes than one of returns, while V still bootstraps on nothing.
+
+    Args:
+        blend: share of V(s_{t+h}) in Q's target; the rest is the return.
+    """
+
+    blend: float = 1.0
+    needs_proposals: bool = False
+
+    def loss(self, critic: Any, target: Any, batch: CriticBatch, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Head loss of Q plus squared error of V; they share no parameters."""
+        import torch
+
+        with torch.no_grad():
+            ahead = (batch.reward + batch.discount * target.state_value(batch.next_state)).clamp(0.0, 1.0)
+            wanted = self.blend * ahead + (1 - self.blend) * batch.returns
+        value_loss = (batch.returns - critic.state_value(batch.state)).square().mean()
+        q_loss = critic.loss(critic(batch.state, batch.chunk[:, None]), wanted[None, :, None]).mean()
+        return q_loss + value_loss, {"loss": q_loss.detach(), "value_loss": value_loss.detach(), "backup": wanted.mean()}
+
+
+@dataclass(frozen=True)
 class ImplicitQ:
     """IQL (Kostrikov et al. 2022, eq. 5-6): V by expectile regression on Q, Q by R_h + discount^h V; asks for no action outside the data.
 
@@ -138,4 +164,4 @@ class CalibratedQ:
         return q_loss + self.alpha * gap, metrics
 
 
-OBJECTIVES: dict[str, type[Any]] = {"mc": MonteCarlo, "iql": ImplicitQ, "calql": CalibratedQ}
+OBJECTIVES: dict[str, type[Any]] = {"mc": MonteCarlo, "ahead": LookAhead, "iql": ImplicitQ, "calql": CalibratedQ}

@@ -18,7 +18,7 @@ from robolearn.learning import value_learning
 from robolearn.learning.rollout import rollout
 from robolearn.learning.value_data import branch_points
 from robolearn.learning.value_metrics import auc, calibration_error, reliability, within_group_order
-from robolearn.learning.value_objectives import CalibratedQ, CriticBatch, ImplicitQ
+from robolearn.learning.value_objectives import CalibratedQ, CriticBatch, ImplicitQ, LookAhead
 from robolearn.learning.value_trainer import CriticTrainer
 from robolearn.policies.loading import load_policy
 from robolearn.policies.residual import ResidualModel
@@ -129,7 +129,7 @@ def test_branch_points_are_decisions_of_successes_and_failures_in_turn() -> None
     assert {step for index, step in points if index == 0} == {0, 4, 8}
 
 
-@pytest.mark.parametrize("algorithm", ["mc", "iql", "calql"])
+@pytest.mark.parametrize("algorithm", ["ahead", "mc", "iql", "calql"])
 def test_half_a_training_and_its_resumption_equal_a_whole_one_to_the_bit(tmp_path: Path, algorithm: str) -> None:
     options = {"algorithm": algorithm, "rollouts__n": 24, "training__every": 10, "proposals": 2}
     whole = train(tmp_path, out=str(tmp_path / "whole"), training__steps=20, **options)
@@ -196,6 +196,14 @@ def by_hand_batch() -> CriticBatch:
         proposals=torch.tensor([[[0.0], [1.0]], [[0.0], [1.0]]]),
         next_proposals=torch.tensor([[[0.0], [1.0]], [[0.0], [1.0]]]),
     )
+
+
+def test_look_ahead_by_hand() -> None:
+    critic = TableCritic({(0, 0): 0.3, (1, 0): 0.7}, {0: 0.2, 1: 0.8})
+    loss, metrics = LookAhead(blend=0.75).loss(critic, critic, by_hand_batch(), torch.Generator())
+    # V: 0.2 and 0.8 against the returns 0.45 and 0.9. Q: 0.3 against three quarters of 0.5 * 0.8 and a quarter of 0.45; 0.7 against 0.9.
+    value_loss, q_loss = (0.25**2 + 0.1**2) / 2, ((0.3 - 0.4125) ** 2 + 0.2**2) / 2
+    assert float(metrics["value_loss"]) == pytest.approx(value_loss) and float(loss) == pytest.approx(value_loss + q_loss)
 
 
 def test_iql_by_hand() -> None:

@@ -62,7 +62,8 @@ def verb_config(verb: str, **values: Any) -> DictConfig:
     config = OmegaConf.load(CONF / f"{verb}.yaml")
     assert isinstance(config, DictConfig)
     config.pop("defaults", None)
-    config.task = {"name": "point_reach", "env": {"_target_": f"{HERE}.DrawnReach", "max_episode_steps": HORIZON}}
+    env = {"_target_": f"{HERE}.DrawnReach", "max_episode_steps": HORIZON}
+    config.task = {"name": "point_reach", "env": env, "relations": [["action", "goal"], ["tcp_pos", "goal"]]}
     for key, value in values.items():
         OmegaConf.update(config, key.replace("__", "."), value)
     return config

@@ -113,6 +113,20 @@ def test_features_are_what_a_chunk_adds_to_the_state() -> None:
     np.testing.assert_allclose(residual.std(0)[moving], 1, atol=1e-3)  # two millimetres are as large as they come
 
 
+def test_relations_read_each_candidate_where_it_will_end_and_half_way() -> None:
+    model = critic(relations=[["action", "goal"], ["tcp_pos", "goal"]], wavelengths=(0.08,))
+    observation, chunks = sample(3, 5)
+    chunks[:, :, 2, 0] += 0.01  # neither half way (action 2 of 4) nor the last
+    before = model.chunk_features(observation, chunks)[:, :, model.action_size :]
+    assert before.shape == (3, 5, 2 * 6) and model.state_features(observation).shape == (3, 6 + 6)
+    chunks[:, 3, 3, 0] += 0.003
+    after = model.chunk_features(observation, chunks)[:, :, model.action_size :]
+    expected = 2 * np.pi * (chunks[:, 3, 3, :3] - observation["goal"]) / 0.08
+    np.testing.assert_allclose(after[:, 3, 6:], np.concatenate([np.sin(expected), np.cos(expected)], 1), atol=1e-4)
+    changed = (after != before).numpy()
+    assert changed[:, 3, [6, 9]].all() and changed.sum() == 2 * 3  # sine and cosine of the last action's x, in each row
+
+
 def test_an_unknown_head_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="hl_gauss, mse"):
         critic(head="gauss")

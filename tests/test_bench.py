@@ -1,0 +1,179 @@
+"""Bench: every part prints well-formed figures, beside a peer in the same state, and a peer that is not there is left out."""
+
+import json
+import sys
+import textwrap
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robolearn import cli
+from robolearn.bench.figures import Figure, in_turns
+from robolearn.bench.peer import Peer, PeerError
+from robolearn.bench.sim import _Lockstep, _Remembering
+from robolearn.errors import UserError
+from robolearn.sim import robosuite_compat
+from robolearn.sim.bare import BareOneLeg
+from robolearn.sim.experts.one_leg import OneLegExpert
+from robolearn.sim.tasks.one_leg import OneLeg
+from tests.fakes import PointReach
+
+LEROBOT = Path(__file__).parent.parent / ".venv-lerobot/bin/python"
+TINY = [
+    "rounds=2",
+    *("sim.num_envs=2", "sim.steps=1", "sim.ppo.num_envs=2", "sim.ppo.horizon=2", "sim.ppo.iterations=1"),
+    *("train.steps=1", "train.batch_size=4"),
+    *("infer.draws=2", "infer.batches=[1,2]", "infer.candidates=[1,2]"),
+    *("data.episodes=2", "data.steps=20", "data.batches=2"),
+]
+EXPECTED = {
+    "sim": {"sim/one_leg_steps", "sim/one_leg_simulated_time", "sim/ppo_env_steps"},
+    "train": {"train/diffusion_unet", "train/diffusion_mlp"},
+    "infer": {
+        *(f"infer/{policy}_b{rows}_p{p}" for policy in ("diffusion_unet", "diffusion_mlp") for rows in (1, 2) for p in (50, 99)),
+        *(f"infer/steered_diffusion_mlp_k{k}_p{p}" for k in (1, 2) for p in (50, 99)),
+    },
+    "data": {"data/append_episode", "data/load_store", "data/window_batches"},
+}
+
+
+def bench(capsys, *words):
+    assert cli.main(["bench", *words[:1], *TINY, *words[1:], "--json"]) == 0
+    out, err = capsys.readouterr()
+    return [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.mark.parametrize("part", EXPECTED)
+def test_each_part_prints_a_json_object_a_line_and_leaves_out_an_absent_peer(part, capsys):
+    figures, err = bench(capsys, part, "peer_python=/nowhere/python")
+    assert {figure["name"] for figure in figures} == EXPECTED[part]
+    for figure in figures:
+        assert list(figure) == ["name", "value", "unit", "peer", "peer_value", "ratio", "n"]
+        assert figure["value"] > 0
+        assert figure["n"] >= 1
+        assert (figure["peer"] is None) == (figure["peer_value"] is None) == (figure["ratio"] is None)
+        assert "LeRobot" not in (figure["peer"] or "")
+    assert ("LeRobot skipped: /nowhere/python is not there" in err) == (part in ("train", "infer"))
+
+
+def test_a_peer_that_cannot_be_imported_is_left_out_saying_why(capsys):
+    figures, err = bench(capsys, "train", f"peer_python={sys.executable}", "train.policies=[diffusion_mlp]")
+    assert [figure["peer"] for figure in figures] == [None]
+    assert "LeRobot skipped: ModuleNotFoundError: No module named 'lerobot'" in err
+
+
+@pytest.mark.skipif(not LEROBOT.is_file(), reason=f"LeRobot's environment {LEROBOT} is not there")
+def test_figures_stand_beside_lerobots_policy_of_the_same_size(capsys):
+    figures, _ = bench(capsys, "infer", f"peer_python={LEROBOT}", "infer.policies=[diffusion_unet]", "infer.batches=[1]")
+    beside = [figure for figure in figures if figure["peer"] == "LeRobot 0.4.4 DiffusionPolicy"]
+    assert [figure["name"] for figure in beside] == ["infer/diffusion_unet_b1_p50", "infer/diffusion_unet_b1_p99"]
+    assert all(figure["peer_value"] > 0 for figure in beside)
+
+
+def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(capsys):
+    assert cli.main(["bench", "data", "train", "peer_python=/nowhere/python", "train.policies=[diffusion_mlp]", *TINY]) == 0
+    out = capsys.readouterr().out
+    assert 0 < out.index("data/window_batches") < out.index("train/diffusion_mlp")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["trian"], "did you mean 'train'"), (["parts=[data,smi]"], "there are sim, train"), (["rounds=0"], "at least 1")]
+)
+def test_a_mistake_is_one_line(words, says, capsys):
+    assert cli.main(["bench", *words]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+
+
+@pytest.mark.parametrize(("unit", "ratio"), [("steps/s", 2.0), ("ms", 0.5)])
+def test_a_ratio_above_one_is_faster_than_the_peer_in_rates_and_in_durations(unit, ratio):
+    assert Figure("x", 10.0, unit, 1, "peer", 5.0).ratio == ratio
+
+
+def test_tasks_take_turns_and_the_order_alternates():
+    played = []
+
+    def task(name, seconds):
+        def play():
+            played.append(name)
+            return seconds
+
+        return play
+
+    first, second = in_turns(3, task("a", 1.0), task("b", [2.0, 3.0]))
+    assert "".join(played) == "abbaab"
+    assert first.tolist() == [1.0] * 3
+    assert second.tolist() == [2.0, 3.0] * 3
+
+
+def script(folder, text):
+    path = folder / "peer.py"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_a_peer_answers_requests_and_what_it_said_last_explains_its_end(tmp_path):
+    echo = """
+        import json, sys
+        print(json.dumps({"name": sys.argv[1]}), flush=True)
+        for line in sys.stdin:
+            print(line, end="", flush=True)
+            if json.loads(line)["draws"] > 1:
+                sys.exit("too many")
+    """
+    peer = Peer(Path(sys.executable), script(tmp_path, echo), {"threads": 1})
+    try:
+        assert peer.name == '{"threads": 1}'
+        assert peer.ask(draws=1) == {"draws": 1}
+        peer.ask(draws=2)
+        with pytest.raises(PeerError, match="too many"):
+            peer.ask(draws=1)
+    finally:
+        peer.close()
+
+
+def test_the_bare_physics_goes_where_the_environment_goes_to_the_bit():
+    env, bare = OneLeg(2, threads=1), BareOneLeg(2, 1)
+    lockstep = _Lockstep(env, bare, OneLegExpert(2))
+    followed = []
+    bare.follow = lambda state, restarted: followed.append(np.abs(bare._batch.state - state[:, : bare._batch.state.shape[1]]).max())
+    lockstep.play(4)
+    assert followed == [0.0] * 4
+    env.close()
+
+
+def test_what_was_asked_of_an_environment_is_done_again_to_the_same_end():
+    env = _Remembering(PointReach(3))
+    env.reset(seed=[1, 2, 3])
+    start = env.get_state()
+    env.set_state(start)
+    for step in range(3):
+        env.step(np.full((3, 10), 0.1 * step, np.float32))
+    end = env.get_state()
+    assert (end != start).any()
+    assert env.replay() > 0
+    np.testing.assert_array_equal(env.get_state(), end)
+    assert env.calls == []
+
+
+def test_robosuite_runs_on_this_mujoco():
+    world = robosuite_compat.make("NutAssemblySquare")
+    world.reset()
+    observation, *_ = world.step(np.zeros(world.action_dim))
+    assert np.isfinite(observation["robot0_proprio-state"]).all()
+    arm = world.robots[0].part_controllers["right"]
+    np.testing.assert_allclose(arm.mass_matrix, arm.mass_matrix.T, atol=1e-9)
+    assert np.linalg.eigvalsh(arm.mass_matrix).min() > 0
+    nut = world.sim.model.get_joint_qpos_addr(world.nuts[0].joints[0])
+    assert nut[1] - nut[0] == 7
+    assert np.linalg.norm(world.sim.data.qpos[nut[0] + 3 : nut[1]]) == pytest.approx(1.0)
+    world.close()
+
+
+def test_the_robosuite_patch_refuses_versions_it_was_not_written_for(monkeypatch):
+    monkeypatch.setattr(metadata, "version", lambda package: {"robosuite": "1.5.20", "mujoco": "4.0.0"}[package])
+    with pytest.raises(UserError, match=r"robosuite 1\.5\.2\*, 1\.5\.20 is installed"):
+        robosuite_compat.patch()
