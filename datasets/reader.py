@@ -59,6 +59,8 @@ class StoreReader:
         self._columns = {}
         names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
         self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
+        for name in layout.COLUMNS:
+            array_at(self._group, f"episodes/{name}")
         short = [name for name, array in self.step_arrays.items() if array.shape[0] < self.num_steps and name != SIM_STATE]
         if short:
             raise StoreError(f"{self.path} is damaged: data/{short[0]} ends before the last episode; restore it from a copy")

@@ -49,6 +49,9 @@ def fit_normalizer(
         if total == 0:
             raise StoreError(f"{', '.join(str(store.path) for store in stores)}: no episodes to fit a normaliser on")
         arrays = load_arrays(stores, (*keys, ACTION), np.arange(total) if episodes is None else np.asarray(episodes, np.int64))
+    for name, values in arrays.items():
+        if not np.isfinite(values).all():
+            raise StoreError(f"{name} holds NaN or infinity; `robolearn data check` names the episodes")
     return Normalizer({name: fit_affine(values, method, quantiles, smallest_half_range) for name, values in arrays.items()})
 
 

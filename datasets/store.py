@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
-from robolearn.datasets.commit import DurableStore, array_at, grow, remove_partial_files, remove_torn_tail
+from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
 from robolearn.datasets.lock import WriterLock
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
@@ -139,10 +139,16 @@ class DemoStore(StoreReader):
         self._unclean = True  # until the commit is done
         try:
             self._commit(steps, columns, ends)
+        except StoreError:
+            raise
         except OSError as error:
             raise StoreError(
                 f"could not write to {self.path}: {one_line(error)}; "
                 f"its {self.num_episodes} committed episodes are whole, what was being added is not kept"
+            ) from error
+        except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
+            raise StoreError(
+                f"{self.path} is damaged ({one_line(error)}), nothing was added; `robolearn data check store={self.path}` names the episodes"
             ) from error
         self._unclean = False
         return first
@@ -164,6 +170,9 @@ class DemoStore(StoreReader):
             if name not in self.step_arrays:
                 self.step_arrays[name] = layout.create_step_array(self._group, name, rows.shape[1:], rows.dtype)
             array, start = self.step_arrays[name], self.num_steps
+            lost = missing_chunks(array, start, max(start - 1, 0))
+            if lost and array.shape[0] >= start:  # zarr would make the file anew, with blanks for the rows that are lost
+                raise StoreError(f"{self.path}: data/{name} lacks the file {lost[0]}; restore it from a copy before adding to the store")
             if array.shape[0] < start:  # simulator states that begin in mid-store
                 blank = np.full((start - array.shape[0], *rows.shape[1:]), np.nan)
                 rows, start = np.concatenate([blank, rows]), array.shape[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.relations import Relations, layout_of
 from robolearn.protocols import Observation
@@ -157,6 +158,8 @@ class ChunkCritic(nn.Module):
         bins: bins of the ``hl_gauss`` head.
         discount: per control step, of the values this critic was trained to give (for the record; learners read it).
         state_only: control: the chunk is ignored, so nothing can be gained by picking.
+        distractors: numbers that are not read, as ``name:begin:end``; where something differs between episodes and matters to none,
+            values of a few hundred episodes are learned by heart.
         relations: pairs of positions whose differences are also read, finely coded; see :class:`Relations`. Those of ``action`` are
             read at the chunk's ``relation_steps``, the others are features of the state.
         wavelengths: [m] of that code.
@@ -180,6 +183,7 @@ class ChunkCritic(nn.Module):
         bins: int = 51,
         discount: float = 0.998,
         state_only: bool = False,
+        distractors: Sequence[str] = (),
         relations: Sequence[Sequence[str]] = (),
         wavelengths: Sequence[float] = (0.32, 0.08),
         relation_steps: int = 2,
@@ -196,7 +200,8 @@ class ChunkCritic(nn.Module):
         kinds = [[pair for pair, moves in zip(relations, moving, strict=True) if moves == kind] for kind in (False, True)]
         self.state_relations, self.chunk_relations = (Relations(pairs, places, wavelengths) for pairs in kinds)
         self._observed = sum(sizes.values())
-        state_size = self._observed + self.state_relations.size
+        self._read = np.setdiff1d(np.arange(self._observed), [at for words in distractors for at in _numbers(words, sizes)])
+        state_size = len(self._read) + self.state_relations.size
         self.action_size = action_horizon * env_spec.action.size
         chunk_size = self.action_size + len(self.relation_places) * self.chunk_relations.size
         self.register_buffer("feature_map", torch.zeros(state_size, self.action_size))
@@ -208,7 +213,7 @@ class ChunkCritic(nn.Module):
     def state_features(self, observation: Observation) -> Tensor:
         """Normalised observation, and relations within it: ``{name: (B, ...)} -> (B, S)``."""
         parts = [self.normalizer.forward(name, observation[name]).reshape(len(observation[name]), -1) for name in self.observation_keys]
-        plain = np.clip(np.concatenate(parts, 1), -FEATURE_LIMIT, FEATURE_LIMIT)
+        plain = np.clip(np.concatenate(parts, 1)[:, self._read], -FEATURE_LIMIT, FEATURE_LIMIT)
         related = self.state_relations.encode(self._stacked(observation))
         return torch.from_numpy(np.concatenate([plain, related], 1)).to(self.feature_bias.device)
 
@@ -269,3 +274,13 @@ class ChunkCritic(nn.Module):
         outputs = self(self.state_features(observation), self.chunk_features(observation, chunks))
         scores: NDArray[np.float32] = self.values(outputs).cpu().numpy()
         return scores
+
+
+def _numbers(words: str, sizes: Mapping[str, int]) -> range:
+    """Where ``name:begin:end`` lies among arrays of these sizes laid end to end."""
+    name, *bounds = words.split(":")
+    if name not in sizes or len(bounds) != 2 or not all(bound.isdigit() for bound in bounds) or int(bounds[1]) > sizes[name]:
+        known = ", ".join(f"{key}:0:{size}" for key, size in sizes.items())
+        raise UserError(f"no numbers at {words!r}: write name:begin:end; there are {known}")
+    first, _ = layout_of(sizes)[name]
+    return range(first + int(bounds[0]), first + int(bounds[1]))

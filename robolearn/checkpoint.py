@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robolearn.config import check_arguments, find_target
 from robolearn.errors import UserError
 from robolearn.normalize import Normalizer
 from robolearn.spec import EnvSpec
@@ -17,6 +19,7 @@ from robolearn.spec import EnvSpec
 if TYPE_CHECKING:
     import torch
 
+FORMAT = 1
 Tensors = Mapping[str, "torch.Tensor"]
 
 
@@ -80,8 +83,6 @@ def save_checkpoint(
 
     A crash or a full disk leaves the earlier checkpoints and links as they were.
     """
-    from safetensors.torch import save_file
-
     root.mkdir(parents=True, exist_ok=True)
     target = root / step_name(step)
     draft = root / f".{target.name}.{os.getpid()}"
@@ -89,7 +90,7 @@ def save_checkpoint(
     draft.mkdir()
     try:
         document = {
-            "format": 1,
+            "format": FORMAT,
             "step": step,
             "config": dict(config),
             "env_spec": env_spec.to_dict(),
@@ -98,7 +99,7 @@ def save_checkpoint(
         }
         (draft / "checkpoint.json").write_text(json.dumps(document, indent=1))
         for group, group_tensors in tensors.items():
-            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in group_tensors.items()}, draft / f"{group}.safetensors")
+            _save_tensors(group_tensors, draft / f"{group}.safetensors")
         if target.exists():
             shutil.rmtree(target)
         draft.rename(target)
@@ -108,6 +109,20 @@ def save_checkpoint(
     for link in links:
         point_link(root, link, target.name)
     return target
+
+
+def _save_tensors(tensors: Tensors, file: Path) -> None:
+    """Write one group; a full or failing disk is an ``OSError``, which safetensors itself hides in a text."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error
 
 
 def point_link(root: Path, link: str, name: str) -> None:
@@ -136,27 +151,44 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _read(file: Path) -> Checkpoint:
     try:
         document = json.loads(file.read_text())
+        if document["format"] > FORMAT:
+            raise CheckpointError(f"{file} has format {document['format']}, this robolearn reads up to {FORMAT}; update robolearn")
         return Checkpoint(
             path=file.parent.resolve(),
-            config=document["config"],
+            config=dict(document["config"]),
             env_spec=EnvSpec.from_dict(document["env_spec"]),
             normalizer=Normalizer.from_dict(document["normalizer"]),
             meta={"step": document["step"], **document["meta"]},
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # UnicodeDecodeError and SpecError are ValueErrors
         raise CheckpointError(f"{file} is damaged: {error!r}") from error
 
 
 def build(config: Mapping[str, Any], env_spec: EnvSpec, normalizer: Normalizer, device: str = "cpu") -> Any:
-    """Instantiate a model node: nested nodes first, each given ``env_spec`` and ``normalizer``."""
-    from hydra.utils import get_class
+    """Instantiate a model node: nested nodes first, each given ``env_spec`` and ``normalizer``.
 
+    Raises:
+        UserError: no such class, an argument that it does not take, or a value that it cannot work with.
+    """
     arguments: dict[str, Any] = {}
     for name, value in config.items():
         nested = isinstance(value, Mapping) and "_target_" in value
         arguments[name] = build(value, env_spec, normalizer) if nested else value
-    target = get_class(arguments.pop("_target_"))
-    return target(env_spec=env_spec, normalizer=normalizer, **arguments).to(device)
+    if "_target_" not in arguments:
+        raise UserError(f"nothing to build: no _target_ among {sorted(arguments)}")
+    name = str(arguments.pop("_target_"))
+    target = find_target(name)
+    if not isinstance(target, type):
+        raise UserError(f"_target_ {name!r} is no class, and a model is one")
+    check_arguments(name, target, arguments)
+    try:
+        return target(env_spec=env_spec, normalizer=normalizer, **arguments).to(device)
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # what a network says of a value that it cannot be built with
+        raise UserError(f"{name}: {' '.join(str(error).split())}") from error
 
 
 def load_model(path: str | Path, device: str = "cpu", weights: str | None = None) -> Any:
@@ -166,9 +198,20 @@ def load_model(path: str | Path, device: str = "cpu", weights: str | None = None
         path: anything :func:`open_checkpoint` takes.
         device: torch device name.
         weights: tensor group; ``ema`` where there is one, else ``model``, unless named.
+
+    Raises:
+        CheckpointError: nothing there, damaged, or its config and tensors make no model here.
     """
     checkpoint = open_checkpoint(path)
-    model = build(checkpoint.config, checkpoint.env_spec, checkpoint.normalizer, device)
+    try:
+        model = build(checkpoint.config, checkpoint.env_spec, checkpoint.normalizer, device)
+    except CheckpointError:
+        raise
+    except UserError as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be rebuilt: {error}") from error
     group = weights or ("ema" if "ema" in checkpoint.groups() else "model")
-    model.load_state_dict(checkpoint.tensors(group))
+    try:
+        model.load_state_dict(checkpoint.tensors(group))
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path}: the {group!r} tensors do not fit the model that its config describes") from error
     return model.eval().requires_grad_(False)

@@ -62,10 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as in `robolearn ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except OSError as error:  # a place that cannot be read or written: the machine's state, which the user can mend
+        if traceback:
             raise
-        return _fail(f"no space left on the disk{f' for {error.filename}' if error.filename else ''}; free some, then go on", error)
+        place = f" for {error.filename}" if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(f"no space left on the disk{place}; free some, then go on", error)
+        return _fail(f"{(error.strerror or str(error)).lower()}{place}", error)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from robolearn.errors import UserError
 
 CONF = Path(__file__).parent / "conf"
 OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
+
+# What options take whose default is null, by the last word of their key.
+NULL_KINDS = dict.fromkeys(("minutes", "threads", "max_attempts", "num_envs", "keep_every"), "a number") | {"episodes": "a list"}
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -25,6 +29,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
         leaves = {full.rsplit(".", 1)[-1]: full for full in everything}
         close = [leaves[leaf] for leaf in difflib.get_close_matches(name.rsplit(".", 1)[-1], leaves, 1, 0.75)]
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def option_value(text: object) -> str:
+    """A text as the value of an option, quoted where it holds more than letters, digits and ``. / : + @ % - _``."""
+    word = str(text)
+    return word if re.fullmatch(r"[\w./:+@%-]*", word) else "'" + word.replace("'", "\\'") + "'"
 
 
 def choices(group: str) -> list[str]:
@@ -44,7 +54,8 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     (``{}``). With ``resume=true out=DIR`` the overrides of the run in ``DIR`` come first, so that they need not be repeated.
 
     Raises:
-        UserError: unknown key, group member or syntax; the message names what would have worked.
+        UserError: unknown key, group member or syntax, or a value of another kind than the default (text for a number); the
+            message names what would have worked.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -60,6 +71,9 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
                 _check_selection(word)
             base = hydra_compose(verb, selections)
             config = hydra_compose(verb, [word if word in selections else _checked(word, base, verb) for word in words])
+            for word in words:
+                if word not in selections and not word.startswith("~"):
+                    _check_kind(_key(word), base, config)
     except OverrideParseException as error:
         key, _, value = error.override.lstrip("+").partition("=")
         hint = f"a value with special characters is quoted: '{key}=\"{value}\"'"
@@ -78,13 +92,13 @@ def to_dict(config: Any) -> dict[str, Any]:
     Raises:
         UserError: a mandatory value (``???``) is missing; the message names it.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise UserError(f"missing value{'s' if len(missing) > 1 else ''}: give " + " ".join(f"{key}=..." for key in missing))
     try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise UserError(f"missing value{'s' if len(missing) > 1 else ''}: give " + " ".join(f"{key}=..." for key in missing))
         return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise UserError(str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ").strip('"')) from error
 
 
 def instantiate(node: Mapping[str, Any] | DictConfig, **arguments: Any) -> Any:
@@ -99,10 +113,7 @@ def instantiate(node: Mapping[str, Any] | DictConfig, **arguments: Any) -> Any:
     name = values.pop("_target_")
     target = find_target(name)
     values = {key: instantiate(value) if isinstance(value, dict) and "_target_" in value else value for key, value in values.items()}
-    known = accepted_arguments(target)
-    for key in values:
-        if known is not None and key not in known:
-            raise UserError(f"{name} takes no {key!r}; it takes {', '.join(known)}{nearest(key, known)}")
+    check_arguments(name, target, values)
     return _call(name, target, {**values, **arguments})
 
 
@@ -152,9 +163,23 @@ def accepted_arguments(target: Any) -> list[str] | None:
     return [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_POSITIONAL]
 
 
-def make_environment(task: DictConfig, num_envs: int, **arguments: Any) -> Any:
-    """The vector environment of a task node: ``task.env``'s target with ``num_envs`` rows."""
-    return instantiate(task.env, num_envs=num_envs, **arguments)
+def check_arguments(name: str, target: Any, given: Iterable[str]) -> None:
+    """Raise ``UserError`` with the nearest name where ``target`` takes no such argument."""
+    known = accepted_arguments(target)
+    for key in given:
+        if known is not None and key not in known:
+            raise UserError(f"{name} takes no {key!r}; it takes {', '.join(known)}{nearest(key, known)}")
+
+
+def make_environment(task: Mapping[str, Any] | DictConfig, num_envs: int, **arguments: Any) -> Any:
+    """The vector environment of a task node: ``task.env``'s target with ``num_envs`` rows.
+
+    Raises:
+        UserError: fewer than one row, or a value that the environment does not take.
+    """
+    if num_envs < 1:
+        raise UserError(f"an environment needs at least one world, got {num_envs}")
+    return instantiate(task["env"], num_envs=num_envs, **arguments)
 
 
 def _key(word: str) -> str:
@@ -163,7 +188,7 @@ def _key(word: str) -> str:
 
 def _is_selection(word: str) -> bool:
     """Whether an override picks a member of a config group (``task=one_leg``, ``recipe=one_leg_human``)."""
-    return "=" in word and (CONF / _key(word).split("@")[0]).is_dir() and not word.split("=", 1)[1].startswith(("{", "["))
+    return "=" in word and bool(_key(word)) and (CONF / _key(word).split("@")[0]).is_dir() and not word.split("=", 1)[1].startswith(("{", "["))
 
 
 def _check_selection(word: str) -> None:
@@ -198,6 +223,34 @@ def _checked(word: str, base: DictConfig, verb: str) -> str:
     raise UserError(f"{verb} has no option {key!r}{hint} (`robolearn {verb.replace('_', ' ')} --help` lists them)")
 
 
+def _check_kind(key: str, base: DictConfig, config: DictConfig) -> None:
+    """Hold a given value against the kind of the default: a number for a number, a list for a list. null is always allowed."""
+    if not _exists(base, key) or OmegaConf.is_missing(base, key):
+        return
+    default, given = (OmegaConf.select(node, key, throw_on_resolution_failure=False) for node in (base, config))
+    kind = _kind(default) or NULL_KINDS.get(key.rpartition(".")[2]) if not isinstance(default, str) else None
+    if given is None or kind is None:
+        return
+    if _kind(given) != kind:
+        example = f", such as {key}=[{given}]" if kind == "a list" and isinstance(given, str | int | float) else ""
+        raise UserError(f"{key} takes {kind}{example}; got {given!r}")
+    if kind == "a list" and default and _kind(default[0]) == "a number":
+        for entry in given:
+            if _kind(entry) != "a number":
+                raise UserError(f"{key} takes a list of numbers; got {entry!r} in it")
+
+
+def _kind(value: Any) -> str | None:
+    """What sort of value an option takes, in words; None for text and for null, which say nothing."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, ListConfig):
+        return "a list"
+    return "nested options" if isinstance(value, DictConfig) and len(value) else None
+
+
 def _exists(base: DictConfig, key: str) -> bool:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(base, parent) if parent else base
@@ -217,7 +270,7 @@ def _leaf_keys(node: Any, prefix: str = "") -> list[str]:
 
 def _with_resumed(words: list[str]) -> list[str]:
     """With ``resume=true out=DIR``: the overrides saved in DIR, then ``words``; a later one replaces an earlier one."""
-    given = {_key(word): word.split("=", 1)[1] for word in words if "=" in word}
+    given = {_key(word): word.split("=", 1)[1].strip("'\"") for word in words if "=" in word}  # a name with '=' in it is quoted
     saved = Path(given.get("out", "")) / "config.yaml"
     if given.get("resume", "").lower() != "true" or "out" not in given or not saved.is_file():
         return words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import nearest, to_dict
+from robolearn.config import nearest, option_value, to_dict
 from robolearn.errors import UserError
 from robolearn.run import Run, start_run
 
@@ -40,7 +41,12 @@ class Stage:
     def words(self, folder: Path) -> list[str]:
         """The command's words; what an earlier, unfinished try left is gone on with."""
         again = ["resume=true"] if (folder / self.makes).exists() else []
-        return [*self.verb.split(), *(option.replace(PLACE, str(folder)) for option in self.options), *again]
+        return [*self.verb.split(), *(_placed(option, folder) for option in self.options), *again]
+
+
+def _placed(option: str, folder: Path) -> str:
+    """An option with the demo's folder in place of :data:`PLACE`, quoted where its name needs it."""
+    return re.sub(re.escape(PLACE) + r"[\w./-]*", lambda found: option_value(found[0].replace(PLACE, str(folder))), option)
 
 
 def main(cfg: DictConfig) -> int:
@@ -82,6 +88,7 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     if done.is_file() and (run.dir / stage.makes).exists():
         print(f"{stage.name}: done already", file=sys.stderr)
         return float(json.loads(done.read_text())["minutes"])
+    done.parent.mkdir(exist_ok=True)
     words = stage.words(run.dir)
     print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
     begun = time.monotonic()
@@ -89,7 +96,6 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     if code:
         raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: robolearn demo out={run.dir} resume=true")
     minutes = (time.monotonic() - begun) / 60
-    done.parent.mkdir(exist_ok=True)
     done.write_text(json.dumps({"minutes": minutes, "command": ["robolearn", *words]}))
     return minutes
 

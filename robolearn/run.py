@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from robolearn.config import to_dict
+from robolearn.config import option_value, to_dict
 from robolearn.errors import UserError
 from robolearn.logger import Logger
 
@@ -31,6 +31,8 @@ PACKAGES = ("robolearn", "numpy", "zarr", "torch", "diffusers", "mujoco", "robos
 @dataclass(frozen=True)
 class Run:
     """An open run folder; used as a context, it closes its log and says on Ctrl-C how to go on.
+
+    A ``UserError`` before anything was made removes the folder again.
 
     Args:
         dir: the folder.
@@ -65,8 +67,10 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, (KeyboardInterrupt, OSError)):
-            error.add_note(f"finished work is kept; go on with: robolearn {self.verb} out={self.dir} resume=true")
+            error.add_note(f"finished work is kept; go on with: robolearn {self.verb} out={option_value(self.dir)} resume=true")
         self.log.close()
+        if isinstance(error, UserError) and not self.resumed and {place.name for place in self.dir.iterdir()} <= {CONFIG, VERSIONS}:
+            shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
 
 
 def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -> Run:
@@ -164,5 +168,8 @@ def _claim(folder: Path, resume: bool, overwrite: bool) -> bool:
         shutil.rmtree(folder)
     elif occupied:
         raise UserError(f"{folder} exists: go on with resume=true, replace it with overwrite=true, or give another out=")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder} ({error.strerror}); give another out=") from error
     return False

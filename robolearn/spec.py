@@ -111,7 +111,9 @@ class EnvSpec:
                 control_hz=float(data["control_hz"]),
                 stages=tuple(data.get("stages", ())),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except SpecError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise SpecError(f"this is no env spec: {error!r} in {json.dumps(data, default=str)[:200]}") from error
 
     def check_observation(self, observation: Mapping[str, NDArray[Any]], leading: int = 1) -> None:
@@ -134,6 +136,8 @@ class EnvSpec:
                 raise SpecError(
                     f"the policy reads {name!r}, which task {self.task!r} does not give (it gives {sorted(self.observation)}){hint}"
                 )
+            if name not in wanted.observation:
+                raise SpecError(f"the policy reads {name!r}, which its own spec does not name (it names {sorted(wanted.observation)})")
             given, expected = self.observation[name].shape, wanted.observation[name].shape
             if given != expected:
                 raise SpecError(f"the policy reads {name!r} with shape {expected}, task {self.task!r} gives {given}")

@@ -105,7 +105,9 @@ def train(
 
 def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:
     """Data, model and trainer of a resolved ``train`` config, and what checkpoints should say of the data."""
-    paths = [document["store"]] if isinstance(document["store"], str) else list(document["store"])
+    paths = list(document["store"]) if isinstance(document["store"], list) else [str(document["store"] or "")]
+    if not any(paths):
+        raise UserError("no store given: store=expert.zarr, or several: store=[a.zarr,b.zarr]")
     stores = [find_target(document["store_type"]).open(path) for path in paths]
     env_spec = stores[0].env_spec
     rng = np.random.default_rng(settings.seed)
@@ -118,7 +120,6 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
     normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
     config = {**document["policy"], "observation_keys": list(wanted)}
     config.pop("name", None)
-    _check_options(config)
     model = build(config, env_spec, normalizer, str(torch_device(document["device"])))
     shapes = {"observation_horizon": model.observation_horizon, "prediction_horizon": model.prediction_horizon}
     windows = {"stores": stores, "observation_keys": wanted, **shapes}
@@ -201,16 +202,6 @@ def _judge(trainer: Trainer, judge: Judge, metrics: dict[str, float]) -> bool:
 def _validate(trainer: Trainer) -> dict[str, float]:
     loss = trainer.validate()
     return {} if loss is None else {"validation/loss": loss}
-
-
-def _check_options(config: dict[str, Any]) -> None:
-    """Refuse an option that the policy's constructor does not take, naming the nearest."""
-    from robolearn.config import accepted_arguments
-
-    known = accepted_arguments(find_target(config["_target_"]))
-    for name in config:
-        if name != "_target_" and known is not None and name not in known:
-            raise UserError(f"{config['_target_']} takes no {name!r}; it takes {', '.join(known)}{nearest(name, known)}")
 
 
 def _prune(checkpoints: Path, keep_every: int | None) -> None:

@@ -108,7 +108,9 @@ def _successes_only(options: dict[str, Any]) -> bool:
     keep = options["keep"] or ("successes" if options["source"] == "expert" else "all")
     if keep not in KEEP:
         raise UserError(f"no keep={keep!r}; there are {', '.join(KEEP)}")
-    split_seeds(options["seeds"], 0)  # an unknown split is an error before a store is made
+    split_seeds(options["seeds"], 0, options["first_seed"])  # a mistake is an error before a store is made
+    if options["hold"] < 0:
+        raise UserError(f"hold must be at least 0, got {options['hold']}")
     for name in ("episodes", "num_envs"):
         if not isinstance(options[name], int) or options[name] < 1:
             raise UserError(f"{name} must be a whole number of at least 1, got {options[name]!r}")

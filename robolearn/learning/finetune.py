@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, save_checkpoint
-from robolearn.config import instantiate, to_dict
+from robolearn.config import instantiate, make_environment, to_dict
 from robolearn.errors import UserError
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.rollout import rollout
@@ -74,6 +74,12 @@ def main(cfg: DictConfig) -> int:
         raise UserError("seeds is empty; give at least one, such as seeds=[0]")
     if not (document["env_steps"] or document["minutes"]):
         raise UserError("training would never end: give env_steps or minutes")
+    for name, value in (("env_steps", document["env_steps"]), ("minutes", document["minutes"])):
+        if (value or 0) < 0:
+            raise UserError(f"{name} must not be negative, got {value}")
+    for name, value in (*document["evaluation"].items(), ("checkpoint_every", document["checkpoint_every"]), ("threads", document["threads"])):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
     with start_run(cfg, "finetune", document["name"], log=False) as run:
         folders = [run.dir / f"seed_{seed}" for seed in seeds]
         if document["parallel"] > 1 and len(seeds) > 1:
@@ -96,7 +102,7 @@ def main(cfg: DictConfig) -> int:
 def train_seed(document: Mapping[str, Any], seed: int, folder: Path) -> Record:
     """Train one seed in its own folder, going on where an earlier run stopped; returns what it came to."""
     base = open_checkpoint(document["base"])
-    env: Environment = instantiate(document["task"]["env"], num_envs=document["num_envs"])
+    env: Environment = make_environment(document["task"], num_envs=document["num_envs"])
     threads = torch.get_num_threads()
     torch.set_num_threads(document["threads"])
     try:
@@ -119,7 +125,6 @@ class Refinement:
 
     def __init__(self, document: Mapping[str, Any], seed: int, folder: Path, base: Checkpoint, env: Environment) -> None:
         self.document, self.seed, self.folder, self.env = document, seed, folder, env
-        folder.mkdir(parents=True, exist_ok=True)
         self.checkpoints = folder / "checkpoints"
         base_config = {**base.config, **document["base_options"]}
         self.config = {**document["model"], "base": base_config}
@@ -135,6 +140,7 @@ class Refinement:
     def run(self) -> Record:
         """Train until a budget is spent or Ctrl-C; the state is saved either way."""
         budget = self.document["env_steps"]
+        self.folder.mkdir(parents=True, exist_ok=True)
         log = Logger(self.folder, tensorboard=bool(self.document["tensorboard"]))
         bar = Progress(f"finetune seed {self.seed}", budget or int(60 * (self.document["minutes"] or 0)))
         with closing(log), Interrupt() as interrupt, bar:

@@ -61,6 +61,9 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if not (self.steps or self.minutes):
             raise UserError("training would never end: give training.steps or training.minutes")
+        for name in ("steps", "minutes"):
+            if (getattr(self, name) or 0) < 0:
+                raise UserError(f"training.{name} must not be negative, got {getattr(self, name)}")
         for name in ("batch_size", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"training.{name} must be at least 1, got {getattr(self, name)}")

@@ -75,8 +75,9 @@ class OneLegExpert:
         hand = matrix_from_rot6d(np.asarray(observation["tcp_rot6d"], np.float64))
         self._yaw += (yaw_of(hand) - self._yaw + np.pi) % (2 * np.pi) - np.pi
         action = np.zeros((len(self._phase), 10), np.float32)
-        for index in np.unique(self._phase):
-            rows = np.flatnonzero(self._phase == index)
+        phase = self._phase.copy()  # a row that moves on acts in its next phase from the next step
+        for index in np.unique(phase):
+            rows = np.flatnonzero(phase == index)
             scene = self._scene(observation, poses, hand, rows)
             action[rows] = self._pursue(self._phases[self._names[index]], scene, rows)
         self._steps += 1

@@ -63,7 +63,8 @@ def verb_config(verb: str, **values: Any) -> DictConfig:
     assert isinstance(config, DictConfig)
     config.pop("defaults", None)
     env = {"_target_": f"{HERE}.DrawnReach", "max_episode_steps": HORIZON}
-    config.task = {"name": "point_reach", "env": env, "relations": [["action", "goal"], ["tcp_pos", "goal"]]}
+    relations = [["action", "goal"], ["tcp_pos", "goal"]]
+    config.task = {"name": "point_reach", "env": env, "relations": relations, "distractors": []}
     for key, value in values.items():
         OmegaConf.update(config, key.replace("__", "."), value)
     return config

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from robolearn.errors import UserError
 from robolearn.policies.critics import ChunkCritic, HLGauss, executed_chunks
 from robolearn.rotation import orthonormalize_rot6d
 from tests.fakes import HALF_EXTENT, POINT_REACH_SPEC, point_reach_normalizer
@@ -125,6 +126,22 @@ def test_relations_read_each_candidate_where_it_will_end_and_half_way() -> None:
     np.testing.assert_allclose(after[:, 3, 6:], np.concatenate([np.sin(expected), np.cos(expected)], 1), atol=1e-4)
     changed = (after != before).numpy()
     assert changed[:, 3, [6, 9]].all() and changed.sum() == 2 * 3  # sine and cosine of the last action's x, in each row
+
+
+def test_distractors_change_no_score() -> None:
+    observation, chunks = sample(3, 5)
+    model = critic(distractors=["tcp_pos:1:3"])
+    before = model.score(observation, chunks)
+    observation["tcp_pos"][:, 1:] += 0.1
+    np.testing.assert_array_equal(model.score(observation, chunks), before)
+    observation["tcp_pos"][:, :1] += 0.1
+    assert not np.array_equal(model.score(observation, chunks), before)
+
+
+@pytest.mark.parametrize("words", ["tcp_pos", "tcp_pos:1", "legs:0:3", "tcp_pos:0:4"])
+def test_a_distractor_that_does_not_exist_is_refused_with_what_there_is(words: str) -> None:
+    with pytest.raises(UserError, match=f"no numbers at '{words}'.*tcp_pos:0:3, goal:0:3"):
+        critic(distractors=[words])
 
 
 def test_an_unknown_head_is_refused_with_the_known_ones() -> None:
