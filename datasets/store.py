@@ -148,7 +148,8 @@ class DemoStore(StoreReader):
             ) from error
         except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
             raise StoreError(
-                f"{self.path} is damaged ({one_line(error)}), nothing was added; `robolearn data check store={self.path}` names the episodes"
+                f"{self.path} is damaged ({one_line(error)}), nothing was added; "
+                f"`robolearn data check store={self.path}` names the episodes"
             ) from error
         self._unclean = False
         return first

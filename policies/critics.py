@@ -162,6 +162,8 @@ class ChunkCritic(nn.Module):
             values of a few hundred episodes are learned by heart.
         relations: pairs of positions whose differences are also read, finely coded; see :class:`Relations`. Those of ``action`` are
             read at the chunk's ``relation_steps``, the others are features of the state.
+        tool: position that ``action`` sends somewhere. Pairs without either are read at those actions too, as they would be if their first
+            place went along with the tool: whether a held leg would stand over its hole. None reads them in the state alone.
         wavelengths: [m] of that code.
         relation_steps: how many actions of the chunk, evenly spaced and its last among them, are compared.
     """
@@ -185,6 +187,7 @@ class ChunkCritic(nn.Module):
         state_only: bool = False,
         distractors: Sequence[str] = (),
         relations: Sequence[Sequence[str]] = (),
+        tool: str | None = "tcp_pos",
         wavelengths: Sequence[float] = (0.32, 0.08),
         relation_steps: int = 2,
     ) -> None:
@@ -196,14 +199,17 @@ class ChunkCritic(nn.Module):
         self.head: HLGauss | Scalar = HLGauss(bins) if head == "hl_gauss" else Scalar()
         sizes = {name: math.prod(env_spec.observation[name].shape) for name in self.observation_keys}
         self.relation_places = np.linspace(action_horizon, 0, min(relation_steps, action_horizon), endpoint=False).astype(int)[::-1] - 1
-        places, moving = layout_of({**sizes, ACTION: env_spec.action.size}), [ACTION in {*pair} for pair in relations]
-        kinds = [[pair for pair, moves in zip(relations, moving, strict=True) if moves == kind] for kind in (False, True)]
-        self.state_relations, self.chunk_relations = (Relations(pairs, places, wavelengths) for pairs in kinds)
+        places = layout_of({**sizes, ACTION: env_spec.action.size})
+        aimed = [pair for pair in relations if ACTION in pair]
+        still = [pair for pair in relations if ACTION not in pair]
+        carried = [pair for pair in still if tool in sizes and tool not in pair]
+        self.state_relations, self.aimed, self.carried = (Relations(pairs, places, wavelengths) for pairs in (still, aimed, carried))
+        self._tool, self._target = (places[name][0] + np.arange(3) for name in ((tool or ACTION) if carried else ACTION, ACTION))
         self._observed = sum(sizes.values())
         self._read = np.setdiff1d(np.arange(self._observed), [at for words in distractors for at in _numbers(words, sizes)])
         state_size = len(self._read) + self.state_relations.size
         self.action_size = action_horizon * env_spec.action.size
-        chunk_size = self.action_size + len(self.relation_places) * self.chunk_relations.size
+        chunk_size = self.action_size + len(self.relation_places) * (self.aimed.size + self.carried.size)
         self.register_buffer("feature_map", torch.zeros(state_size, self.action_size))
         self.register_buffer("feature_bias", torch.zeros(self.action_size))
         self.register_buffer("feature_scale", torch.ones(self.action_size))
@@ -222,11 +228,13 @@ class ChunkCritic(nn.Module):
         executed = executed_chunks(chunks, self.env_spec.action)
         rows, candidates = chunks.shape[:2]
         parts = [self.normalizer.forward(ACTION, executed).reshape(rows, candidates, -1)]
-        if self.chunk_relations.size:
+        if self.aimed.size + self.carried.size:
             compared = executed[:, :, self.relation_places]  # (B, K, P, A)
             stacked = np.broadcast_to(self._stacked(observation)[:, None, None], (*compared.shape[:3], self._observed))
             both = np.concatenate([stacked, compared], -1).reshape(-1, self._observed + compared.shape[-1])
-            parts.append(self.chunk_relations.encode(both).reshape(rows, candidates, -1))
+            moved = both[:, self._target] - both[:, self._tool]
+            related = np.concatenate([self.aimed.encode(both), self.carried.encode(both, moved)], 1)
+            parts.append(related.reshape(rows, candidates, -1))
         return torch.from_numpy(np.concatenate(parts, 2)).to(self.feature_bias.device)
 
     def _stacked(self, observation: Observation) -> NDArray[np.float32]:

@@ -37,9 +37,11 @@ class Relations:
         """Number of features."""
         return 2 * len(self._left) * len(self._rates)
 
-    def encode(self, stacked: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``(N, D)`` in environment units to ``(N, size)`` in [-1, 1]."""
+    def encode(self, stacked: NDArray[np.float32], moved: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """``(N, D)`` in environment units to ``(N, size)`` in [-1, 1]; as if each pair's first place had been moved by ``moved (N, 3)``."""
         difference = stacked[:, self._left] - stacked[:, self._right]  # (N, 3 P)
+        if moved is not None:
+            difference += np.tile(moved, difference.shape[1] // 3)
         angle = (difference[:, None] * self._rates[:, None]).reshape(len(stacked), -1)
         return np.concatenate([np.sin(angle), np.cos(angle)], 1)
 

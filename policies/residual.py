@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from robolearn.errors import UserError
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.policies.relations import Relations, layout_of
@@ -67,6 +68,8 @@ class ResidualModel(nn.Module):
         input_clamp: float = 3.0,
     ) -> None:
         super().__init__()
+        if not hasattr(base, "sample"):
+            raise UserError(f"a residual refines a policy that draws chunks; this base is a {type(base).__name__}")
         self.env_spec, self.normalizer = env_spec, normalizer
         self.observation_keys = _readable_keys(env_spec, normalizer, observation_keys)
         self.phase_input, self.input_clamp, self.residual_limit, self.learn_std = phase_input, input_clamp, residual_limit, learn_std

@@ -104,7 +104,11 @@ def _run(verb: str, words: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from robolearn.config import compose, find_target
 
-    config = compose(verb, [*overrides, "++json=true"] if flags else overrides)
+    config = compose(verb, overrides)
+    if flags and "json" not in config:
+        raise UserError(f"`robolearn {verb.replace('_', ' ')}` prints no JSON: leave --json out")
+    if flags:
+        config["json"] = True
     result = find_target(str(config["_target_"]))(config)
     return result if type(result) is int else 0
 

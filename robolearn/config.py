@@ -188,7 +188,8 @@ def _key(word: str) -> str:
 
 def _is_selection(word: str) -> bool:
     """Whether an override picks a member of a config group (``task=one_leg``, ``recipe=one_leg_human``)."""
-    return "=" in word and bool(_key(word)) and (CONF / _key(word).split("@")[0]).is_dir() and not word.split("=", 1)[1].startswith(("{", "["))
+    group, value = _key(word).split("@")[0], word.partition("=")[2]
+    return "=" in word and bool(group) and (CONF / group).is_dir() and not value.startswith(("{", "["))
 
 
 def _check_selection(word: str) -> None:

@@ -94,7 +94,9 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     begun = time.monotonic()
     code = _call(words, quiet)
     if code:
-        raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: robolearn demo out={run.dir} resume=true")
+        raise UserError(
+            f"stage {stage.name} failed with exit code {code}; go on with: robolearn demo out={option_value(run.dir)} resume=true"
+        )
     minutes = (time.monotonic() - begun) / 60
     done.write_text(json.dumps({"minutes": minutes, "command": ["robolearn", *words]}))
     return minutes

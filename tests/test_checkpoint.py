@@ -1,8 +1,12 @@
 """Checkpoints rebuild their model with nothing else, and a crash leaves the earlier ones whole."""
 
+import errno
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from robolearn import checkpoint as c
 from robolearn.normalize import Normalizer, fit_affine
@@ -92,10 +96,10 @@ def test_nothing_there_says_where_it_looked(tmp_path):
         c.open_checkpoint(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b"\xf6\x00"])
 def test_a_damaged_document_is_said_to_be(tmp_path, content):
     folder = save(tmp_path, 1, new_model())
-    (folder / "checkpoint.json").write_text(content)
+    (folder / "checkpoint.json").write_bytes(content)
     with pytest.raises(c.CheckpointError, match="damaged"):
         c.open_checkpoint(folder)
 
@@ -108,3 +112,42 @@ def test_damaged_and_missing_tensors_are_said_to_be(tmp_path):
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(c.CheckpointError, match="damaged"):
         c.load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"_target_": f"{__name__}.Modle"}, "did you mean 'Model'"),
+        ({"_target_": "os.system"}, "is no class"),
+        ({"widht": 4}, "did you mean 'width'"),
+        ({"width": -4}, "negative dimension"),
+        ({"width": 5}, "tensors do not fit"),
+    ],
+)
+def test_a_config_that_makes_no_model_here_is_said_to_be(tmp_path, change, says):
+    folder = save(tmp_path, 1, new_model())
+    document = json.loads((folder / "checkpoint.json").read_text())
+    document["config"] |= change
+    (folder / "checkpoint.json").write_text(json.dumps(document))
+    with pytest.raises(c.CheckpointError, match=says):
+        c.load_model(folder)
+
+
+def test_a_newer_format_is_refused(tmp_path):
+    folder = save(tmp_path, 1, new_model())
+    document = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps({**document, "format": c.FORMAT + 1}))
+    with pytest.raises(c.CheckpointError, match="update robolearn"):
+        c.open_checkpoint(folder)
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    save(tmp_path, 1, new_model())
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save(tmp_path, 2, new_model())
+    assert caught.value.errno == errno.ENOSPC
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["last", "step_0000001"]

@@ -109,6 +109,20 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
+def test_a_place_that_cannot_be_written_is_one_line(monkeypatch, capsys):
+    def forbidden(cfg):
+        raise PermissionError(errno.EACCES, "Permission denied", "/data/x.csv")
+
+    replaced_main(monkeypatch, forbidden)
+    assert cli.main(["doctor"]) == 1
+    assert capsys.readouterr().err == "error: permission denied for /data/x.csv\n"
+
+
+def test_json_is_refused_by_a_verb_that_prints_none(capsys):
+    assert cli.main(["report", "runs=[x]", "--json"]) == 1
+    assert "prints no JSON" in capsys.readouterr().err
+
+
 def test_a_defect_keeps_its_traceback(monkeypatch):
     def broken(cfg):
         raise ZeroDivisionError

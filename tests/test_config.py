@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from robolearn import config
-from robolearn.config import compose, instantiate, nearest, to_dict
+from robolearn.config import compose, instantiate, nearest, option_value, to_dict
 from robolearn.errors import UserError
 from robolearn.run import start_run
 
@@ -17,7 +17,7 @@ def conf(tmp_path, monkeypatch):
     (tmp_path / "shape" / "slab.yaml").write_text("_target_: tests.test_config.Box\nwidth: 9\n")
     (tmp_path / "draw.yaml").write_text(
         "_target_: x.main\ndefaults: [_self_, shape: square]\nout: null\nresume: false\nstore: ???\ntraining: {steps: 10, rate: 0.1}\n"
-        "extra: {}\n"
+        "extra: {}\nseeds: [0]\nthreads: null\n"
     )
     monkeypatch.setattr(config, "CONF", tmp_path)
     return tmp_path
@@ -51,6 +51,13 @@ def test_a_constructor_argument_that_the_yaml_leaves_out_can_be_given(conf):
         ("store=a(b", "quoted: 'store=\"a(b\"'"),
         ("shape=squar", "did you mean 'square'?"),
         ("nonsense=3", "draw has no option 'nonsense'"),
+        ("=3", "draw has no option ''"),
+        ("training.steps=abc", "training.steps takes a number; got 'abc'"),
+        ("training=5", "training takes nested options; got 5"),
+        ("resume=maybe", "resume takes true or false; got 'maybe'"),
+        ("seeds=3", "seeds takes a list, such as seeds=[3]; got 3"),
+        ("seeds=[a]", "seeds takes a list of numbers; got 'a' in it"),
+        ("threads=many", "threads takes a number; got 'many'"),
     ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(conf, override, says):
@@ -65,8 +72,20 @@ def test_a_mandatory_value_can_be_given_and_is_named_when_missing(conf):
         to_dict(compose("draw"))
 
 
-def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_path):
-    out = f"out={tmp_path / 'run'}"
+def test_a_whole_number_may_be_given_as_a_fraction_or_left_to_null(conf):
+    assert compose("draw", ["training.steps=1e6"]).training.steps == 1e6
+    assert compose("draw", ["training.steps=null", "threads=2"]).training.steps is None
+
+
+def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
+    monkeypatch.delenv("ROBOLEARN_NOWHERE", raising=False)
+    with pytest.raises(UserError, match=r"^Environment variable 'ROBOLEARN_NOWHERE' not found$"):
+        to_dict(OmegaConf.create({"stages": ["source=${oc.env:ROBOLEARN_NOWHERE}/x.zip"]}))
+
+
+@pytest.mark.parametrize("name", ["run", "a b,c=d"])
+def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_path, name):
+    out = f"out={option_value(tmp_path / name)}"
     cfg = compose("draw", ["store=a", "shape=slab", "training.steps=3", out])
     start_run(cfg, "draw").log.close()
     resumed = compose("draw", [out, "resume=true", "training.steps=5"])

@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from robolearn import cli, demo
+from robolearn.config import compose
 from robolearn.errors import UserError
 
 
@@ -41,6 +42,14 @@ def chain(tmp_path, monkeypatch):
 def test_stages_are_commands_with_the_runs_folder_filled_in(chain):
     assert chain() == 0
     assert chain.calls == [["train", f"out={chain.folder}/train", "task=x"], ["evaluate", f"out={chain.folder}/evaluate", "task=x"]]
+
+
+def test_a_folder_whose_name_is_special_is_quoted_for_the_stages(tmp_path):
+    stage = demo.Stage("comparison", "evaluate", "c", ("out={run}/c", "runs=[{run}/a,{run}/b]", "arms=[{checkpoint: {run}/a}]"))
+    words = stage.words(tmp_path / "d b,c=d")
+    cfg = compose("evaluate", words[1:])
+    assert (cfg.out, list(cfg.runs)) == (f"{tmp_path}/d b,c=d/c", [f"{tmp_path}/d b,c=d/{name}" for name in "ab"])
+    assert cfg.arms[0].checkpoint == f"{tmp_path}/d b,c=d/a"
 
 
 def test_a_failed_stage_stops_the_chain_and_says_how_to_go_on(chain):

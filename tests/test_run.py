@@ -69,6 +69,22 @@ def test_a_missing_mandatory_value_makes_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_mistake_found_before_any_work_leaves_the_folder_free_for_the_next_try(tmp_path):
+    with pytest.raises(UserError), start_run(run_config(tmp_path / "run"), "train"):
+        raise UserError("the base is damaged")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError), start_run(run_config(tmp_path / "run"), "train") as run:
+        run.log.log(1, {"loss": 0.5})
+        raise UserError("the loss is nan")
+    assert (tmp_path / "run" / "metrics.jsonl").is_file()
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot make the folder .*file/run \(Not a directory\)"):
+        start_run(run_config(tmp_path / "file" / "run"), "train")
+
+
 def test_interruption_says_how_to_go_on(tmp_path):
     with pytest.raises(KeyboardInterrupt) as caught, start_run(run_config(tmp_path / "run"), "train"):
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import shutil
 import time
@@ -72,14 +73,7 @@ def main(cfg: DictConfig) -> int:
     seeds = [int(seed) for seed in document["seeds"]]
     if not seeds:
         raise UserError("seeds is empty; give at least one, such as seeds=[0]")
-    if not (document["env_steps"] or document["minutes"]):
-        raise UserError("training would never end: give env_steps or minutes")
-    for name, value in (("env_steps", document["env_steps"]), ("minutes", document["minutes"])):
-        if (value or 0) < 0:
-            raise UserError(f"{name} must not be negative, got {value}")
-    for name, value in (*document["evaluation"].items(), ("checkpoint_every", document["checkpoint_every"]), ("threads", document["threads"])):
-        if value < 1:
-            raise UserError(f"{name} must be at least 1, got {value}")
+    _check_budgets(document)
     with start_run(cfg, "finetune", document["name"], log=False) as run:
         folders = [run.dir / f"seed_{seed}" for seed in seeds]
         if document["parallel"] > 1 and len(seeds) > 1:
@@ -90,13 +84,30 @@ def main(cfg: DictConfig) -> int:
             records = [train_seed(document, seed, folder) for seed, folder in zip(seeds, folders, strict=True)]
         best = max(range(len(seeds)), key=lambda index: records[index].best_success)
         point_link(run.dir, "checkpoints", f"seed_{seeds[best]}/checkpoints")
-        run.finish({"seeds": {str(seed): vars(record) for seed, record in zip(seeds, records, strict=True)}, "best_seed": seeds[best]})
+        outcome = {"seeds": {str(seed): vars(record) for seed, record in zip(seeds, records, strict=True)}, "best_seed": seeds[best]}
+        run.finish(outcome)
+    if document.get("json"):
+        print(json.dumps({"out": str(run.dir), **outcome}))
+        return 0
     for seed, record in zip(seeds, records, strict=True):
         print(
             f"seed {seed}: {record.base_success:.3f} -> {record.best_success:.3f} on search seeds, "
             f"best at {record.best_step:,} environment steps, {record.seconds / 60:.1f} minutes: {run.dir / f'seed_{seed}'}"
         )
     return 0
+
+
+def _check_budgets(document: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a budget or interval could not be meant."""
+    if not (document["env_steps"] or document["minutes"]):
+        raise UserError("training would never end: give env_steps or minutes")
+    for name in ("env_steps", "minutes"):
+        if (document[name] or 0) < 0:
+            raise UserError(f"{name} must not be negative, got {document[name]}")
+    counts = {f"evaluation.{name}": value for name, value in document["evaluation"].items()}
+    for name, value in (counts | {name: document[name] for name in ("checkpoint_every", "threads")}).items():
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
 
 
 def train_seed(document: Mapping[str, Any], seed: int, folder: Path) -> Record:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -57,7 +58,8 @@ class BranchedEnvironment:
 def branch_points(episodes: Sequence[Episode], count: int, action_horizon: int, seed: int) -> list[tuple[int, int]]:
     """``count`` (episode, step) pairs to branch at: decision steps of recorded rollouts, anywhere in time.
 
-    Successes and failures are taken in turn: much of a failure is past help, and there every choice is worth the same.
+    Successes and failures are taken in turn, and failures up to when nine of ten successes are over: what follows is past help, and
+    there every choice is worth the same.
 
     Raises:
         UserError: no episode holds simulator states.
@@ -68,7 +70,9 @@ def branch_points(episodes: Sequence[Episode], count: int, action_horizon: int, 
     kinds = [kind for solved in (True, False) if (kind := [index for index in recorded if episodes[index].success == solved])]
     chosen = [kinds[turn % len(kinds)][turn // len(kinds) % len(kinds[turn % len(kinds)])] for turn in range(count)]
     draws = addressed_uniform(np.full(count, seed), np.arange(count), 1)[:, 0]
-    decisions = [(len(episodes[index]) - 1) // action_horizon + 1 for index in chosen]
+    solved = [len(episode) for episode in episodes if episode.success]
+    latest = float(np.quantile(solved, 0.9)) if solved else math.inf
+    decisions = [int(min(len(episodes[index]), latest) - 1) // action_horizon + 1 for index in chosen]
     return [(index, int(draw * number) * action_horizon) for index, draw, number in zip(chosen, draws, decisions, strict=True)]
 
 

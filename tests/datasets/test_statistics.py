@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import zarr
 
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.statistics import array_statistics, episode_statistics, fit_normalizer
@@ -69,3 +70,9 @@ def test_figures_per_array_and_per_episode_are_the_datas(store):
     assert [row["steps"] for row in rows] == [len(make_episode(number)) for number in range(4)]
     np.testing.assert_allclose([row["reward"] for row in rows], [make_episode(number).rewards.sum() for number in range(4)], rtol=1e-5)
     assert rows[2]["seconds"] == pytest.approx(len(make_episode(2)) / 10.0)
+
+
+def test_nan_is_an_error_that_names_its_array(store):
+    zarr.open_group(store.path, mode="r+")["data/joints"][5] = np.nan
+    with pytest.raises(StoreError, match="joints holds NaN or infinity"):
+        fit_normalizer(DemoStore.open(store.path))

@@ -1,6 +1,7 @@
 """The store gives back what it was given, to the bit, and says what is wrong otherwise."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -210,3 +211,24 @@ def test_reading_imports_neither_torch_nor_a_simulator(path):
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_nothing_is_added_where_the_last_file_is_lost_or_damaged(path):
+    filled(path, 2)
+    file = path / "data" / "action" / "c" / "0" / "0"
+    whole = file.read_bytes()
+    for broken in (None, whole[:-5] + b"12345"):
+        file.unlink() if broken is None else file.write_bytes(broken)
+        with DemoStore.open(path, "a") as store, pytest.raises(StoreError, match=r"lacks the file|is damaged"):
+            store.append(make_episode(2))
+        assert not file.exists() if broken is None else file.read_bytes() == broken
+        file.write_bytes(whole)
+    store = DemoStore.open(path)
+    assert [store.num_episodes, store.check()] == [2, []]
+
+
+def test_a_store_without_one_of_its_columns_is_damaged(path):
+    filled(path, 1)
+    shutil.rmtree(path / "episodes" / "digest")
+    with pytest.raises(StoreError, match=r"damaged.*episodes/digest"):
+        DemoStore.open(path)

@@ -238,6 +238,9 @@ def test_the_command_makes_a_policy_that_loads_from_its_folder_alone(
     ("change", "message"),
     [
         (["policy.observation_keys=[tcp_po]"], "did you mean 'tcp_pos'"),
+        (["training.steps=-5"], "training.steps must not be negative"),
+        (["store=[]"], "no store given"),
+        (["policy.hidden=-3"], "negative dimension"),
         (["training.steps=null"], "give training.steps or training.minutes"),
         (["training.batch_size=0"], "batch_size must be at least 1"),
         (["device=cuda:7"], "no device 'cuda:7' here; there are cpu"),

@@ -162,3 +162,30 @@ def test_a_base_of_another_task_is_refused(base, tmp_path):
 
 class SlowPointReach(PointReach):
     env_spec = type(POINT_REACH_SPEC)(**{**vars(POINT_REACH_SPEC), "control_hz": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"env_steps": -5}, "env_steps must not be negative"),
+        ({"env_steps": None}, "give env_steps or minutes"),
+        ({"evaluation": {"every": 0, "episodes": 8}}, "evaluation.every must be at least 1"),
+        ({"num_envs": 0}, "at least one world"),
+    ],
+)
+def test_a_mistake_is_answered_in_a_line_and_leaves_no_run_behind(base, tmp_path, changes, says):
+    with pytest.raises(UserError, match=says):
+        main(configure(base, tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_chunk_policy_is_not_refined(base, tmp_path):
+    main(configure(base, tmp_path / "first", env_steps=STEPS))
+    with pytest.raises(UserError, match="refines a policy that draws chunks; this base is a ResidualModel"):
+        main(configure(tmp_path / "first", tmp_path / "second"))
+
+
+def test_the_outcome_is_one_json_object_where_asked(base, tmp_path, capsys):
+    main(configure(base, tmp_path / "run", env_steps=STEPS, json=True))
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["out"], printed["best_seed"], list(printed["seeds"])) == (str(tmp_path / "run"), 0, ["0"])

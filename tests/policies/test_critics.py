@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from robolearn.errors import UserError
+from robolearn.normalize import Normalizer
 from robolearn.policies.critics import ChunkCritic, HLGauss, executed_chunks
 from robolearn.rotation import orthonormalize_rot6d
+from robolearn.spec import ArraySpec
 from tests.fakes import HALF_EXTENT, POINT_REACH_SPEC, point_reach_normalizer
 
 KEYS = ("tcp_pos", "goal")
@@ -126,6 +129,21 @@ def test_relations_read_each_candidate_where_it_will_end_and_half_way() -> None:
     np.testing.assert_allclose(after[:, 3, 6:], np.concatenate([np.sin(expected), np.cos(expected)], 1), atol=1e-4)
     changed = (after != before).numpy()
     assert changed[:, 3, [6, 9]].all() and changed.sum() == 2 * 3  # sine and cosine of the last action's x, in each row
+
+
+def test_what_the_tool_holds_is_compared_where_the_chunk_would_carry_it() -> None:
+    spec = dataclasses.replace(POINT_REACH_SPEC, observation={**POINT_REACH_SPEC.observation, "held": ArraySpec((3,), units="m")})
+    affine = point_reach_normalizer()["goal"]
+    normalizer = Normalizer({**point_reach_normalizer().parts, "held": affine})
+    options: dict[str, Any] = {"relations": [["held", "goal"]], "wavelengths": (0.08,), "relation_steps": 1}
+    options |= {"env_spec": spec, "normalizer": normalizer, "observation_keys": (*KEYS, "held"), "action_horizon": 4}
+    observation, chunks = sample(3, 5)
+    observation["held"] = observation["tcp_pos"] + np.float32(0.004)
+    model = ChunkCritic(**options)
+    features = model.chunk_features(observation, chunks)[:, :, model.action_size :]
+    landing = 2 * np.pi * (chunks[:, :, -1, :3] + 0.004 - observation["goal"][:, None]) / 0.08
+    np.testing.assert_allclose(features, np.concatenate([np.sin(landing), np.cos(landing)], 2), atol=1e-4)
+    assert ChunkCritic(**options, tool=None).chunk_features(observation, chunks).shape[2] == model.action_size
 
 
 def test_distractors_change_no_score() -> None:
