@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import zarr
 from robolearn.datasets import layout
 from robolearn.datasets.commit import DurableStore, sync_directory
 from robolearn.datasets.layout import StoreError
+from robolearn.errors import nearest
 from robolearn.spec import EnvSpec
 
 
@@ -75,12 +75,6 @@ def put_in_place(draft: Path, path: Path) -> None:
     draft.rename(path)
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'action'?``, or nothing when no name is close."""
-    close = difflib.get_close_matches(name, list(names), 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from robolearn.datasets import layout
 from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
 from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
-from robolearn.datasets.place import check_schema, nearest, one_line
+from robolearn.datasets.place import check_schema, one_line
 from robolearn.episode import Episode
+from robolearn.errors import nearest
 from robolearn.spec import EnvSpec
 
 

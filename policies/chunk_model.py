@@ -68,14 +68,12 @@ class ChunkModel(nn.Module):
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
                 f"observation {observation_horizon}, action {action_horizon}, prediction {prediction_horizon}"
             )
-        if precision not in PRECISIONS:
-            raise UserError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
         self.env_spec, self.normalizer = env_spec, normalizer
         self.observation_keys = tuple(observation_keys)
         self.observation_horizon, self.prediction_horizon, self.action_horizon = observation_horizon, prediction_horizon, action_horizon
         self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
-        self.precision = precision
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
+        self.set_precision(precision)
         self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
         self._register_affine("observation", self.observation_keys)
         self._register_affine("action", (ACTION,))
@@ -84,6 +82,16 @@ class ChunkModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.action_offset.device
+
+    def set_precision(self, precision: str) -> None:
+        """Choose the precision of the network's passes from now on; the weights serve any.
+
+        Raises:
+            UserError: no such precision.
+        """
+        if precision not in PRECISIONS:
+            raise UserError(f"no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        self.precision, self._serving = precision, None
 
     def serving_network(self) -> tuple[Any, dict[Any, Tensor]]:
         """The network for acting, and a place to keep what depends on its weights alone; both made anew when weights change.
@@ -141,6 +149,12 @@ class ChunkModel(nn.Module):
 
     def _register_affine(self, name: str, keys: Sequence[str]) -> None:
         # The checkpoint holds the normaliser itself, so these copies of it are not saved.
+        for key in keys:
+            wanted = self.env_spec.action.size if key == ACTION else math.prod(self.env_spec.observation[key].shape)
+            if self.normalizer[key].offset.size != wanted:
+                raise UserError(
+                    f"the normaliser was fitted on {self.normalizer[key].offset.size} numbers of {key!r}, the task has {wanted}"
+                )
         for field in ("offset", "scale"):
             values = np.concatenate([np.ravel(getattr(self.normalizer[key], field)) for key in keys])
             self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)

@@ -20,6 +20,7 @@ def load_policy(
     action_horizon: int | None = None,
     inference_scheduler: str | None = None,
     inference_steps: int | None = None,
+    precision: str | None = None,
     strength: float = 1.0,
     critic: str | Path | None = None,
     candidates: int = 16,
@@ -38,6 +39,7 @@ def load_policy(
         action_horizon: actions executed of each chunk; as trained unless given.
         inference_scheduler: of a diffusion policy: ``ddim`` or ``dpm-solver++``; as trained unless given.
         inference_steps: of a diffusion policy; as trained unless given.
+        precision: of the base's network: ``float32``, ``bfloat16`` or ``auto``; as trained unless given.
         strength: of a residual: 0 is its base, 1 as trained.
         critic: the same of a chunk critic, which then steers the base; nothing is steered without one.
         candidates: chunks K that the critic picks from.
@@ -54,12 +56,13 @@ def load_policy(
     """
     model = load_model(checkpoint, device)
     base: Any = model.base if isinstance(model, ResidualModel) else model
-    if not hasattr(base, "sample"):
-        raise UserError(f"{checkpoint} holds a {type(model).__name__}, which is no policy")
+    _method(base, "sample", f"{checkpoint} holds a {type(model).__name__}, which is no policy")
     if inference_scheduler is not None or inference_steps is not None:
-        if not hasattr(base, "set_inference"):
-            raise UserError(f"{checkpoint} holds a {type(base).__name__}, which has no inference_scheduler or inference_steps")
-        base.set_inference(inference_scheduler, inference_steps)
+        _method(base, "set_inference", f"{checkpoint} holds a {type(base).__name__}, which has no inference_scheduler or inference_steps")(
+            inference_scheduler, inference_steps
+        )
+    if precision is not None:
+        _method(base, "set_precision", f"{checkpoint} holds a {type(base).__name__}, which has no precision to choose")(precision)
     horizon = int(action_horizon or base.action_horizon)
     sampler: ChunkSampler = base
     if critic is not None:
@@ -76,8 +79,7 @@ def steer(sampler: ChunkSampler, critic: str | Path, action_horizon: int, device
         UserError: not a critic, one that scores another number of actions than will be executed or other actions, or an option is wrong.
     """
     judge = load_model(critic, device)
-    if not hasattr(judge, "score"):
-        raise UserError(f"{critic} holds a {type(judge).__name__}, which is no critic; `robolearn value` trains one")
+    _method(judge, "score", f"{critic} holds a {type(judge).__name__}, which is no critic; `robolearn value` trains one")
     if judge.action_horizon != action_horizon:
         raise UserError(f"the critic {critic} judges {judge.action_horizon} actions, the policy executes {action_horizon} of each chunk")
     if judge.env_spec.action.names != sampler.env_spec.action.names:
@@ -88,3 +90,9 @@ def steer(sampler: ChunkSampler, critic: str | Path, action_horizon: int, device
         return SteeredSampler(sampler, judge, **options)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _method(model: Any, name: str, complaint: str) -> Any:
+    if not hasattr(model, name):
+        raise UserError(complaint)
+    return getattr(model, name)

@@ -133,6 +133,15 @@ def point_link(root: Path, link: str, name: str) -> None:
     draft.replace(root / link)
 
 
+def prune_checkpoints(root: Path, keep_every: int | None = None) -> None:
+    """Delete the steps in ``root`` that no link points at and that are no multiples of ``keep_every``."""
+    linked = {link.resolve().name for link in root.iterdir() if link.is_symlink()}
+    for folder in root.glob("step_*"):
+        kept = keep_every and int(folder.name.removeprefix("step_")) % keep_every == 0
+        if folder.name not in linked and not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """Open a checkpoint folder, a run folder (its ``best``, else ``last``), or a ``checkpoints/`` folder.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 
 CONF = Path(__file__).parent / "conf"
 OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
 
 # What options take whose default is null, by the last word of their key.
 NULL_KINDS = dict.fromkeys(("minutes", "threads", "max_attempts", "num_envs", "keep_every"), "a number") | {"episodes": "a list"}
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint such as ``; did you mean 'seed'?``, or nothing when no name is close."""
-    everything = list(names)
-    close = difflib.get_close_matches(name, everything, 1, 0.6)
-    if not close:  # a bare leaf name finds its path: lr -> optimizer.lr
-        leaves = {full.rsplit(".", 1)[-1]: full for full in everything}
-        close = [leaves[leaf] for leaf in difflib.get_close_matches(name.rsplit(".", 1)[-1], leaves, 1, 0.75)]
-    return f"; did you mean {close[0]!r}?" if close else ""
+NUMBERS = ("episodes", "seeds")  # lists of numbers, by name, where the default does not show it
 
 
 def option_value(text: object) -> str:
@@ -97,6 +87,8 @@ def to_dict(config: Any) -> dict[str, Any]:
         if missing:
             raise UserError(f"missing value{'s' if len(missing) > 1 else ''}: give " + " ".join(f"{key}=..." for key in missing))
         return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    except InterpolationToMissingValueError as error:
+        raise UserError(f"missing value: give {str(error).splitlines()[0].rpartition(': ')[2]}=...") from error
     except OmegaConfBaseException as error:
         raise UserError(str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ").strip('"')) from error
 
@@ -235,7 +227,7 @@ def _check_kind(key: str, base: DictConfig, config: DictConfig) -> None:
     if _kind(given) != kind:
         example = f", such as {key}=[{given}]" if kind == "a list" and isinstance(given, str | int | float) else ""
         raise UserError(f"{key} takes {kind}{example}; got {given!r}")
-    if kind == "a list" and default and _kind(default[0]) == "a number":
+    if kind == "a list" and ((default and _kind(default[0]) == "a number") or key in NUMBERS):
         for entry in given:
             if _kind(entry) != "a number":
                 raise UserError(f"{key} takes a list of numbers; got {entry!r} in it")

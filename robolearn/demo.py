@@ -15,8 +15,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import nearest, option_value, to_dict
-from robolearn.errors import UserError
+from robolearn.config import option_value, to_dict
+from robolearn.errors import UserError, nearest
 from robolearn.run import Run, start_run
 
 PLACE = "{run}"

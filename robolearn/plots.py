@@ -50,6 +50,11 @@ def _svg(figure: Any) -> str:
     return f'{head} style="max-width: {figure.get_figwidth() * 100:.0f}px">{rest}'
 
 
+def standalone(svg: str) -> str:
+    """A figure as a file of its own: with the font and ground that a page would have given it."""
+    return svg.replace('style="', 'style="font-family: sans-serif; background: white; ', 1)
+
+
 def forest(arms: Sequence[Mapping[str, Any]]) -> str:
     """Success rates as bars with their intervals."""
     figure, (axis,) = _figure(8.2, 0.55 + 0.5 * len(arms))

@@ -127,33 +127,31 @@ def tell_run(folder: Path) -> dict[str, Any] | None:
 
 def run_curves(folder: Path) -> list[Panel]:
     """The telling curves of a run, a line for each training seed."""
-    files = [folder / "metrics.jsonl", *sorted(folder.glob("seed_*/metrics.jsonl"))]
-    logs = [lines for file in files if file.is_file() and (lines := read_metrics(file))]
+    logs = [lines for file in [folder / "metrics.jsonl", *sorted(folder.glob("seed_*/metrics.jsonl"))] if (lines := timed_metrics(file))]
     played = any(ENV_SPEED in line for lines in logs for line in lines)
     panels = []
     for name, title in TELLING.items():
         if any(line.get(name) is not None for lines in logs for line in lines):
             panels.append(Panel(title, "environment steps" if played else "gradient steps", [_line(lines, name) for lines in logs]))
             if name == "eval/success" and played:
-                timed = [[dict(line, step=now) for line, now in zip(lines, _minutes(lines), strict=True)] for lines in logs]
-                panels.append(Panel(f"{title}, by time", "minutes", [_line(lines, name) for lines in timed]))
+                panels.append(Panel(f"{title}, by time", "minutes", [_line(lines, name, "minutes") for lines in logs]))
     return panels[:MAX_PANELS]
 
 
-def _line(lines: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
-    kept = [(float(line["step"]), float(line[name])) for line in lines if line.get(name) is not None]
+def _line(lines: Sequence[Mapping[str, Any]], name: str, by: str = "step") -> tuple[list[float], list[float]]:
+    kept = [(float(line[by]), float(line[name])) for line in lines if line.get(name) is not None]
     return [x for x, _ in kept], [y for _, y in kept]
 
 
-def _minutes(lines: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Wall-clock minutes at each line, from the logged speed and evaluation times."""
-    minutes, now, before = [], 0.0, 0.0
+def timed_metrics(file: Path) -> list[dict[str, Any]]:
+    """Lines of a ``metrics.jsonl`` with the wall-clock ``minutes`` at each, from the logged speed and evaluation times; none without it."""
+    lines: list[dict[str, Any]] = [dict(line) for line in read_metrics(file)] if file.is_file() else []
+    now, before = 0.0, 0.0
     for line in lines:
         speed = line.get(ENV_SPEED)
         now += ((line["step"] - before) / speed if speed else 0.0) + (line.get("time/eval") or 0.0)
-        before = line["step"]
-        minutes.append(now / 60)
-    return minutes
+        before, line["minutes"] = line["step"], now / 60
+    return lines
 
 
 def run_calibration(folder: Path) -> dict[str, Any]:

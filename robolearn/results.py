@@ -1,4 +1,4 @@
-"""What a recipe's run came to, as one small JSON file to keep: the commands, versions and seeds that made it, and its figures."""
+"""What a recipe's run came to, as one small JSON file to keep and a picture of its curves: commands, versions, seeds, figures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from robolearn import plots
 from robolearn.errors import UserError
-from robolearn.logger import read_metrics
+from robolearn.report import run_curves, timed_metrics
 from robolearn.run import read_result
 
 
@@ -21,12 +22,18 @@ def main(cfg: DictConfig) -> int:
         UserError: the folder is no finished demo or recipe run, or the file exists.
     """
     run, out = Path(cfg.run), Path(cfg.out)
-    if out.exists() and not cfg.overwrite:
-        raise UserError(f"{out} exists; give another out=, or overwrite=true")
+    picture = out.with_suffix(".svg")
+    for file in (out, picture):
+        if file.exists() and not cfg.overwrite:
+            raise UserError(f"{file} exists; give another out=, or overwrite=true")
     document = summarize(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(document, indent=1) + "\n")
-    print(f"{out}: " + ", ".join(f"{arm['name']} {100 * arm['success']['rate']:.1f} %" for arm in document["arms"]))
+    panels = [panel for name in document["training"] for panel in run_curves(run / name)[:2]]
+    if panels:
+        picture.write_text(plots.standalone(plots.curves(panels)))
+    for name, comparison in document["comparisons"].items():
+        print(f"{out}: {name}: " + ", ".join(f"{arm['name']} {100 * arm['success']['rate']:.1f} %" for arm in comparison["arms"]))
     return 0
 
 
@@ -37,31 +44,32 @@ def summarize(run: Path) -> dict[str, Any]:
         UserError: no versions or no evaluation are there.
     """
     versions = run / "versions.json"
-    evaluations = sorted(run.glob("*/results.json"))
+    evaluations = sorted(run.glob("*/results.json"), key=lambda file: file.stat().st_mtime)
     if not versions.is_file() or not evaluations:
         raise UserError(
             f"{run} holds no finished comparison (versions.json and */results.json); run `robolearn demo out={run} resume=true`"
         )
     made = json.loads(versions.read_text())
-    evaluation = json.loads(evaluations[-1].read_text())
     stages = {file.stem: json.loads(file.read_text()) for file in sorted((run / "stages").glob("*.json"))}
     return {
         "command": _without_paths(made.pop("command"), run),
         "date": made.pop("started"),
         "versions": made,
-        "task": evaluation["task"],
-        "split": evaluation["split"],
-        "n": evaluation["n"],
         "minutes": {name: round(stage["minutes"], 2) for name, stage in stages.items()},
         "stages": {name: _without_paths(stage["command"], run) for name, stage in stages.items()},
-        "arms": [_arm(arm, run) for arm in evaluation["arms"]],
+        "comparisons": {file.parent.name: _comparison(json.loads(file.read_text()), run) for file in evaluations},
         "training": {folder.parent.name: seeds for folder in sorted(run.glob("*/result.json")) if (seeds := _seeds(folder.parent))},
     }
 
 
+def _comparison(evaluation: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    return {name: evaluation[name] for name in ("task", "split", "n")} | {"arms": [_arm(arm, run) for arm in evaluation["arms"]]}
+
+
 def _arm(arm: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    kept = {name: arm[name] for name in ("name", "success", "against_first", "stages", "steps", "env_steps", "minutes", "steering")}
-    return kept | {"options": {name: _without_paths([str(value)], run)[0] for name, value in arm["options"].items()}}
+    kept = ("name", "success", "against_first", "stages", "steps", "env_steps", "minutes", "latency_ms", "steering")
+    options = {name: _without_paths([str(value)], run)[0] for name, value in arm["options"].items()}
+    return {name: arm[name] for name in kept} | {"options": options}
 
 
 def _seeds(folder: Path) -> dict[str, Any]:
@@ -75,9 +83,9 @@ def _seeds(folder: Path) -> dict[str, Any]:
 
 
 def _curve(metrics: Path) -> list[list[float]]:
-    """``[env steps, success on search seeds]`` of each evaluation along the way."""
-    lines = read_metrics(metrics) if metrics.is_file() else []
-    return [[line["step"], line["eval/success"]] for line in lines if "eval/success" in line]
+    """``[env steps, minutes, success on search seeds]`` of each evaluation along the way."""
+    lines = timed_metrics(metrics)
+    return [[line["step"], round(line["minutes"], 2), line["eval/success"]] for line in lines if "eval/success" in line]
 
 
 def _without_paths(words: list[str], run: Path) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robolearn.config import option_value, to_dict
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.logger import Logger
 
 CONFIG = "config.yaml"
@@ -79,8 +79,8 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     Reads ``out``, ``resume``, ``overwrite`` and ``tensorboard`` of ``cfg`` where it has them.
 
     Raises:
-        UserError: the folder exists and neither ``resume=true`` nor ``overwrite=true`` was given, ``overwrite=true`` names
-            something that is no run folder, or a mandatory value of ``cfg`` is missing.
+        UserError: the folder exists and neither ``resume=true`` nor ``overwrite=true`` was given, ``resume=true`` names none,
+            ``overwrite=true`` names something that is no run folder, or a mandatory value of ``cfg`` is missing.
     """
     document = to_dict(cfg)
     folder = Path(cfg.out) if cfg.get("out") else _dated(verb, name)
@@ -158,7 +158,10 @@ def _claim(folder: Path, resume: bool, overwrite: bool) -> bool:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give another out=")
     occupied = folder.is_dir() and any(folder.iterdir())
-    if occupied and resume:
+    if resume and not folder.is_dir():
+        near = nearest(folder.name, (place.name for place in folder.parent.iterdir())) if folder.parent.is_dir() else ""
+        raise UserError(f"nothing to resume in {folder}{near}; without resume=true it is begun")
+    if resume and occupied:
         if not is_run(folder):
             raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS}), so it cannot be resumed")
         return True

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from robolearn.config import nearest
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
 
 # Order of the six poses in ``parts_poses``; the fence is the front bar of the U that the top is pushed into.

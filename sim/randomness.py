@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.config import nearest
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.seeding import addressed_uniform
 from robolearn.sim.furniture import TOP_HALF
 

@@ -4,8 +4,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from robolearn import config
-from robolearn.config import compose, instantiate, nearest, option_value, to_dict
-from robolearn.errors import UserError
+from robolearn.config import compose, instantiate, option_value, to_dict
+from robolearn.errors import UserError, nearest
 from robolearn.run import start_run
 
 
@@ -16,8 +16,8 @@ def conf(tmp_path, monkeypatch):
     (tmp_path / "shape" / "square.yaml").write_text("_target_: tests.test_config.Box\nwidth: 2\n")
     (tmp_path / "shape" / "slab.yaml").write_text("_target_: tests.test_config.Box\nwidth: 9\n")
     (tmp_path / "draw.yaml").write_text(
-        "_target_: x.main\ndefaults: [_self_, shape: square]\nout: null\nresume: false\nstore: ???\ntraining: {steps: 10, rate: 0.1}\n"
-        "extra: {}\nseeds: [0]\nthreads: null\n"
+        "_target_: x.main\ndefaults: [_self_, shape: square]\nout: null\nresume: false\nepisodes: []\nstore: ???\n"
+        "training: {steps: 10, rate: 0.1}\nextra: {}\nseeds: [0]\nthreads: null\n"
     )
     monkeypatch.setattr(config, "CONF", tmp_path)
     return tmp_path
@@ -54,6 +54,7 @@ def test_a_constructor_argument_that_the_yaml_leaves_out_can_be_given(conf):
         ("=3", "draw has no option ''"),
         ("training.steps=abc", "training.steps takes a number; got 'abc'"),
         ("training=5", "training takes nested options; got 5"),
+        ("episodes=[0,a]", "episodes takes a list of numbers; got 'a' in it"),
         ("resume=maybe", "resume takes true or false; got 'maybe'"),
         ("seeds=3", "seeds takes a list, such as seeds=[3]; got 3"),
         ("seeds=[a]", "seeds takes a list of numbers; got 'a' in it"),
@@ -134,3 +135,8 @@ def test_a_target_may_be_a_class_method():
 
 def test_nearest_says_nothing_when_nothing_is_near():
     assert nearest("zebra", ["width", "height"]) == ""
+
+
+def test_a_value_that_another_asks_for_and_nobody_gave_is_named():
+    with pytest.raises(UserError, match=r"^missing value: give trained=\.\.\.$"):
+        to_dict(OmegaConf.create({"trained": "???", "base": "${trained}/base"}).copy())

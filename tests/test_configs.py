@@ -85,7 +85,7 @@ def test_every_task_gives_what_its_spec_promises_and_its_expert_acts_in_it(name)
 @pytest.mark.parametrize("recipe", choices("recipe"))
 def test_every_command_of_a_recipe_is_understood(recipe, monkeypatch):
     monkeypatch.setenv("ROBOLEARN_FIXTURES", "somewhere")
-    for stage in read_stages(to_dict(compose("demo", [f"recipe={recipe}"]))):
+    for stage in read_stages(to_dict(compose("demo", [f"recipe={recipe}", "++trained=somewhere"]))):
         options = stage.words(Path("somewhere"))[len(stage.verb.split()) :]
         to_dict(compose(stage.verb.replace(" ", "_"), options))
 

@@ -22,7 +22,11 @@ def finished(folder):
     arm = {**ARM, "options": {"checkpoint": f"{folder}/base"}}
     (folder / "comparison" / "results.json").write_text(json.dumps({"task": "t", "split": "evaluation", "n": 4, "arms": [arm]}))
     (folder / "refined" / "result.json").write_text(json.dumps({"seeds": {"0": {"base_success": 0.5, "best_success": 0.75}}}))
-    lines = [{"step": 0, "eval/success": 0.5}, {"step": 10, "train/success": 0.6}, {"step": 20, "eval/success": 0.75}]
+    lines = [
+        {"step": 0, "eval/success": 0.5},
+        {"step": 10, "train/success": 0.6},
+        {"step": 20, "eval/success": 0.75, "time/eval": 60.0, "time/env_steps_per_s": 1e9},
+    ]
     (folder / "refined" / "seed_0" / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     return folder
 
@@ -34,7 +38,9 @@ def test_the_file_tells_commands_versions_and_curves_and_names_no_folder_of_this
     assert document["command"] == ["robolearn", "demo"]
     assert document["versions"] == {"git": "abc"}
     assert document["minutes"] == {"base": 1.23}
-    assert document["training"]["refined"]["0"]["curve"] == [[0, 0.5], [20, 0.75]]
+    assert document["training"]["refined"]["0"]["curve"] == [[0, 0.0, 0.5], [20, 1.0, 0.75]]
+    assert [arm["name"] for arm in document["comparisons"]["comparison"]["arms"]] == ["base"]
+    assert "environment steps" in (tmp_path / "results.svg").read_text()
     assert str(tmp_path) not in out.read_text()
 
 

@@ -55,6 +55,13 @@ def test_resume_keeps_what_is_there_and_overwrite_removes_it(tmp_path):
         assert not (folder / "work").exists()
 
 
+def test_resuming_a_folder_that_is_not_there_names_the_nearest(tmp_path):
+    (tmp_path / "screwed").mkdir()
+    with pytest.raises(UserError, match=r"nothing to resume in .*screved; did you mean 'screwed'"):
+        start_run(run_config(tmp_path / "screved", resume=True), "train")
+    assert not (tmp_path / "screved").exists()
+
+
 @pytest.mark.parametrize("way", ["resume", "overwrite"])
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path, way):
     (tmp_path / "thesis.tex").touch()

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from robolearn.datasets.formats import resip
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.place import nearest
 from robolearn.episode import Episode
+from robolearn.errors import nearest
 from robolearn.spec import EnvSpec
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,9 +17,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from robolearn.checkpoint import build, open_checkpoint
-from robolearn.config import find_target, instantiate, make_environment, nearest, to_dict
-from robolearn.errors import UserError
+from robolearn.checkpoint import build, open_checkpoint, prune_checkpoints
+from robolearn.config import find_target, instantiate, make_environment, to_dict
+from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.rollout import RolloutResult, rollout
@@ -94,7 +93,7 @@ def train(
                 run.log.log(trainer.record.step, metrics)
             if run is not None and (stop or best or due(settings.checkpoint_every) or due(settings.keep_every or 0)):
                 trainer.save(run.checkpoints, ("last", "best") if best else ("last",), **(meta or {}))
-                _prune(run.checkpoints, settings.keep_every)
+                prune_checkpoints(run.checkpoints, settings.keep_every)
             if due(evaluate_every):
                 trainer.workers.wait()
             bar.advance(_spent(trainer) - bar.done, **_shown(trainer, metrics))
@@ -202,15 +201,6 @@ def _judge(trainer: Trainer, judge: Judge, metrics: dict[str, float]) -> bool:
 def _validate(trainer: Trainer) -> dict[str, float]:
     loss = trainer.validate()
     return {} if loss is None else {"validation/loss": loss}
-
-
-def _prune(checkpoints: Path, keep_every: int | None) -> None:
-    """Delete the steps that no link points at and that ``keep_every`` does not keep."""
-    linked = {link.resolve().name for link in checkpoints.iterdir() if link.is_symlink()}
-    for folder in checkpoints.glob("step_*"):
-        kept = keep_every and int(folder.name.removeprefix("step_")) % keep_every == 0
-        if folder.name not in linked and not kept:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _progress(trainer: Trainer) -> Progress:

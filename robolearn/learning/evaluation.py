@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.checkpoint import open_checkpoint
-from robolearn.config import accepted_arguments, find_target, instantiate, make_environment, nearest, to_dict
-from robolearn.errors import UserError
+from robolearn.config import accepted_arguments, find_target, instantiate, make_environment, to_dict
+from robolearn.errors import UserError, nearest
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress

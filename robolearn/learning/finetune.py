@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +16,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, save_checkpoint
+from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, prune_checkpoints, save_checkpoint
 from robolearn.config import instantiate, make_environment, to_dict
 from robolearn.errors import UserError
 from robolearn.learning.interrupt import Interrupt
@@ -222,7 +221,7 @@ class Refinement:
             meta={"seed": self.seed, "iteration": self.learner.iteration, "record": vars(self.record)},
             links=links,
         )
-        prune(self.checkpoints)
+        prune_checkpoints(self.checkpoints)
 
     def _load(self) -> None:
         checkpoint = open_checkpoint(self.checkpoints / "last")
@@ -248,11 +247,3 @@ def build_residual(config: Mapping[str, Any], base: Checkpoint, env: Environment
     env.env_spec.check_serves(base.env_spec, tuple(keys))
     nested.load_state_dict(base.tensors("ema" if "ema" in base.groups() else "model"))
     return model
-
-
-def prune(checkpoints: Path) -> None:
-    """Delete the steps that no link points at."""
-    kept = {link.resolve() for link in checkpoints.iterdir() if link.is_symlink()}
-    for folder in checkpoints.glob("step_*"):
-        if folder.resolve() not in kept:
-            shutil.rmtree(folder, ignore_errors=True)

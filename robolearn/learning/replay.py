@@ -143,9 +143,11 @@ def main(cfg: DictConfig) -> int:
     """``robolearn data replay``.
 
     Raises:
-        UserError: the store cannot be read or does not fit the task, or there is no such episode.
+        UserError: the store cannot be read or does not fit the task, or there is no such episode, or the file of ``csv`` exists.
     """
     options = to_dict(cfg)
+    if options["csv"] and Path(options["csv"]).exists():
+        raise UserError(f"{options['csv']} exists; give another csv=")
     store = find_target(options["store_type"]).open(options["store"])
     wanted = list(range(store.num_episodes)) if options["episodes"] is None else [int(index) for index in options["episodes"]]
     if not wanted:

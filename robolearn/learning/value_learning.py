@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.checkpoint import build, load_model, point_link
-from robolearn.config import find_target, instantiate, make_environment, nearest, to_dict
+from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.learning.rollout import rollout
 from robolearn.learning.transitions import build_transitions, held_out
 from robolearn.learning.value_data import CriticData, branch_points, draw_proposals, play_branches

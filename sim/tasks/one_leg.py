@@ -10,8 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.config import nearest
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.seeding import split_seeds
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.engine import Engine

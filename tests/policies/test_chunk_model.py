@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robolearn.errors import UserError
-from robolearn.normalize import Normalizer
+from robolearn.normalize import Affine, Normalizer
 from robolearn.policies.chunk_model import orthonormal_actions
 from robolearn.rotation import orthonormalize_rot6d
 from tests.fakes import POINT_REACH_SPEC
@@ -48,3 +48,9 @@ def test_a_normaliser_that_does_not_know_a_key_is_refused() -> None:
     known = Normalizer({name: part for name, part in WORDS["normalizer"].parts.items() if name != "goal"})
     with pytest.raises(UserError, match="fitted without 'goal'"):
         type(small_mlp())(**{**WORDS, "normalizer": known})
+
+
+def test_a_normaliser_of_another_width_is_refused() -> None:
+    wide = Affine(np.zeros(7, np.float32), np.ones(7, np.float32))
+    with pytest.raises(UserError, match="7 numbers of 'goal', the task has 3"):
+        type(small_mlp())(**{**WORDS, "normalizer": Normalizer({**WORDS["normalizer"].parts, "goal": wide})})

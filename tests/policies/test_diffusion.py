@@ -79,6 +79,14 @@ def test_bfloat16_draws_nearly_what_float32_draws(network: str) -> None:
     np.testing.assert_allclose(fast.sample(seen, *address)[..., :3], exact.sample(seen, *address)[..., :3], atol=0.02)
 
 
+def test_the_precision_is_free_at_run_time() -> None:
+    policy, seen, address = small_diffusion(precision="bfloat16").eval(), observations(4), numbers(4)
+    fast, exact = policy.sample(seen, *address), small_diffusion().eval().sample(seen, *address)
+    policy.set_precision("float32")
+    np.testing.assert_array_equal(policy.sample(seen, *address), exact)
+    assert (fast != exact).any()
+
+
 def test_a_changed_weight_changes_what_the_fast_copy_draws() -> None:
     policy = small_diffusion(precision="bfloat16").eval()
     seen, address = observations(4), numbers(4)
