@@ -58,9 +58,7 @@ class Run:
 
     def finish(self, result: Mapping[str, Any] | None = None) -> None:
         """Write ``result.json``: the run is complete, and this is its outcome."""
-        draft = self.dir / f".{RESULT}"
-        draft.write_text(json.dumps(dict(result or {}), indent=1, default=jsonable))
-        draft.replace(self.dir / RESULT)
+        write_json(self.dir / RESULT, result or {})
 
     def __enter__(self) -> Run:
         return self
@@ -129,6 +127,13 @@ def git_sha() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return sha + ("+" if changed.strip() else "")
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write beside and rename, so that the file is there whole or not at all."""
+    draft = file.with_name(f".{file.name}")
+    draft.write_text(json.dumps(document, indent=1, default=jsonable))
+    draft.replace(file)
 
 
 def jsonable(value: Any) -> Any:

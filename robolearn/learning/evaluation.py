@@ -21,7 +21,7 @@ from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress
 from robolearn.protocols import Observation, Policy
 from robolearn.report import build_report
-from robolearn.run import Run, jsonable, start_run
+from robolearn.run import Run, start_run, write_json
 from robolearn.seeding import SPLITS, split_seeds
 from robolearn.video import Clip, film, why_no_pictures, write_clips
 
@@ -185,13 +185,6 @@ def make_clips(cfg: DictConfig, results: Sequence[ArmResult], run: Run) -> tuple
             env.close()
     write_clips(run.videos, clips)
     return clips, ""
-
-
-def write_json(file: Path, document: Mapping[str, Any]) -> None:
-    """Write beside and rename."""
-    draft = file.with_name(f".{file.name}")
-    draft.write_text(json.dumps(document, indent=1, default=jsonable))
-    draft.replace(file)
 
 
 def safe_name(name: str) -> str:

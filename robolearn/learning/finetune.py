@@ -149,10 +149,9 @@ class Refinement:
 
     def run(self) -> Record:
         """Train until a budget is spent or Ctrl-C; the state is saved either way."""
-        budget = self.document["env_steps"]
         self.folder.mkdir(parents=True, exist_ok=True)
         log = Logger(self.folder, tensorboard=bool(self.document["tensorboard"]))
-        bar = Progress(f"finetune seed {self.seed}", budget or int(60 * (self.document["minutes"] or 0)))
+        bar = Progress(f"finetune seed {self.seed}", self._budget())
         with closing(log), Interrupt() as interrupt, bar:
             log.rewind(self.learner.env_steps if self.resumed else -1)
             bar.start_at(self._spent())
@@ -160,7 +159,7 @@ class Refinement:
                 self._finish_iteration(log, {}, evaluate=True)
             while not self._finished() and not interrupt.requested:
                 begun, steps = time.perf_counter(), self.learner.env_steps
-                metrics = self.learner.iterate(steps / budget if budget else 0.0)
+                metrics = self.learner.iterate(self._spent() / self._budget())
                 seconds = time.perf_counter() - begun
                 self.record.seconds += seconds
                 metrics["time/env_steps_per_s"] = (self.learner.env_steps - steps) / seconds
@@ -176,6 +175,10 @@ class Refinement:
     def _policy(self) -> Policy:
         policy: Policy = instantiate(self.document["policy"], model=self.model, num_envs=self.env.num_envs)
         return policy
+
+    def _budget(self) -> int:
+        """Environment steps, or seconds where those are what is limited; :meth:`_spent` counts the same."""
+        return max(1, int(self.document["env_steps"] or 60 * self.document["minutes"]))
 
     def _spent(self) -> int:
         return self.learner.env_steps if self.document["env_steps"] else int(self.record.seconds)

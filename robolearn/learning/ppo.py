@@ -32,7 +32,7 @@ class PPOSettings:
         target_kl: the actor stops for this update once KL(old, new) of a minibatch exceeds it; None never stops it.
         actor_lr: learning rate of actor and noise.
         critic_lr: learning rate of the critic.
-        schedule: ``constant``; ``cosine`` to zero over the budget of environment steps; ``adaptive`` scales the actor's rate
+        schedule: ``constant``; ``cosine`` to zero over the budget of environment steps, or of minutes; ``adaptive`` scales the actor's rate
             by 1.5 whenever an update's KL leaves [target / 4, target].
         weight_decay: of AdamW.
         max_grad_norm: clips actor and critic apart, so that a surprised critic does not silence the actor.
