@@ -138,7 +138,7 @@ class DiffusionPolicy(ChunkModel):
         ``seeds (B,)`` and ``decisions (B,)`` address the noise; candidate 0 is what ``candidates=1`` draws, up to rounding.
         """
         shape = (candidates, self.prediction_horizon, self.env_spec.action.size)
-        noise = torch.from_numpy(addressed_normal(seeds, decisions, shape)).to(self.device)
+        noise = torch.from_numpy(addressed_normal("policy", seeds, decisions, shape)).to(self.device)
         chunk = noise.flatten(0, 1)  # (B * K, Tp, A)
         scheduler = self.schedule.reverse()
         network, modulations = self.serving_network()

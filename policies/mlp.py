@@ -119,7 +119,7 @@ class MlpPolicy(ChunkModel):
             mean = network(self.encode_numpy(observation)).float().view(-1, 1, *shape)  # (B, 1, Tp, A)
         chunks = mean.expand(-1, candidates, -1, -1)
         if candidates > 1:
-            noise = torch.from_numpy(addressed_normal(seeds, decisions, (candidates, *shape)))
+            noise = torch.from_numpy(addressed_normal("policy", seeds, decisions, (candidates, *shape)))
             noise[:, 0] = 0.0
             chunks = mean + self.exploration_std * (self._smooth @ noise).to(mean)
         actions = self.denormalise_actions(chunks.clamp(-self.action_clamp, self.action_clamp))

@@ -19,7 +19,6 @@ from robolearn.protocols import ChunkSampler, Critic, Observation
 from robolearn.seeding import addressed_uniform
 
 PICKS = ("value", "random", "first", "mean")
-_STREAM = 0x57EE8  # keeps the pick's noise apart from the sampler's, which is addressed by the same seed and decision
 
 
 class SteeredSampler(torch.nn.Module):
@@ -86,7 +85,7 @@ class SteeredSampler(torch.nn.Module):
         rows, count = chunks.shape[:2]
         if self.pick == "first":
             return np.zeros(rows, np.int64)
-        gumbel = -np.log(-np.log(addressed_uniform(seeds ^ _STREAM, decisions, count)))  # (B, K)
+        gumbel = -np.log(-np.log(addressed_uniform("pick", seeds, decisions, count)))  # (B, K)
         if self.pick == "random":
             return np.asarray(gumbel.argmax(1))
         current = {name: observation[name][:, -1] for name in observation}

@@ -1,6 +1,8 @@
-"""Randomness by address: a number depends on its seed and place alone, never on who else draws or in what order."""
+"""Randomness by address: a number depends on its stream, seed and place alone, never on who else draws or in what order."""
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,24 +36,27 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return state ^ (state >> np.uint64(31))
 
 
-def addressed_uniform(seeds: NDArray[np.int64], counters: NDArray[np.int64], size: int) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1) at (seed, counter, index): ``(B,), (B,) -> (B, size)``."""
+def addressed_uniform(stream: str, seeds: NDArray[np.int64], counters: NDArray[np.int64], size: int) -> NDArray[np.float64]:
+    """Uniform numbers in (0, 1) at (stream, seed, counter, index): ``(B,), (B,) -> (B, size)``.
+
+    A stream is a purpose, such as ``"start"``: two things drawn for one episode have nothing to do with each other.
+    """
     golden = np.uint64(0x9E3779B97F4A7C15)
     with np.errstate(over="ignore"):
-        key = _mix(seeds.astype(np.uint64) * golden + np.uint64(1))
+        key = _mix(seeds.astype(np.uint64) * golden + np.uint64(zlib.crc32(stream.encode())))
         key = _mix(key + counters.astype(np.uint64) * golden)
         index = (np.arange(size, dtype=np.uint64) + np.uint64(1)) * golden
         bits = _mix(key[:, None] + index)  # (B, size)
     return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def addressed_normal(seeds: NDArray[np.int64], counters: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Standard normal numbers at (seed, counter, index), by Box and Muller: ``(B,), (B,) -> (B, *shape)``.
+def addressed_normal(stream: str, seeds: NDArray[np.int64], counters: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal numbers at (stream, seed, counter, index), by Box and Muller: ``(B,), (B,) -> (B, *shape)``.
 
     The leading axis of ``shape`` may grow without changing what stood before it, so candidate 0 of K
     draws the noise that a single draw would.
     """
     size = int(np.prod(shape))
-    uniform = addressed_uniform(seeds, counters, 2 * size).reshape(len(seeds), size, 2)
+    uniform = addressed_uniform(stream, seeds, counters, 2 * size).reshape(len(seeds), size, 2)
     normal: NDArray[np.float64] = np.sqrt(-2.0 * np.log(uniform[..., 0])) * np.cos(2.0 * np.pi * uniform[..., 1])
     return normal.astype(np.float32).reshape(len(seeds), *shape)

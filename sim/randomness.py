@@ -57,7 +57,7 @@ def draw_starts(seeds: NDArray[np.int64], level: str) -> Start:
     """
     check_level(level)
     width = LEVELS[level]
-    unit = 2.0 * addressed_uniform(seeds, np.zeros_like(seeds), 24) - 1.0  # (N, 24) in (-1, 1)
+    unit = 2.0 * addressed_uniform("start", seeds, np.zeros_like(seeds), 24) - 1.0  # (N, 24) in (-1, 1)
     parts = unit[:, :15].reshape(-1, 5, 3) * np.array([width.top, *(width.leg,) * 4])
     fence = unit[:, 15:17] * width.fence
     xy = LAYOUT + np.concatenate([parts[:, :, :2], fence[:, None]], 1)

@@ -95,7 +95,7 @@ class PointReach(gymnasium.vector.VectorEnv[Any, Any, Any]):
             raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
         self._next_seed = int(seeds.max()) + 1
         fresh = np.zeros_like(self._state)
-        fresh[:, :6] = (2 * addressed_uniform(seeds, np.zeros_like(seeds), 6) - 1) * 0.8 * HALF_EXTENT
+        fresh[:, :6] = (2 * addressed_uniform("start", seeds, np.zeros_like(seeds), 6) - 1) * 0.8 * HALF_EXTENT
         fresh[:, 6] = 0.08
         self._state[mask] = fresh[mask]
         return self._observation(), self._info()
@@ -196,7 +196,7 @@ class ScriptedSampler(torch.nn.Module):
         """``{name: (B, To, ...)} -> (B, K, Tp, 10)``."""
         rows = len(seeds)
         self.samples_drawn += rows
-        error = self.bias.numpy() + self.noise * addressed_normal(seeds, decisions, (candidates, 3))
+        error = self.bias.numpy() + self.noise * addressed_normal("policy", seeds, decisions, (candidates, 3))
         target = observation["goal"][:, -1][:, None] + error  # (B, K, 3)
         chunk = np.empty((rows, candidates, self.prediction_horizon, 10), np.float32)
         chunk[..., :3] = np.clip(target, -HALF_EXTENT, HALF_EXTENT)[:, :, None]

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from robolearn.seeding import addressed_uniform
 
-_STREAM = 0x5E57  # counter that keeps these draws apart from the environment's and the policy's at the same episode seed
-
 
 class RestartBank:
     """Simulator states that training passed through, in one ring for each number of stages reached.
@@ -44,7 +42,7 @@ class RestartBank:
         A ring is drawn uniformly among those that hold anything, then a state in it; both depend on the episode's seed
         and the bank alone.
         """
-        chance, ring_at, place = addressed_uniform(seeds, np.full_like(seeds, _STREAM), 3).T
+        chance, ring_at, place = addressed_uniform("restart", seeds, np.zeros_like(seeds), 3).T
         filled = np.flatnonzero(self.counts)
         if len(filled) == 0:
             return np.zeros(len(seeds), bool), self.states[0, :1].repeat(len(seeds), 0), self.flags[0, :1].repeat(len(seeds), 0)

@@ -69,7 +69,7 @@ def branch_points(episodes: Sequence[Episode], count: int, action_horizon: int, 
         raise UserError("branching needs rollouts recorded with their simulator state; collect them with record_state=true")
     kinds = [kind for solved in (True, False) if (kind := [index for index in recorded if episodes[index].success == solved])]
     chosen = [kinds[turn % len(kinds)][turn // len(kinds) % len(kinds[turn % len(kinds)])] for turn in range(count)]
-    draws = addressed_uniform(np.full(count, seed), np.arange(count), 1)[:, 0]
+    draws = addressed_uniform("branch", np.full(count, seed), np.arange(count), 1)[:, 0]
     solved = [len(episode) for episode in episodes if episode.success]
     latest = float(np.quantile(solved, 0.9)) if solved else math.inf
     decisions = [int(min(len(episodes[index]), latest) - 1) // action_horizon + 1 for index in chosen]

@@ -100,7 +100,7 @@ class OneLegExpert:
 
     def _pursue(self, phase: _Phase, scene: Scene, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         goal = phase.goal(scene)
-        noise = addressed_normal(self._seeds[rows], 1000 + self._phase[rows], (3,)) * (self._noise * phase.lead / 0.05)
+        noise = addressed_normal("expert", self._seeds[rows], self._phase[rows], (3,)) * (self._noise * phase.lead / 0.05)
         step = goal.position + noise - scene.tcp
         length = np.linalg.norm(step, axis=1, keepdims=True)
         position = scene.tcp + step * np.minimum(1.0, phase.lead / np.maximum(length, 1e-9))

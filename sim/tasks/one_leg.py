@@ -83,7 +83,7 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._make_spaces()
         self._settled = settled_state(Engine(model, 1, 1), randomness)
         self._steps = np.zeros(num_envs, np.int64)
-        self._seeds = np.zeros(num_envs, np.int64)
+        self._seeds = split_seeds("train", num_envs) - num_envs  # so the first reset without a seed starts the training seeds
         self._stages = np.zeros((num_envs, len(self.env_spec.stages)), bool)
         self._parked = np.zeros(num_envs, bool)  # lost, and not reset since
         self._renderer: SceneRenderer | None = None
@@ -108,7 +108,7 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
         if seed is None:
-            seeds = self._seeds + self.num_envs if self._seeds.any() else split_seeds("train", self.num_envs)
+            seeds = self._seeds + self.num_envs
         else:
             seeds = seed + np.arange(self.num_envs) if isinstance(seed, (int, np.integer)) else np.asarray(seed, np.int64)
         if mask.shape != (self.num_envs,) or seeds.shape != (self.num_envs,):

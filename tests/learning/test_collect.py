@@ -20,7 +20,7 @@ class MoodyExpert:
         self.shares = np.zeros(num_envs)
 
     def reset(self, rows, seeds):
-        draws = addressed_uniform(seeds, np.zeros_like(seeds), 2)
+        draws = addressed_uniform("test", seeds, np.zeros_like(seeds), 2)
         self.shares = np.where(rows, np.where(draws[:, 0] < 0.5, 0.3 + 0.7 * draws[:, 1], 0.0), self.shares)
 
     def act(self, observation):
@@ -65,7 +65,7 @@ def stored_seeds(path):
 
 def successes(count):
     seeds = split_seeds("train", 100)
-    return seeds[addressed_uniform(seeds, np.zeros_like(seeds), 2)[:, 0] < 0.5][:count].tolist()
+    return seeds[addressed_uniform("test", seeds, np.zeros_like(seeds), 2)[:, 0] < 0.5][:count].tolist()
 
 
 def test_an_experts_successes_are_kept_in_the_order_of_their_seeds(collect, tmp_path):

@@ -32,7 +32,7 @@ class NoisyReach:
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         actions = np.tile(np.array([0, 0, 0, 1, 0, 0, 0, 1, 0, 1], np.float32), (len(self.seeds), 1))
-        actions[:, :3] = observation["goal"] + self.noise * addressed_normal(self.seeds, self.clock, (3,))
+        actions[:, :3] = observation["goal"] + self.noise * addressed_normal("test", self.seeds, self.clock, (3,))
         self.clock += 1
         return actions
 

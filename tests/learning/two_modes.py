@@ -42,7 +42,7 @@ class TwoModes(ScriptedSampler):
         self, observation: Observation, seeds: NDArray[np.int64], decisions: NDArray[np.int64], candidates: int = 1
     ) -> NDArray[np.float32]:
         chunks = super().sample(observation, seeds, decisions, candidates)
-        astray = addressed_uniform(seeds ^ 99, decisions, candidates) < 0.5  # (B, K)
+        astray = addressed_uniform("astray", seeds, decisions, candidates) < 0.5  # (B, K)
         chunks[..., 0] += np.where(astray, np.where(chunks[:, :, 0, 0] > 0, -0.3, 0.3), 0.0)[:, :, None]
         return chunks
 

@@ -69,6 +69,14 @@ def test_the_tool_goes_where_the_action_says():
     np.testing.assert_allclose(observation["gripper_width"], 0.007, atol=0.001)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_without_a_seed_every_episode_is_another(rows):
+    env = OneLeg(num_envs=rows)
+    starts = [env.reset()[0]["parts_poses"] for _ in range(3)]
+    env.close()
+    assert len(np.unique(np.concatenate(starts)[:, 0])) == 3 * rows
+
+
 def test_an_int_seeds_the_rows_upwards_and_a_list_seeds_each():
     env, _ = start(N)
     counted = env.reset(seed=7)[0]
