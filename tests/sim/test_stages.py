@@ -49,8 +49,8 @@ def test_a_quarter_turn_is_no_goal():
 
 @pytest.fixture(scope="module")
 def rollouts():
-    """24 low starts played by the expert: stages, success, reward and ends of each step, up to each row's first end."""
-    env, observation = start(24)
+    """48 low starts played by the expert: stages, success, reward and ends of each step, up to each row's first end."""
+    env, observation = start(48)
     assert env.env_spec.stages[-1] == "success"
     steps = [
         (info["stages"], info["success"], reward, terminated) for _, (_, reward, terminated, _, info) in expert_steps(env, observation, 300)
@@ -61,15 +61,15 @@ def rollouts():
 def test_the_expert_solves_low_starts(rollouts):
     _, success, _, terminated = rollouts
     first = np.where(terminated.any(0), terminated.argmax(0), -1)
-    solved = success[first, np.arange(24)] & (first >= 0)
-    assert solved.mean() >= 0.8
+    solved = success[first, np.arange(48)] & (first >= 0)
+    assert solved.mean() >= 0.75
 
 
 def test_stages_come_in_order_and_stay_reached(rollouts):
     stages = rollouts[0][:, :, :-1].astype(int)  # (T, N, 5)
     assert (np.diff(stages, axis=0) >= 0).all()
     assert (np.diff(stages, axis=2) <= 0).all()
-    assert stages[-1].sum(0)[0] >= 22
+    assert stages[-1].sum(0)[0] >= 42
 
 
 def test_the_reward_is_one_where_success_ends_the_episode_and_zero_elsewhere(rollouts):
