@@ -194,6 +194,8 @@ class ChunkCritic(nn.Module):
         super().__init__()
         if head not in ("hl_gauss", "mse"):
             raise ValueError(f"no critic head {head!r}; there are hl_gauss, mse")
+        if members < 1 or not hidden or min(hidden) < 1:
+            raise ValueError(f"a critic needs members and hidden layers of at least one unit, got members={members}, hidden={list(hidden)}")
         self.env_spec, self.normalizer, self.observation_keys = env_spec, normalizer, tuple(observation_keys)
         self.action_horizon, self.members, self.discount, self.state_only = action_horizon, members, discount, state_only
         self.head: HLGauss | Scalar = HLGauss(bins) if head == "hl_gauss" else Scalar()

@@ -59,6 +59,12 @@ def solved_at(episode: Episode) -> int | None:
     return int(rewarded[0]) if len(rewarded) else len(episode) - 1
 
 
+def check_timeout(rule: str) -> None:
+    """Raise ``UserError`` for an unknown rule."""
+    if rule not in TIMEOUTS:
+        raise UserError(f"no timeout rule {rule!r}; there are {', '.join(TIMEOUTS)}")
+
+
 def build_transitions(
     episodes: Iterable[Episode],
     action_horizon: int,
@@ -84,11 +90,9 @@ def build_transitions(
             ``bootstrap`` (the time limit is not part of the task: transitions that reach past the end are left out).
 
     Raises:
-        UserError: no episodes.
-        ValueError: unknown ``timeout``.
+        UserError: no episodes, or an unknown ``timeout``.
     """
-    if timeout not in TIMEOUTS:
-        raise ValueError(f"no timeout rule {timeout!r}; there are {', '.join(TIMEOUTS)}")
+    check_timeout(timeout)
     parts: list[dict[str, NDArray[Any]]] = []
     steps: list[tuple[Mapping[str, NDArray[Any]], NDArray[np.float32]]] = []
     groups: dict[Any, int] = {}

@@ -16,10 +16,10 @@ from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError, nearest
 from robolearn.learning.rollout import rollout
-from robolearn.learning.transitions import build_transitions, held_out
+from robolearn.learning.transitions import build_transitions, check_timeout, held_out
 from robolearn.learning.value_data import CriticData, branch_points, draw_proposals, play_branches
 from robolearn.learning.value_objectives import OBJECTIVES, Objective
-from robolearn.learning.value_trainer import CriticTrainer
+from robolearn.learning.value_trainer import CriticTrainer, check_training
 from robolearn.logger import Logger
 from robolearn.progress import Progress
 from robolearn.run import Run, start_run
@@ -39,18 +39,39 @@ def main(cfg: DictConfig) -> int:
     if cfg.algorithm not in OBJECTIVES:
         raise UserError(f"no algorithm {cfg.algorithm!r}; there are {', '.join(OBJECTIVES)}{nearest(cfg.algorithm, OBJECTIVES)}")
     objective: Objective = OBJECTIVES[cfg.algorithm](**(options.get(cfg.algorithm) or {}))
+    seeds = [int(seed) for seed in options["seeds"]]
     sampler = load_model(cfg.checkpoint)
     sampler = getattr(sampler, "base", sampler)  # of a residual policy, what is steered is its base
+    check_options(options, sampler, objective)
     with start_run(cfg, "value", cfg.algorithm) as run:
         episodes = load_episodes(cfg, sampler, run)
         config, data, mask = critic_data(options, sampler, episodes, objective)
-        summaries = {int(seed): _train(config, objective, data, mask, int(seed), options, sampler, run) for seed in cfg.seeds}
-        point_link(run.dir, "checkpoints", f"seed_{cfg.seeds[0]}/checkpoints")
+        summaries = {seed: _train(config, objective, data, mask, seed, options, sampler, run) for seed in seeds}
+        point_link(run.dir, "checkpoints", f"seed_{seeds[0]}/checkpoints")
         solved = sum(episode.success for episode in episodes)
         result = {"algorithm": cfg.algorithm, "episodes": len(episodes), "successes": solved, "transitions": len(data), "seeds": summaries}
         run.finish(result)
     print(json.dumps(result) if cfg.json else _text(result, run.dir))
     return 0
+
+
+def check_options(options: dict[str, Any], sampler: Any, objective: Objective) -> None:
+    """Find what cannot be meant before anything is played.
+
+    Raises:
+        UserError: an option out of range.
+    """
+    check_training(options["training"])
+    check_timeout(options["timeout"])
+    if not 0 <= float(options["held_out"]) < 1:
+        raise UserError(f"held_out is a share of the episodes, at least 0 and below 1, got {options['held_out']}")
+    if objective.needs_proposals and int(options["proposals"]) < 1:
+        raise UserError(f"{options['algorithm']} compares with draws of the base: proposals must be at least 1, got {options['proposals']}")
+    build(_critic_node(options, sampler), sampler.env_spec, sampler.normalizer)
+
+
+def _critic_node(options: dict[str, Any], sampler: Any) -> dict[str, Any]:
+    return {"observation_keys": list(sampler.observation_keys), "action_horizon": int(sampler.action_horizon), **options["critic"]}
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:
@@ -158,7 +179,7 @@ def critic_data(
 ) -> tuple[dict[str, Any], CriticData, NDArray[np.bool_]]:
     """The critic's config node, its data, and which transitions are held out: ``(M,)``."""
     horizon = int(sampler.action_horizon)
-    config = {"observation_keys": list(sampler.observation_keys), "action_horizon": horizon, **options["critic"]}
+    config = _critic_node(options, sampler)
     critic = build(config, sampler.env_spec, sampler.normalizer)
     transitions = build_transitions(
         episodes,

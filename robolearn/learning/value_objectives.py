@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from robolearn.errors import UserError
+
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
@@ -50,6 +52,11 @@ def lower_of_some(values: Tensor, subset: int, generator: Generator) -> Tensor:
 
     members = torch.randperm(len(values), generator=generator)[:subset]
     return values[members].amin(0)
+
+
+def _check_subset(subset: int) -> None:
+    if subset < 1:
+        raise UserError(f"subset is a number of ensemble members, at least 1; got {subset}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,9 @@ class ImplicitQ:
     subset: int = 2
     needs_proposals: bool = False
 
+    def __post_init__(self) -> None:
+        _check_subset(self.subset)
+
     def loss(self, critic: Any, target: Any, batch: CriticBatch, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Head loss of Q plus expectile loss of V; they share no parameters."""
         import torch
@@ -139,7 +149,8 @@ class CalibratedQ:
 
     def __post_init__(self) -> None:
         if self.backup not in ("mean", "max"):
-            raise ValueError(f"no backup {self.backup!r}; there are mean, max")
+            raise UserError(f"no backup {self.backup!r}; there are mean, max")
+        _check_subset(self.subset)
 
     def loss(self, critic: Any, target: Any, batch: CriticBatch, generator: Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Head loss of the backup plus alpha times (soft maximum over proposals - the data's value)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,13 @@ from robolearn.learning.value_metrics import auc, calibration_error, reliability
 from robolearn.learning.value_objectives import Objective
 
 ASSESS_BATCH = 4096
+
+
+def check_training(options: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a count or rate of ``training`` is not positive."""
+    for name in ("steps", "batch_size", "every", "lr"):
+        if not options[name] > 0:
+            raise UserError(f"training.{name} must be positive, got {options[name]}")
 
 
 class CriticTrainer:
@@ -39,7 +46,10 @@ class CriticTrainer:
         branch_share: share of a batch from first decisions of branches, where there are any.
         every: steps between held-out figures and checkpoints.
         patience: stop after so many of them without a better AUC; 0 never stops early.
-        minutes: stop after so many, or None.
+        minutes: stop after so many, over all resumptions, or None.
+
+    Raises:
+        UserError: a count or a rate that is not positive.
     """
 
     def __init__(
@@ -65,6 +75,7 @@ class CriticTrainer:
 
         from robolearn.learning.optim import adamw
 
+        check_training({"steps": steps, "batch_size": batch_size, "lr": lr, "every": every})
         self.critic, self.config, self.objective, self.data = critic, config, objective, data
         self.steps, self.batch_size, self.lr, self.polyak = steps, batch_size, lr, polyak
         self.every, self.patience, self.minutes = every, patience, minutes
@@ -75,7 +86,7 @@ class CriticTrainer:
         self.target = copy.deepcopy(critic).requires_grad_(False)
         self.optimizer = adamw(critic, lr, weight_decay)
         self.sampler = BatchSampler(rows, data.transitions, branch_share, self.generator)
-        self.step, self.best, self.since_best = 0, -math.inf, 0
+        self.step, self.best, self.since_best, self.seconds = 0, -math.inf, 0, 0.0
 
     def train_step(self) -> dict[str, float]:
         """One gradient step.
@@ -113,14 +124,14 @@ class CriticTrainer:
         return np.concatenate(parts)
 
     def assess(self) -> dict[str, float]:
-        """Held-out figures; NaN where the held-out episodes cannot tell (all of one kind, no branches)."""
+        """Held-out figures, without those that the held-out episodes cannot tell (all of one kind, no branches)."""
         if not len(self.judged):
             return {}
         made = self.data.transitions
         predicted, returns = self.predict(self.judged), made.returns[self.judged]
         forks = self.judged[branched(made)[self.judged]]
         order, pairs = within_group_order(self.predict(forks), made.returns[forks], made.group[forks]) if len(forks) else (math.nan, 0)
-        return {
+        figures = {
             "auc": auc(predicted, returns > 0),
             "calibration_error": calibration_error(predicted, returns),
             "bias": float((predicted - returns).mean()),
@@ -128,6 +139,7 @@ class CriticTrainer:
             "branch_order": order,
             "branch_pairs": float(pairs),
         }
+        return {name: value for name, value in figures.items() if math.isfinite(value)}
 
     def reliability(self) -> list[list[float]]:
         """Reliability diagram on held-out episodes: rows of (mean prediction, mean return, count)."""
@@ -138,23 +150,25 @@ class CriticTrainer:
 
     def train(self, folder: Path, log: Callable[[int, dict[str, float]], None], advance: Callable[..., None]) -> dict[str, Any]:
         """Train to the end (or patience, or time), leaving checkpoints; returns the held-out figures of the last step."""
-        start, figures = time.monotonic(), self.assess()
+        begun, figures = time.monotonic() - self.seconds, self.assess()
         sums: dict[str, float] = {}
-        while self.step < self.steps:
+        while not self._finished():
             for name, value in self.train_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             advance(1)
-            late = self.minutes is not None and time.monotonic() - start > 60 * self.minutes
-            if self.step % self.every and self.step < self.steps and not late:
+            self.seconds = time.monotonic() - begun
+            if self.step % self.every and not self._finished():
                 continue
             figures = self.assess()
             count = (self.step - 1) % self.every + 1
             log(self.step, {**{name: value / count for name, value in sums.items()}, **{f"held_out/{k}": v for k, v in figures.items()}})
             sums = {}
             self._keep(folder, figures)
-            if late or (self.patience and self.since_best >= self.patience):
-                break
         return {"steps": self.step, **figures, "reliability": self.reliability()}
+
+    def _finished(self) -> bool:
+        late = self.minutes is not None and self.seconds >= 60 * self.minutes
+        return late or self.step >= self.steps or bool(self.patience and self.since_best >= self.patience)
 
     def _keep(self, folder: Path, figures: dict[str, float]) -> None:
         score = figures.get("auc", math.nan)
@@ -166,7 +180,6 @@ class CriticTrainer:
         """Write a checkpoint; ``ema`` is the target network, which serves."""
         from robolearn.learning.optim import optimizer_tensors
 
-        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         return save_checkpoint(
             folder,
             self.step,
@@ -179,19 +192,31 @@ class CriticTrainer:
                 "optimizer": optimizer_tensors(self.optimizer),
                 "rng": {"generator": self.generator.get_state()},
             },
-            meta={"held_out": finite, "best": self.best if math.isfinite(self.best) else None, "since_best": self.since_best},
+            meta={
+                "held_out": figures,
+                "best": self.best if math.isfinite(self.best) else None,
+                "since_best": self.since_best,
+                "seconds": self.seconds,
+            },
             links=links,
         )
 
     def resume(self, folder: Path) -> None:
-        """Go on from ``folder/last``: the rest of training is then what it would have been."""
+        """Go on from ``folder/last``: the rest of training is then what it would have been, and none where it was finished.
+
+        Raises:
+            UserError: the checkpoint is of another critic.
+        """
         from robolearn.learning.optim import load_optimizer_tensors
 
         saved = open_checkpoint(folder / "last")
-        self.critic.load_state_dict(saved.tensors("model"))
-        self.target.load_state_dict(saved.tensors("ema"))
+        try:
+            self.critic.load_state_dict(saved.tensors("model"))
+            self.target.load_state_dict(saved.tensors("ema"))
+        except RuntimeError as error:
+            raise UserError(f"{saved.path} does not fit these critic options; resume with the ones it was begun with") from error
         load_optimizer_tensors(self.optimizer, saved.tensors("optimizer"))
         self.generator.set_state(saved.tensors("rng")["generator"])
         best = saved.meta["best"]
-        self.step, self.since_best = int(saved.meta["step"]), int(saved.meta["since_best"])
+        self.step, self.since_best, self.seconds = int(saved.meta["step"]), int(saved.meta["since_best"]), float(saved.meta["seconds"])
         self.best = -math.inf if best is None else float(best)

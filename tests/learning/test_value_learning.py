@@ -109,10 +109,9 @@ def test_branches_of_a_state_start_there_and_differ_in_the_policy_noise_alone(cr
     roots = {store.provenance(index)["seed"]: index for index in range(store.num_episodes) if "branch" not in store.provenance(index)}
     for name, members in groups.items():
         seed, step = (int(part) for part in name.split("@"))
-        start = np.asarray(store.episode(roots[seed]).sim_state)[step]
-        episodes = [store.episode(index) for index in members]
-        assert all(np.array_equal(np.asarray(episode.sim_state)[0], start) for episode in episodes if episode.sim_state is not None)
-        assert all(np.array_equal(e.observations["goal"][0], episodes[0].observations["goal"][0]) for e in episodes)
+        root, episodes = store.episode(roots[seed]), [store.episode(index) for index in members]
+        for key, seen in root.observations.items():
+            assert all(np.array_equal(episode.observations[key][0], seen[step]) for episode in episodes)
         assert len({episode.actions[0].tobytes() for episode in episodes}) == len(episodes)
 
 
@@ -236,3 +235,43 @@ def test_figures_by_hand() -> None:
     assert calibration_error(predicted, observed) == pytest.approx((0.45 * 2 + 0.05) / 3)
     order, pairs = within_group_order(np.array([1.0, 0.0, 5.0, 6.0, 2.0]), np.array([1.0, 0.0, 1.0, 0.0, 0.0]), np.array([0, 0, 1, 1, 1]))
     assert order == pytest.approx(2 / 3) and pairs == 3
+
+
+def test_a_finished_critic_is_not_trained_again(critic_run: Path, tmp_path: Path) -> None:
+    """Neither where its steps are spent nor where its minutes are."""
+    for name, budget in {"steps": {}, "minutes": {"training__minutes": 1e-9}}.items():
+        place = {"out": str(tmp_path / name), "stores": [str(critic_run / "rollouts.zarr")], "rollouts__n": 0, "training__steps": 40}
+        out = train(critic_run.parent, **place, **budget)
+        before = json.loads((out / "result.json").read_text())
+        train(critic_run.parent, **place, **budget, resume=True)
+        assert json.loads((out / "result.json").read_text()) == before
+
+
+def test_what_the_held_out_episodes_cannot_tell_is_left_out(critic_run: Path, tmp_path: Path) -> None:
+    kept = DemoStore.open(critic_run / "rollouts.zarr")
+    with DemoStore.create(tmp_path / "roots.zarr", kept.env_spec) as store:
+        store.extend([kept.episode(index) for index in range(kept.num_episodes) if "branch" not in kept.provenance(index)])
+    out = train(critic_run.parent, out=str(tmp_path / "run"), stores=[str(tmp_path / "roots.zarr")], rollouts__n=0, training__steps=20)
+    assert "NaN" not in (out / "result.json").read_text()
+    assert "branch_order" not in json.loads((out / "result.json").read_text())["seeds"]["0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"training__steps": 0}, "training.steps must be positive"),
+        ({"training__every": 0}, "training.every must be positive"),
+        ({"timeout": "abc"}, "there are failure, bootstrap"),
+        ({"algorithm": "calql", "proposals": 0}, "proposals must be at least 1"),
+        ({"algorithm": "iql", "iql__subset": 0}, "subset is a number of ensemble members"),
+        ({"algorithm": "calql", "calql__backup": "min"}, "there are mean, max"),
+        ({"critic__hidden": []}, "hidden layers"),
+        ({"critic__members": 0}, "members"),
+        ({"held_out": 1.0}, "below 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_before_anything_is_played(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    save_two_modes(tmp_path / "base")
+    with pytest.raises(UserError, match=message):
+        value_learning.main(verb_config("value", checkpoint=str(tmp_path / "base"), out=str(tmp_path / "out"), **(SMALL | options)))
+    assert not (tmp_path / "out").exists()
