@@ -1,4 +1,4 @@
-"""The documentation's commands: every one is understood, and those marked ``bash run`` run."""
+"""The documentation's commands: every one is understood, those marked ``bash run`` run, and so do the README's chain and all Python."""
 
 import re
 import shlex
@@ -10,10 +10,20 @@ import pytest
 
 from robolearn import cli
 from robolearn.config import compose
+from robolearn.datasets.store import DemoStore
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```bash( run)?\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# What makes each command of the README's chain a matter of seconds.
+SMALL = {
+    "collect": ["episodes=3", "num_envs=4"],
+    "train": ["training.steps=3", "evaluation.every=0", "policy.hidden=16", "training.batch_size=8"],
+    "finetune": ["env_steps=64", "num_envs=4", "learner.horizon=8", "evaluation.episodes=2", "task.env.max_episode_steps=16"],
+    "value": ["rollouts.n=4", "training.steps=3", "critic.hidden=[8]", "task.env.max_episode_steps=16"],
+    "evaluate": ["n=4", "videos=0", "task.env.max_episode_steps=16"],
+}
 LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
@@ -62,6 +72,35 @@ def test_a_documented_example_runs(words, tmp_path):
         [sys.executable, "-m", "robolearn", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """The README's chain by hand, played small: its folder."""
+    folder = tmp_path_factory.mktemp("chain")
+    text = (ROOT / "README.md").read_text().partition("## The chain by hand")[2]
+    for command in complete_lines(BLOCK.search(text)[2]):
+        words = shlex.split(command)[1:]
+        small = SMALL.get(words[0], [])
+        given = [word for word in words if word.partition("=")[0] not in {option.partition("=")[0] for option in small}]
+        result = subprocess.run(
+            [sys.executable, "-m", "robolearn", *given, *small], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    return folder
+
+
+def test_the_chain_by_hand_ends_in_a_report(chain):
+    report = (chain / "outputs" / "comparison" / "report.html").read_text()
+    assert all(name in report for name in ("base", "steered", "refined", "both"))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if PYTHON.search(page.read_text())], ids=lambda page: page.name)
+def test_python_on_a_page_runs(page, chain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = DemoStore.open(chain / "expert.zarr")
+    for block in PYTHON.findall(page.read_text()):
+        exec(block, {"env_spec": store.env_spec, "episode": store.episode(0)})
 
 
 def test_make_targets_that_are_named_exist():

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -48,7 +48,9 @@ def main(cfg: DictConfig) -> int:
         judge = stack.enter_context(_Evaluation(cfg, trainer.model)) if group.leads and document["evaluation"]["every"] else None
         run = stack.enter_context(start_run(cfg, "train", document["name"] or cfg.policy.get("name", ""))) if group.leads else None
         if document["resume"] and (Path(document["out"] or "") / "checkpoints" / "last").exists():
-            trainer.load(open_checkpoint(Path(document["out"]) / "checkpoints" / "last"))
+            saved = open_checkpoint(Path(document["out"]) / "checkpoints" / "last")
+            check_same_data(saved.meta, data_meta)
+            trainer.load(saved)
         record = train(trainer, run, judge, evaluate_every=document["evaluation"]["every"], meta=data_meta)
         if run is not None:
             run.finish(asdict(record))
@@ -100,6 +102,15 @@ def train(
     if interrupt.requested:
         raise KeyboardInterrupt
     return trainer.record
+
+
+def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a run would go on with other demonstrations than it began with; where they lie does not matter."""
+    if before["fingerprints"] != now["fingerprints"]:
+        raise UserError(
+            f"this run learned from {', '.join(before['stores'])} as it was then; {', '.join(now['stores'])} holds other episodes: "
+            "give the same store=, or begin another run with its own out="
+        )
 
 
 def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:

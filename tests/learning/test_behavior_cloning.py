@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,6 +233,18 @@ def test_the_command_makes_a_policy_that_loads_from_its_folder_alone(
     assert open_checkpoint(out).meta["stores"] == [str(demonstrations)]
     assert behavior_cloning.main(compose("train", [*options(demonstrations, out), "resume=true", "training.steps=8"])) == 0
     assert open_checkpoint(out).meta["step"] == 8
+
+
+def test_a_run_goes_on_with_the_demonstrations_it_began_with_wherever_they_lie(demonstrations: Path, tmp_path: Path) -> None:
+    out, moved, grown = tmp_path / "run", tmp_path / "moved.zarr", tmp_path / "grown.zarr"
+    assert behavior_cloning.main(compose("train", options(demonstrations, out))) == 0
+    shutil.copytree(demonstrations, moved)
+    shutil.copytree(demonstrations, grown)
+    with DemoStore.open(grown, "a") as store:
+        store.append(store.episode(0))
+    with pytest.raises(UserError, match="holds other episodes: give the same store="):
+        behavior_cloning.main(compose("train", [*options(grown, out), "resume=true", "training.steps=8"]))
+    assert behavior_cloning.main(compose("train", [*options(moved, out), "resume=true", "training.steps=8"])) == 0
 
 
 @pytest.mark.parametrize(
