@@ -63,7 +63,7 @@ class ResidualOffPolicy:
     members: int = 5
     subset: int = 2
     hidden: tuple[int, ...] = (256, 256)
-    n_step: int = 5
+    n_step: int = 3
     gamma: float = 0.998
     polyak: float = 0.005
     actor_lr: float = 1e-4
