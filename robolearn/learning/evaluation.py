@@ -96,30 +96,31 @@ def check_arms(arms: Sequence[Arm], env_spec: Any, policy: Mapping[str, Any]) ->
     Raises:
         UserError: a checkpoint is missing or does not fit, or an option that the ``policy`` node's target does not take.
     """
-    known = accepted_arguments(find_target(policy["_target_"]))
+    known = [name for name in accepted_arguments(find_target(policy["_target_"])) or () if name != "num_envs"]  # rows are all arms' alike
     for arm in arms:
         for key in arm.options:
-            if known is not None and key not in known:
+            if known and key not in known:
                 raise UserError(f"arm {arm.name!r} has an unknown option {key!r}{nearest(key, known)}; there are {', '.join(known)}")
-        for name, checkpoint in checkpoints_of(arm).items():
+        for name, checkpoint in checkpoints_of(policy, arm).items():
             try:
                 env_spec.check_serves(checkpoint.env_spec, _read_keys(checkpoint.config))
             except UserError as error:
-                raise UserError(f"arm {arm.name!r}, {name} {arm.options[name]}: {error}") from error
+                raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
         try:
             instantiate(policy, **arm.options, num_envs=1)
         except UserError as error:
             raise UserError(f"arm {arm.name!r}: {error}") from error
 
 
-def checkpoints_of(arm: Arm) -> dict[str, Checkpoint]:
-    """The checkpoints that an arm's options name, opened."""
-    return {name: open_checkpoint(str(arm.options[name])) for name in CHECKPOINTS if arm.options.get(name)}
+def checkpoints_of(policy: Mapping[str, Any], arm: Arm) -> dict[str, Checkpoint]:
+    """The checkpoints that the ``policy`` node and an arm's options name, opened."""
+    named = {**policy, **arm.options}
+    return {name: open_checkpoint(str(named[name])) for name in CHECKPOINTS if named.get(name)}
 
 
 def origin(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """What an arm's episodes come from beside its options and seeds: the world, and what its checkpoints hold by now. JSON-ready."""
-    contents = {name: _contents(checkpoint.path) for name, checkpoint in checkpoints_of(arm).items()}
+    contents = {name: _contents(checkpoint.path) for name, checkpoint in checkpoints_of(options["policy"], arm).items()}
     return {"task": options["task"], "policy": options["policy"], **contents}
 
 

@@ -156,6 +156,7 @@ def test_splits_never_share_a_seed() -> None:
             ([{"checkpoint": "{0}/base"}, {"name": "second", "checkpoint": "{0}/base", **options}], f"arm 'second'.*{says}")
             for options, says in (
                 ({"candidate": 4}, "did you mean 'candidates'"),
+                ({"num_envs": 3}, "unknown option 'num_envs'"),
                 ({"critic": "{0}/worse"}, "is no critic"),
                 ({"candidates": "many"}, "candidates takes a whole number or null; got 'many'"),
                 ({"candidates": 16}, "steer by a critic"),
