@@ -108,8 +108,10 @@ class DiffusionPolicy(ChunkModel):
 
     def set_inference(self, scheduler: str | None = None, steps: int | None = None) -> None:
         """Choose how chunks are drawn from now on; the weights serve any choice. What is None stays."""
-        scheduler, steps = scheduler or self.schedule.scheduler, steps or len(self.schedule.timesteps)
-        self.schedule = NoiseSchedule(self.train_steps, self.prediction_type, scheduler, steps, self.action_clamp)
+        steps = len(self.schedule.timesteps) if steps is None else steps
+        self.schedule = NoiseSchedule(
+            self.train_steps, self.prediction_type, scheduler or self.schedule.scheduler, steps, self.action_clamp
+        )
 
     def loss(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Denoising error of a batch of tensors (Ho et al. 2020, eq. 14): a scalar, and metrics by name.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from robolearn.checkpoint import load_model
+from robolearn.device import torch_device
 from robolearn.errors import UserError
 from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.policies.residual import ResidualModel, ResidualPolicy
@@ -23,12 +25,12 @@ def load_policy(
     precision: str | None = None,
     strength: float = 1.0,
     critic: str | Path | None = None,
-    candidates: int = 16,
-    guidance: float = 1.0,
-    temperature: float = 0.0,
-    pick: str = "value",
-    caution: float = 1.0,
-    threshold: float = 0.0,
+    candidates: int | None = None,
+    guidance: float | None = None,
+    temperature: float | None = None,
+    pick: str | None = None,
+    caution: float | None = None,
+    threshold: float | None = None,
     device: str = "cpu",
 ) -> Policy:
     """Serve any checkpoint in N rows.
@@ -40,11 +42,13 @@ def load_policy(
         inference_scheduler: of a diffusion policy: ``ddim`` or ``dpm-solver++``; as trained unless given.
         inference_steps: of a diffusion policy; as trained unless given.
         precision: of the base's network: ``float32``, ``bfloat16`` or ``auto``; as trained unless given.
-        strength: of a residual: 0 is its base, 1 as trained.
+        strength: of a residual: 0 is its base, 1 as trained; a policy without one takes no other.
         critic: the same of a chunk critic, which then steers the base; nothing is steered without one.
-        candidates: chunks K that the critic picks from.
-        guidance: strength of the steering: 0 is the base.
-        temperature: of the pick; see :class:`SteeredSampler` for this and the next three.
+        candidates: chunks K that the critic picks from; this and the next five are those of :class:`SteeredSampler`, which has their
+            defaults, and are refused without a critic.
+        guidance: its ``strength``: 0 is the base. It scales the scores, whose order no scale changes: at temperature 0 anything above 0
+            is full steering.
+        temperature: of the pick; 0 picks the best.
         pick: ``value``, ``random``, ``first`` or ``mean``.
         caution: standard deviations that the lower bound of a gain lies below its mean.
         threshold: gain up to which the base's own draw is kept.
@@ -52,22 +56,32 @@ def load_policy(
 
     Raises:
         CheckpointError: nothing there, or damaged.
-        UserError: an option that the checkpoint's policy does not have, or a critic that does not fit it.
+        UserError: an option that the checkpoint's policy does not have, a critic that does not fit it, or no such device.
     """
-    model = load_model(checkpoint, device)
+    model = load_model(checkpoint, str(torch_device(device)))
     base: Any = model.base if isinstance(model, ResidualModel) else model
     _method(base, "sample", f"{checkpoint} holds a {type(model).__name__}, which is no policy")
+    if not 0 <= strength < math.inf:
+        raise UserError(f"strength is 0 (the base alone) or more, 1 is as trained; got {strength}")
+    if strength != 1 and not isinstance(model, ResidualModel):
+        raise UserError(
+            f"{checkpoint} holds a {type(model).__name__}, which has no residual to scale: strength={strength} is of a residual"
+        )
     if inference_scheduler is not None or inference_steps is not None:
         _method(base, "set_inference", f"{checkpoint} holds a {type(base).__name__}, which has no inference_scheduler or inference_steps")(
             inference_scheduler, inference_steps
         )
     if precision is not None:
         _method(base, "set_precision", f"{checkpoint} holds a {type(base).__name__}, which has no precision to choose")(precision)
-    horizon = int(action_horizon or base.action_horizon)
-    sampler: ChunkSampler = base
-    if critic is not None:
-        options = {"candidates": candidates, "strength": guidance, "temperature": temperature}
-        sampler = steer(base, critic, horizon, device, **options, pick=pick, caution=caution, threshold=threshold)
+    horizon = base.action_horizon if action_horizon is None else action_horizon
+    options: dict[str, Any] = {"candidates": candidates, "strength": guidance, "temperature": temperature}
+    options |= {"pick": pick, "caution": caution, "threshold": threshold}
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and critic is None:
+        raise UserError(
+            "candidates, guidance, temperature, pick, caution and threshold steer by a critic: give critic=..., or none of them"
+        )
+    sampler: ChunkSampler = base if critic is None else steer(base, critic, horizon, device, **given)
     chunked = ChunkedPolicy(sampler, horizon, num_envs)
     return ResidualPolicy(chunked, model, strength) if isinstance(model, ResidualModel) else chunked
 

@@ -29,7 +29,8 @@ class SteeredSampler(torch.nn.Module):
         critic: scores the first ``critic.action_horizon`` actions as they will be executed.
         candidates: K.
         temperature: of the softmax over scores in units of their standard deviation within the state; 0 picks the best.
-        strength: multiplies the scaled scores; 0 is the base, bit for bit.
+        strength: multiplies the scaled scores; 0 is the base, bit for bit. It is an inverse temperature: at temperature 0 the best score
+            is the best at every strength above 0.
         pick: ``value``; or a control: ``random``, ``first`` (of K), ``mean`` (the average chunk).
         caution: c of the lower bound mean - c * std (over members) of a candidate's advantage over candidate 0.
         threshold: a candidate whose lower bound is not above this (in value units) is not preferred to candidate 0.

@@ -193,11 +193,15 @@ def build(config: Mapping[str, Any], env_spec: EnvSpec, normalizer: Normalizer, 
         raise UserError(f"_target_ {name!r} is no class, and a model is one")
     check_arguments(name, target, arguments)
     try:
-        return target(env_spec=env_spec, normalizer=normalizer, **arguments).to(device)
+        model = target(env_spec=env_spec, normalizer=normalizer, **arguments).to(device)
     except UserError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:  # what a network says of a value that it cannot be built with
         raise UserError(f"{name}: {' '.join(str(error).split())}") from error
+    empty = [parameter for parameter, values in model.named_parameters() if not values.numel()]
+    if empty:
+        raise UserError(f"{name}: {empty[0]} would hold no weights; sizes of layers are at least 1, given {arguments}")
+    return model
 
 
 def load_model(path: str | Path, device: str = "cpu", weights: str | None = None) -> Any:

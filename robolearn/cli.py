@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from robolearn import __version__
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 
 CONF = Path(__file__).parent / "conf"
 VERBS = {
@@ -125,10 +125,7 @@ def _name(given: str, known: dict[str, str], what: str) -> str:
     """``given`` when known, else an error that names the nearest."""
     if given in known:
         return given
-    import difflib
-
-    near = difflib.get_close_matches(given, known, 1)
-    raise UserError(f"no {what} {given!r}; there are {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    raise UserError(f"no {what} {given!r}; there are {', '.join(known)}{nearest(given, known)}")
 
 
 def _fail(message: str, error: BaseException, code: int = 1, label: str = "error: ") -> int:

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from robolearn.errors import UserError, nearest
+from robolearn.kinds import COUNT, LIST, NUMBER, TRUTH, as_hinted, fits, kind_of, meant, parameter_hints
 
 CONF = Path(__file__).parent / "conf"
 OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
 
 # What options take whose default is null, by the last word of their key.
-NULL_KINDS = dict.fromkeys(("minutes", "threads", "max_attempts", "num_envs", "keep_every"), "a number") | {"episodes": "a list"}
-NUMBERS = ("episodes", "seeds")  # lists of numbers, by name, where the default does not show it
+NULL_KINDS = dict.fromkeys(("threads", "max_attempts", "num_envs", "keep_every"), COUNT)
+NULL_KINDS |= {"minutes": NUMBER, "episodes": LIST, "statistics": TRUTH}
+COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
+# Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
+NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name")}
 
 
 def option_value(text: object) -> str:
-    """A text as the value of an option, quoted where it holds more than letters, digits and ``. / : + @ % - _``."""
+    """A text as the value of an option, quoted where it holds more than letters, digits and ``. / : + @ % - _``.
+
+    These are the quotes of the configuration's own grammar; for a person to paste, a shell's come on top (:func:`shlex.join`).
+    """
     word = str(text)
-    return word if re.fullmatch(r"[\w./:+@%-]*", word) else "'" + word.replace("'", "\\'") + "'"
+    if re.fullmatch(r"[\w./:+@%-]*", word):
+        return word
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), word) + "'"
 
 
 def choices(group: str) -> list[str]:
@@ -63,11 +73,12 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
             config = hydra_compose(verb, [word if word in selections else _checked(word, base, verb) for word in words])
             for word in words:
                 if word not in selections and not word.startswith("~"):
-                    _check_kind(_key(word), base, config)
+                    _check_kind(_key(word), base, config, verb)
     except OverrideParseException as error:
         key, _, value = error.override.lstrip("+").partition("=")
-        hint = f"a value with special characters is quoted: '{key}=\"{value}\"'"
-        raise UserError(f"{verb}: cannot read {key}={value} ({error.message.splitlines()[0]}); {hint}") from error
+        quoted = shlex.quote(f'{key}="{value}"')
+        what = f"{key}={value} ({error.message.splitlines()[0]})"
+        raise UserError(f"{verb}: cannot read {what}; a value with special characters is quoted: {quoted}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{verb}: {' '.join(str(error).split())}") from error
     OmegaConf.set_struct(config, False)
@@ -114,6 +125,12 @@ def _call(name: str, target: Any, arguments: dict[str, Any]) -> Any:
         inspect.signature(target).bind(**arguments)
     except TypeError as error:
         raise UserError(f"{name}: {error}; given {', '.join(arguments) or 'nothing'}") from error
+    hints = parameter_hints(target)
+    for key, value in arguments.items():
+        try:
+            arguments[key] = as_hinted(hints[key], value) if key in hints else value
+        except ValueError as error:
+            raise UserError(f"{name}: {key} takes {error}; got {'null' if value is None else repr(value)}") from error
     try:
         return target(**arguments)
     except UserError:
@@ -216,32 +233,35 @@ def _checked(word: str, base: DictConfig, verb: str) -> str:
     raise UserError(f"{verb} has no option {key!r}{hint} (`robolearn {verb.replace('_', ' ')} --help` lists them)")
 
 
-def _check_kind(key: str, base: DictConfig, config: DictConfig) -> None:
-    """Hold a given value against the kind of the default: a number for a number, a list for a list. null is always allowed."""
-    if not _exists(base, key) or OmegaConf.is_missing(base, key):
+def _check_kind(key: str, base: DictConfig, config: DictConfig, verb: str) -> None:
+    """Hold a given value against the kind of the default: a list for a list, null where null is meant."""
+    parent, _, leaf = key.rpartition(".")
+    if not _exists(base, key) or OmegaConf.is_missing(base, key) or OmegaConf.is_interpolation(OmegaConf.select(config, parent), leaf):
         return
     default, given = (OmegaConf.select(node, key, throw_on_resolution_failure=False) for node in (base, config))
-    kind = _kind(default) or NULL_KINDS.get(key.rpartition(".")[2]) if not isinstance(default, str) else None
-    if given is None or kind is None:
+    kind = NULL_KINDS.get(leaf) if default is None else kind_of(default)
+    if kind is None or (given is None and (default is None or key in NULLABLE.get(verb, ()) or _may_be_null(key, base))):
         return
-    if _kind(given) != kind:
-        example = f", such as {key}=[{given}]" if kind == "a list" and isinstance(given, str | int | float) else ""
-        raise UserError(f"{key} takes {kind}{example}; got {given!r}")
-    if kind == "a list" and ((default and _kind(default[0]) == "a number") or key in NUMBERS):
+    if not fits(given, kind):
+        example = f", such as {key}=[{given}]" if kind == LIST and isinstance(given, str | int | float) else ""
+        raise UserError(f"{key} takes {kind}{example}; got {'null' if given is None else repr(given)}")
+    if type(value := meant(given, kind)) is not type(given):
+        OmegaConf.update(config, key, value)
+    if kind == LIST and (entry_kind := kind_of(default[0]) if default else COUNT if leaf in COUNTS else None):
         for entry in given:
-            if _kind(entry) != "a number":
-                raise UserError(f"{key} takes a list of numbers; got {entry!r} in it")
+            if not fits(entry, entry_kind):
+                raise UserError(f"{key} takes a list, each entry {entry_kind}; got {entry!r} in it")
 
 
-def _kind(value: Any) -> str | None:
-    """What sort of value an option takes, in words; None for text and for null, which say nothing."""
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, ListConfig):
-        return "a list"
-    return "nested options" if isinstance(value, DictConfig) and len(value) else None
+def _may_be_null(key: str, base: DictConfig) -> bool:
+    """Whether the constructor that takes an option says that it may be null."""
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(base, parent) if parent else None
+    hint = parameter_hints(find_target(str(node["_target_"]))).get(leaf) if isinstance(node, DictConfig) and "_target_" in node else None
+    try:
+        return hint is not None and as_hinted(hint, None) is None
+    except ValueError:
+        return False
 
 
 def _exists(base: DictConfig, key: str) -> bool:
@@ -263,10 +283,24 @@ def _leaf_keys(node: Any, prefix: str = "") -> list[str]:
 
 def _with_resumed(words: list[str]) -> list[str]:
     """With ``resume=true out=DIR``: the overrides saved in DIR, then ``words``; a later one replaces an earlier one."""
-    given = {_key(word): word.split("=", 1)[1].strip("'\"") for word in words if "=" in word}  # a name with '=' in it is quoted
-    saved = Path(given.get("out", "")) / "config.yaml"
-    if given.get("resume", "").lower() != "true" or "out" not in given or not saved.is_file():
+    given = _values(words)
+    saved = Path(str(given.get("out", ""))) / "config.yaml"
+    if given.get("resume") is not True or "out" not in given or not saved.is_file():
         return words
     before = OmegaConf.load(saved)
     earlier = list(before.get(OVERRIDES) or []) if isinstance(before, DictConfig) else []
     return [word for word in earlier if _key(word) not in given] + words
+
+
+def _values(words: list[str]) -> dict[str, Any]:
+    """What each override sets, without the quotes and escapes of the grammar; a word that it does not know is composing's to refuse."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, values = OverridesParser.create(), {}
+    for word in words:
+        try:
+            values[_key(word)] = parser.parse_override(word).value()
+        except HydraException:
+            continue
+    return values

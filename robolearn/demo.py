@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from robolearn.config import option_value, to_dict
 from robolearn.errors import UserError, nearest
-from robolearn.run import Run, start_run
+from robolearn.run import Run, go_on, start_run
 
 PLACE = "{run}"
 
@@ -94,9 +94,7 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     begun = time.monotonic()
     code = _call(words, quiet)
     if code:
-        raise UserError(
-            f"stage {stage.name} failed with exit code {code}; go on with: robolearn demo out={option_value(run.dir)} resume=true"
-        )
+        raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on('demo', run.dir)}")
     minutes = (time.monotonic() - begun) / 60
     done.write_text(json.dumps({"minutes": minutes, "command": ["robolearn", *words]}))
     return minutes

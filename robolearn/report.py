@@ -16,7 +16,7 @@ from robolearn import plots
 from robolearn.errors import UserError
 from robolearn.logger import read_metrics
 from robolearn.plots import Panel
-from robolearn.run import CONFIG, VERSIONS, is_run, read_result, versions
+from robolearn.run import CONFIG, VERSIONS, check_run, read_result, versions
 from robolearn.seeding import SPLIT_SIZE
 from robolearn.video import CLIPS, Clip, read_clips
 
@@ -47,8 +47,7 @@ def main(cfg: DictConfig) -> int:
     """
     folders = [Path(folder) for folder in cfg.runs]
     for folder in folders:
-        if not is_run(folder):
-            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS})")
+        check_run(folder)
     evaluated = [folder for folder in folders if (folder / "results.json").is_file()]
     if not evaluated:
         raise UserError("no run holds an evaluation; give the folder of a `robolearn evaluate` in runs=[...]")

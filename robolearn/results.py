@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from robolearn import plots
 from robolearn.errors import UserError
 from robolearn.report import run_curves, timed_metrics
-from robolearn.run import read_result
+from robolearn.run import go_on, read_result
 
 
 def main(cfg: DictConfig) -> int:
@@ -46,9 +46,7 @@ def summarize(run: Path) -> dict[str, Any]:
     versions = run / "versions.json"
     evaluations = sorted(run.glob("*/results.json"), key=lambda file: file.stat().st_mtime)
     if not versions.is_file() or not evaluations:
-        raise UserError(
-            f"{run} holds no finished comparison (versions.json and */results.json); run `robolearn demo out={run} resume=true`"
-        )
+        raise UserError(f"{run} holds no finished comparison (versions.json and */results.json); run `{go_on('demo', run)}`")
     made = json.loads(versions.read_text())
     stages = {file.stem: json.loads(file.read_text()) for file in sorted((run / "stages").glob("*.json"))}
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,7 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, (KeyboardInterrupt, OSError)):
-            error.add_note(f"finished work is kept; go on with: robolearn {self.verb} out={option_value(self.dir)} resume=true")
+            error.add_note(f"finished work is kept; go on with: {go_on(self.verb, self.dir)}")
         self.log.close()
         if isinstance(error, UserError) and not self.resumed and {place.name for place in self.dir.iterdir()} <= {CONFIG, VERSIONS}:
             shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
@@ -89,9 +90,20 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed)
 
 
+def go_on(verb: str, folder: Path) -> str:
+    """The command that goes on with a run, to paste into a shell."""
+    return shlex.join(["robolearn", verb, f"out={option_value(folder)}", "resume=true"])
+
+
 def is_run(folder: Path) -> bool:
     """Whether a folder was made by :func:`start_run`."""
     return (folder / CONFIG).is_file() and (folder / VERSIONS).is_file()
+
+
+def check_run(folder: Path) -> None:
+    """Raise ``UserError`` unless a folder was made by :func:`start_run`."""
+    if not is_run(folder):
+        raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS})")
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

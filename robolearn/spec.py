@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 
 
 class SpecError(UserError):
@@ -131,10 +130,9 @@ class EnvSpec:
         """Raise ``SpecError`` unless a policy made for ``wanted`` (reading ``keys``) can act in this environment."""
         for name in keys if keys is not None else tuple(wanted.observation):
             if name not in self.observation:
-                near = difflib.get_close_matches(name, self.observation, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                known = f"it gives {sorted(self.observation)}"
                 raise SpecError(
-                    f"the policy reads {name!r}, which task {self.task!r} does not give (it gives {sorted(self.observation)}){hint}"
+                    f"the policy reads {name!r}, which task {self.task!r} does not give ({known}){nearest(name, self.observation)}"
                 )
             if name not in wanted.observation:
                 raise SpecError(f"the policy reads {name!r}, which its own spec does not name (it names {sorted(wanted.observation)})")

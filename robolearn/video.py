@@ -80,6 +80,11 @@ class VideoWriter:
         self.close()
 
 
+def safe_name(name: str) -> str:
+    """A policy's name as a part of file names; two names can come to the same."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
+
+
 def film(
     env: Environment, policy: Policy, seeds: NDArray[np.int64], folder: Path, name: str, *, hold: int = 9, every: int = 3, fps: int = 10
 ) -> list[Clip]:
@@ -96,8 +101,7 @@ def film(
         fps: pictures a second; at 10 control steps a second the film is ``every * fps / 10`` times as fast as life.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
-    paths = [folder / f"{stem}_{seed}.mp4" for seed in seeds]
+    paths = [folder / f"{safe_name(name)}_{seed}.mp4" for seed in seeds]
     writers = [VideoWriter(path, fps) for path in paths]
     steps = np.zeros(len(seeds), np.int64)
 

@@ -79,7 +79,13 @@ def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(caps
 
 
 @pytest.mark.parametrize(
-    ("words", "says"), [(["trian"], "did you mean 'train'"), (["parts=[data,smi]"], "there are sim, train"), (["rounds=0"], "at least 1")]
+    ("words", "says"),
+    [
+        (["trian"], "did you mean 'train'"),
+        (["parts=[data,smi]"], "there are sim, train"),
+        (["rounds=0"], "at least 1"),
+        (["data", "data.episodes=0"], "data.episodes must be at least 1"),
+    ],
 )
 def test_a_mistake_is_one_line(words, says, capsys):
     assert cli.main(["bench", *words]) == 1

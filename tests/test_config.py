@@ -1,12 +1,15 @@
 """Composing a verb's config, and building objects from it."""
 
+import re
+import shlex
+
 import pytest
 from omegaconf import OmegaConf
 
 from robolearn import config
 from robolearn.config import compose, instantiate, option_value, to_dict
 from robolearn.errors import UserError, nearest
-from robolearn.run import start_run
+from robolearn.run import go_on, start_run
 
 
 @pytest.fixture
@@ -18,8 +21,10 @@ def conf(tmp_path, monkeypatch):
     (tmp_path / "draw.yaml").write_text(
         "_target_: x.main\ndefaults: [_self_, shape: square]\nout: null\nresume: false\nepisodes: []\nstore: ???\n"
         "training: {steps: 10, rate: 0.1}\nextra: {}\nseeds: [0]\nthreads: null\n"
+        "device: cpu\nstatistics: null\ncase: {_target_: tests.test_config.Case, label: small}\n"
     )
     monkeypatch.setattr(config, "CONF", tmp_path)
+    monkeypatch.setattr(config, "NULLABLE", {"draw": ("training.steps",)})
     return tmp_path
 
 
@@ -30,6 +35,11 @@ class Box:
         if height < 0:
             raise ValueError("depth must not be negative")
         self.width, self.height, self.inside = width, height, inside
+
+
+class Case:
+    def __init__(self, *, label: str | None = "small", count: int = 1, size: float = 1.0, lid: Box | None = None, on: bool = True):
+        self.label, self.count, self.size, self.lid = label, count, size, lid
 
 
 def test_overrides_change_values_and_group_members(conf):
@@ -52,13 +62,23 @@ def test_a_constructor_argument_that_the_yaml_leaves_out_can_be_given(conf):
         ("shape=squar", "did you mean 'square'?"),
         ("nonsense=3", "draw has no option 'nonsense'"),
         ("=3", "draw has no option ''"),
-        ("training.steps=abc", "training.steps takes a number; got 'abc'"),
+        ("training.steps=abc", "training.steps takes a whole number, at least 0; got 'abc'"),
         ("training=5", "training takes nested options; got 5"),
-        ("episodes=[0,a]", "episodes takes a list of numbers; got 'a' in it"),
+        ("episodes=[0,a]", "episodes takes a list, each entry a whole number, at least 0; got 'a' in it"),
         ("resume=maybe", "resume takes true or false; got 'maybe'"),
         ("seeds=3", "seeds takes a list, such as seeds=[3]; got 3"),
-        ("seeds=[a]", "seeds takes a list of numbers; got 'a' in it"),
-        ("threads=many", "threads takes a number; got 'many'"),
+        ("seeds=[a]", "seeds takes a list, each entry a whole number, at least 0; got 'a' in it"),
+        ("threads=many", "threads takes a whole number, at least 0; got 'many'"),
+        ("training.steps=2.5", "training.steps takes a whole number, at least 0; got 2.5"),
+        ("training.steps=-1", "training.steps takes a whole number, at least 0; got -1"),
+        ("seeds=[0.5]", "seeds takes a list, each entry a whole number, at least 0; got 0.5 in it"),
+        ("threads=1.5", "threads takes a whole number, at least 0; got 1.5"),
+        ("training.rate=null", "training.rate takes a number; got null"),
+        ("training.rate=nan", "training.rate takes a number; got nan"),
+        ("training=null", "training takes nested options; got null"),
+        ("device=null", "device takes text; got null"),
+        ("shape.width=null", "shape.width takes a whole number, at least 0; got null"),
+        ("statistics=maybe", "statistics takes true or false; got 'maybe'"),
     ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(conf, override, says):
@@ -73,9 +93,35 @@ def test_a_mandatory_value_can_be_given_and_is_named_when_missing(conf):
         to_dict(compose("draw"))
 
 
-def test_a_whole_number_may_be_given_as_a_fraction_or_left_to_null(conf):
-    assert compose("draw", ["training.steps=1e6"]).training.steps == 1e6
-    assert compose("draw", ["training.steps=null", "threads=2"]).training.steps is None
+def test_a_whole_number_may_be_written_as_a_fraction_and_is_whole_then(conf):
+    assert repr(compose("draw", ["training.steps=1e6"]).training.steps) == "1000000"
+
+
+def test_null_is_taken_where_a_verb_or_a_constructor_means_it(conf):
+    config = compose("draw", ["training.steps=null", "threads=null", "case.label=null"])
+    assert config.training.steps is config.threads is config.case.label is None
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"count": "many"}, "count takes a whole number; got 'many'"),
+        ({"count": 2.5}, "count takes a whole number; got 2.5"),
+        ({"count": None}, "count takes a whole number; got null"),
+        ({"count": True}, "count takes a whole number; got True"),
+        ({"size": float("nan")}, "size takes a number; got nan"),
+        ({"lid": "open"}, "lid takes a Box or null; got 'open'"),
+        ({"on": "maybe"}, "on takes true or false; got 'maybe'"),
+    ],
+)
+def test_a_value_is_held_against_the_annotation_of_the_argument(values, says):
+    with pytest.raises(UserError, match=re.escape(f"tests.test_config.Case: {says}")):
+        instantiate({"_target_": "tests.test_config.Case", **values})
+
+
+def test_a_value_reaches_an_argument_as_its_annotation_means_it():
+    case = instantiate({"_target_": "tests.test_config.Case", "label": 2024, "count": 1e3, "size": 2})
+    assert (case.label, repr(case.count), case.size) == ("2024", "1000", 2)
 
 
 def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
@@ -84,7 +130,18 @@ def test_an_environment_variable_that_is_not_set_is_named(monkeypatch):
         to_dict(OmegaConf.create({"stages": ["source=${oc.env:ROBOLEARN_NOWHERE}/x.zip"]}))
 
 
-@pytest.mark.parametrize("name", ["run", "a b,c=d"])
+NAMES = ["run", "a b,c=d", "it's", "back\\slash\\", "$HOME", 'say "so"']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_that_goes_on_with_a_run_survives_a_shell(conf, tmp_path, name):
+    start_run(compose("draw", ["store=a", f"out={option_value(tmp_path / name)}"]), "draw").log.close()
+    program, verb, *words = shlex.split(go_on("draw", tmp_path / name))
+    resumed = compose(verb, words)
+    assert (program, resumed.out, resumed.store, resumed.resume) == ("robolearn", str(tmp_path / name), "a", True)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_path, name):
     out = f"out={option_value(tmp_path / name)}"
     cfg = compose("draw", ["store=a", "shape=slab", "training.steps=3", out])

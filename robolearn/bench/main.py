@@ -44,6 +44,9 @@ def _figures(options: Mapping[str, Any]) -> Iterator[Figure]:
             raise UserError(f"no bench {part!r}; there are {', '.join(PARTS)}{nearest(str(part), PARTS)}")
     if int(options["rounds"]) < 1:
         raise UserError(f"rounds must be at least 1, got {options['rounds']}")
+    for key, value in ((f"{part}.{name}", value) for part in PARTS for name, value in options[part].items()):
+        if type(value) is int and value < 1:
+            raise UserError(f"{key} must be at least 1, got {value}")
     for part in parts:
         bench: Bench = find_target(PARTS[part])
         yield from bench(options)

@@ -19,6 +19,7 @@ from torch import nn
 
 from robolearn.checkpoint import build, open_checkpoint, prune_checkpoints
 from robolearn.config import find_target, instantiate, make_environment, to_dict
+from robolearn.device import torch_device
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.parallel import Workers, workers
@@ -154,22 +155,6 @@ def training_settings(options: dict[str, Any]) -> TrainingSettings:
         UserError: a value out of range.
     """
     return TrainingSettings(**options)
-
-
-def torch_device(name: str) -> torch.device:
-    """A device that exists.
-
-    Raises:
-        UserError: it does not; the message names those that do.
-    """
-    present = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or (str(device) not in present and not (name == "cuda" and len(present) > 1)):
-        raise UserError(f"no device {name!r} here; there are {', '.join(present)}")
-    return device
 
 
 class _Evaluation:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.checkpoint import open_checkpoint
+from robolearn.checkpoint import Checkpoint, open_checkpoint
 from robolearn.config import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.errors import UserError, nearest
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress
-from robolearn.protocols import Observation, Policy
+from robolearn.protocols import Policy
 from robolearn.report import build_report
-from robolearn.run import Run, start_run, write_json
+from robolearn.run import Run, check_run, start_run, write_json
 from robolearn.seeding import SPLITS, split_seeds
-from robolearn.video import Clip, film, why_no_pictures, write_clips
+from robolearn.video import Clip, film, safe_name, why_no_pictures, write_clips
 
 EPISODES = "episodes.csv"
 RESULTS = "results.json"
-LATENCY_DECISIONS = 60
+CHECKPOINTS = ("checkpoint", "critic")  # options of an arm that name one
+LATENCY_DECISIONS, LATENCY_SECONDS = 200, 2.0  # a 99th percentile needs many; a slow policy stops at the seconds
 
 
 def main(cfg: DictConfig) -> int:
     """``robolearn evaluate``.
 
     Raises:
-        UserError: no arms, two of one name, a checkpoint that is missing or does not fit the task, an unknown seed split.
+        UserError: no arms, two of one name, one that cannot be built or does not fit the task, an unknown seed split, a folder among
+            ``runs`` that is no run, or a resumed arm that was played in another world.
     """
     options = to_dict(cfg)
     arms = read_arms(options["arms"])
@@ -42,12 +45,16 @@ def main(cfg: DictConfig) -> int:
         raise UserError(f"no seed split {cfg.split!r}; there are {', '.join(SPLITS)}{nearest(str(cfg.split), SPLITS)}")
     if int(cfg.n) < 1:
         raise UserError(f"n is the number of episodes an arm, at least 1; got {cfg.n}")
+    for folder in options["runs"]:
+        check_run(Path(folder))
     seeds = split_seeds(cfg.split, int(cfg.n), int(cfg.first_seed))
     env = make_environment(cfg.task, num_envs=max(1, min(int(cfg.num_envs), len(seeds))))
     try:
         check_arms(arms, env.env_spec, options["policy"])
         with start_run(cfg, "evaluate", env.env_spec.task, log=False) as run:
-            results = [play_arm(cfg, arm, env, seeds, run) for arm in arms]
+            origins = [origin(options, arm) for arm in arms]
+            done = [finished_arm(arm, run, seeds, env.env_spec.stages, now) for arm, now in zip(arms, origins, strict=True)]
+            results = [was or play_arm(cfg, arm, env, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
             document = summarize(results, env.env_spec.stages, {"task": env.env_spec.task, "split": cfg.split, "n": len(seeds)})
             write_episodes(run.dir / EPISODES, results, env.env_spec.stages)
             clips, document["videos_note"] = make_clips(cfg, results, run)
@@ -64,7 +71,7 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms from ``[{name: ..., checkpoint: ..., ...}, ...]``; a missing name is made from the checkpoint's path.
 
     Raises:
-        UserError: none, one without a checkpoint, or a name used twice.
+        UserError: none, one without a checkpoint, or two whose names come to the same file.
     """
     if not nodes:
         raise UserError(
@@ -76,32 +83,54 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
             raise UserError(f"an arm is {{name: ..., checkpoint: PATH, ...}}; this one names no checkpoint: {node}")
         options = {key: value for key, value in node.items() if key != "name"}
         arms.append(Arm(str(node.get("name") or Path(str(node["checkpoint"])).name), options))
-    names = [arm.name for arm in arms]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"two arms are called {', '.join(twice)}; give each a name of its own")
+    for one, other in combinations([arm.name for arm in arms], 2):
+        if safe_name(one) == safe_name(other):
+            called = f"are called {one}" if one == other else f"{one!r} and {other!r} would share the files {safe_name(one)}.*"
+            raise UserError(f"two arms {called}; give each a name of its own")
     return arms
 
 
 def check_arms(arms: Sequence[Arm], env_spec: Any, policy: Mapping[str, Any]) -> None:
-    """Open every checkpoint of every arm and hold its spec against the environment's, before anything runs.
+    """Hold every arm's checkpoints against the environment and build its policy once, before anything runs.
 
     Raises:
         UserError: a checkpoint is missing or does not fit, or an option that the ``policy`` node's target does not take.
     """
-    known = accepted_arguments(find_target(policy["_target_"]))
+    known = [name for name in accepted_arguments(find_target(policy["_target_"])) or () if name != "num_envs"]  # rows are all arms' alike
     for arm in arms:
         for key in arm.options:
-            if known is not None and key not in known:
+            if known and key not in known:
                 raise UserError(f"arm {arm.name!r} has an unknown option {key!r}{nearest(key, known)}; there are {', '.join(known)}")
-        for name in ("checkpoint", "critic"):
-            if arm.options.get(name):
-                checkpoint = open_checkpoint(str(arm.options[name]))
-                keys = _read_keys(checkpoint.config)
-                try:
-                    env_spec.check_serves(checkpoint.env_spec, keys)
-                except UserError as error:
-                    raise UserError(f"arm {arm.name!r}, {name} {arm.options[name]}: {error}") from error
+        for name, checkpoint in checkpoints_of(policy, arm).items():
+            try:
+                env_spec.check_serves(checkpoint.env_spec, _read_keys(checkpoint.config))
+            except UserError as error:
+                raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
+        try:
+            instantiate(policy, **arm.options, num_envs=1)
+        except UserError as error:
+            raise UserError(f"arm {arm.name!r}: {error}") from error
+
+
+def checkpoints_of(policy: Mapping[str, Any], arm: Arm) -> dict[str, Checkpoint]:
+    """The checkpoints that the ``policy`` node and an arm's options name, opened."""
+    named = {**policy, **arm.options}
+    return {name: open_checkpoint(str(named[name])) for name in CHECKPOINTS if named.get(name)}
+
+
+def origin(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+    """What an arm's episodes come from beside its options and seeds: the world, and what its checkpoints hold by now. JSON-ready."""
+    contents = {name: _contents(checkpoint.path) for name, checkpoint in checkpoints_of(options["policy"], arm).items()}
+    return {"task": options["task"], "policy": options["policy"], **contents}
+
+
+def _contents(folder: Path) -> str:
+    """A checkpoint's name and a digest of its files: what is trained anew at the same path has another."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as stream:
+            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return f"{folder.name} {digest.hexdigest()[:16]}"
 
 
 def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -113,35 +142,53 @@ def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys([*(own or ()), *(name for keys in nested for name in keys or ())]))
 
 
-def play_arm(cfg: DictConfig, arm: Arm, env: Any, seeds: NDArray[np.int64], run: Run) -> ArmResult:
-    """Play one arm on all seeds; an arm that a resumed run finds finished is not played again."""
-    file = run.dir / "arms" / f"{safe_name(arm.name)}.csv"
-    done = _finished_arm(arm, file, seeds, env.env_spec.stages)
-    if done:
-        return done
+def play_arm(cfg: DictConfig, arm: Arm, env: Any, seeds: NDArray[np.int64], run: Run, made_of: Mapping[str, Any]) -> ArmResult:
+    """Play one arm on all seeds and keep what came of it, for a resumed run to find."""
     policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=env.num_envs)
     begun = time.monotonic()
     with Progress(arm.name, len(seeds)) as bar:
         episodes = rollout(env, policy, seeds, progress=lambda count, total: bar.advance(count - bar.done))
     minutes = (time.monotonic() - begun) / 60
     steering = _steering_statistics(policy)
-    result = ArmResult(arm, episodes, decision_latency(cfg, arm, env), steering, minutes)
+    result = ArmResult(arm, episodes, decision_latency(cfg, arm, env, int(seeds[0])), steering, minutes)
+    file = _arm_file(run, arm)
     file.parent.mkdir(exist_ok=True)
     write_episodes(file, [result], env.env_spec.stages)
-    side = {"options": arm.options, "latency_ms": result.latency_ms, "steering": steering, "minutes": minutes}
+    figures = {"latency_ms": result.latency_ms, "steering": steering, "minutes": minutes}
+    side = {"options": arm.options, "origin": made_of, "figures": figures}
     write_json(file.with_suffix(".json"), side)  # last: an arm is finished when this is there
     return result
 
 
-def _finished_arm(arm: Arm, file: Path, seeds: NDArray[np.int64], stages: Sequence[str]) -> ArmResult | None:
-    """What an interrupted run left of an arm, if it is whole and the same arm on the same seeds."""
-    side = file.with_suffix(".json")
-    if not side.is_file():
+def _arm_file(run: Run, arm: Arm) -> Path:
+    return run.dir / "arms" / f"{safe_name(arm.name)}.csv"
+
+
+def finished_arm(arm: Arm, run: Run, seeds: NDArray[np.int64], stages: Sequence[str], made_of: Mapping[str, Any]) -> ArmResult | None:
+    """What an interrupted run left of an arm, if it is whole and the same arm on the same seeds.
+
+    Raises:
+        UserError: its episodes have another :func:`origin`, so that they make no pairs with those still to be played.
+    """
+    file = _arm_file(run, arm)
+    if not file.with_suffix(".json").is_file():
         return None
-    about, episodes = json.loads(side.read_text()), read_episodes(file, stages)
-    if about.pop("options") != dict(arm.options) or not np.array_equal(episodes.seeds, seeds):
+    about, episodes = json.loads(file.with_suffix(".json").read_text()), read_episodes(file, stages)
+    if "origin" not in about or about["options"] != dict(arm.options) or not np.array_equal(episodes.seeds, seeds):
         return None
-    return ArmResult(arm, episodes, **about)
+    differing = "; ".join(_differences(about["origin"], json.loads(json.dumps(made_of))))
+    if differing:
+        raise UserError(f"arm {arm.name!r} in {run.dir} was played with {differing}; go on as it was begun, or anew with overwrite=true")
+    return ArmResult(arm, episodes, **about["figures"])
+
+
+def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """``task.env.max_episode_steps=300, now 600`` for each leaf that differs between two JSON documents."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*before, *now]):
+            yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
+    elif before != now:
+        yield f"{path}={before}, now {now}"
 
 
 def _steering_statistics(policy: Any) -> dict[str, float]:
@@ -152,17 +199,23 @@ def _steering_statistics(policy: Any) -> dict[str, float]:
     return dict(statistics) if statistics.get("decisions") else {}
 
 
-def decision_latency(cfg: DictConfig, arm: Arm, env: Any) -> dict[str, float]:
-    """Milliseconds that a decision (observation in, chunk drawn, first action out) takes for one robot: p50 and p99."""
+def decision_latency(cfg: DictConfig, arm: Arm, env: Any, seed: int) -> dict[str, float]:
+    """Milliseconds that a decision (observation in, chunk drawn, first action out) takes for one robot: p50 and p99.
+
+    What is observed is the start of the episode ``seed``, in the first of the environment's rows.
+    """
     policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=1)
-    observation: Observation = {name: np.zeros((1, *spec.shape), spec.dtype) for name, spec in env.env_spec.observation.items()}
-    taken = []
-    for number in range(LATENCY_DECISIONS + 10):
-        policy.reset(np.ones(1, bool), np.array([number]))
+    first_row = np.arange(env.num_envs) == 0
+    observation, _ = env.reset(seed=[seed] * env.num_envs, options={"reset_mask": first_row})
+    observation = {name: values[:1] for name, values in observation.items()}
+    taken: list[float] = []
+    warm_up, until = 10, time.perf_counter() + LATENCY_SECONDS
+    while len(taken) < 2 * warm_up or (len(taken) < warm_up + LATENCY_DECISIONS and time.perf_counter() < until):
+        policy.reset(np.ones(1, bool), np.array([len(taken)]))
         begun = time.perf_counter()
         policy.act(observation)
         taken.append(1000 * (time.perf_counter() - begun))
-    p50, p99 = np.quantile(taken[10:], [0.5, 0.99])  # the first few warm caches up
+    p50, p99 = np.quantile(taken[warm_up:], [0.5, 0.99])  # the first few warm caches up
     return {"p50": float(p50), "p99": float(p99)}
 
 
@@ -185,8 +238,3 @@ def make_clips(cfg: DictConfig, results: Sequence[ArmResult], run: Run) -> tuple
             env.close()
     write_clips(run.videos, clips)
     return clips, ""
-
-
-def safe_name(name: str) -> str:
-    """An arm's name as a file name."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)

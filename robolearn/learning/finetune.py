@@ -104,7 +104,7 @@ def _check_budgets(document: Mapping[str, Any]) -> None:
         if (document[name] or 0) < 0:
             raise UserError(f"{name} must not be negative, got {document[name]}")
     counts = {f"evaluation.{name}": value for name, value in document["evaluation"].items()}
-    for name, value in (counts | {name: document[name] for name in ("checkpoint_every", "threads")}).items():
+    for name, value in (counts | {name: document[name] for name in ("checkpoint_every", "threads", "parallel")}).items():
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
 

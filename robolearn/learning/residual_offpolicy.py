@@ -84,6 +84,9 @@ class ResidualOffPolicy:
     def __post_init__(self) -> None:
         if not 1 <= self.subset <= self.members:
             raise UserError(f"subset is between 1 and members, got {self.subset} of {self.members}")
+        if min(self.horizon, self.batch, self.n_step, self.actor_delay) < 1:
+            given = f"{self.horizon}, {self.batch}, {self.n_step}, {self.actor_delay}"
+            raise UserError(f"horizon, batch, n_step and actor_delay are at least 1, got {given}")
 
     def begin(self, env: Environment, policy: ResidualActor, seed: int) -> OffPolicyLearner:
         """Label the demonstrations with the base and start all rows' first episodes."""

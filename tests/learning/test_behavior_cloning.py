@@ -247,13 +247,15 @@ def test_a_run_goes_on_with_the_demonstrations_it_began_with_wherever_they_lie(d
     assert behavior_cloning.main(compose("train", [*options(moved, out), "resume=true", "training.steps=8"])) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (["policy.observation_keys=[tcp_po]"], "did you mean 'tcp_pos'"),
-        (["training.steps=-5"], "training.steps must not be negative"),
+        (["training.steps=-5"], "training.steps takes a whole number, at least 0"),
         (["store=[]"], "no store given"),
-        (["policy.hidden=-3"], "negative dimension"),
+        (["policy.hidden=-3"], "policy.hidden takes a whole number, at least 0"),
+        (["policy.hidden=0"], "would hold no weights; sizes of layers are at least 1"),
         (["training.steps=null"], "give training.steps or training.minutes"),
         (["training.batch_size=0"], "batch_size must be at least 1"),
         (["device=cuda:7"], "no device 'cuda:7' here; there are cpu"),

@@ -120,8 +120,8 @@ def test_too_few_successes_is_an_error_that_says_how_to_go_on(collect, capsys):
         ("keep=some", "no keep='some'"),
         ("episodes=0", "episodes must be"),
         ("seeds=test", "no seed split 'test'"),
-        ("first_seed=-4", "leave the block"),
-        ("hold=-4", "hold must be at least 0"),
+        ("first_seed=-4", "first_seed takes a whole number, at least 0"),
+        ("hold=-4", "hold takes a whole number, at least 0"),
     ],
 )
 def test_bad_options_are_one_line(collect, capsys, override, says):

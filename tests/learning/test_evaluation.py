@@ -13,6 +13,7 @@ import pytest
 from robolearn.errors import UserError
 from robolearn.learning import evaluation
 from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.run import read_result
 from robolearn.seeding import SPLITS, split_seeds
 from robolearn.significance import mcnemar, wilson
@@ -98,6 +99,42 @@ def test_a_resumed_evaluation_plays_only_the_arms_that_are_missing(bases: Path, 
     assert (tmp_path / "whole" / "episodes.csv").read_text() == (tmp_path / "half" / "episodes.csv").read_text()
 
 
+@pytest.mark.parametrize("change", ["world", "policy", "checkpoint"])
+def test_a_finished_arm_of_another_world_policy_or_checkpoint_is_refused_by_name(bases: Path, tmp_path: Path, change: str) -> None:
+    save_two_modes(tmp_path / "trained")
+    arms = [{"name": "trained", "checkpoint": str(tmp_path / "trained")}]
+    evaluate(tmp_path / "out", arms)
+    rows = rows_of(tmp_path / "out")
+    values: dict[str, Any] = {"world": {"task__env__max_episode_steps": 5}, "policy": {"policy__device": "cpu"}}.get(change, {})
+    says = {
+        "world": r"task.env.max_episode_steps=6, now 5",
+        "policy": "policy.device=None, now cpu",
+        "checkpoint": r"checkpoint=step_0000001 \w+, now",
+    }
+    evaluate(tmp_path / "out", arms, resume=True)
+    if change == "checkpoint":
+        save_two_modes(tmp_path / "trained", bias=0.01)  # trained anew at the same path
+    with pytest.raises(UserError, match=rf"arm 'trained' .*{says[change]}.*overwrite=true"):
+        evaluate(tmp_path / "out", arms, resume=True, **values)
+    assert rows_of(tmp_path / "out") == rows
+    evaluate(tmp_path / "out", arms, overwrite=True, **values)
+
+
+def test_the_time_of_a_decision_comes_from_many_on_what_an_arm_really_sees(
+    bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    act = ChunkedPolicy.act
+
+    def watched(self: ChunkedPolicy, observation: Any) -> Any:
+        seen.extend([observation] if self.num_envs == 1 else [])
+        return act(self, observation)
+
+    monkeypatch.setattr(ChunkedPolicy, "act", watched)
+    evaluate(tmp_path / "out", [{"checkpoint": f"{bases}/base"}])
+    assert len(seen) >= 200 and all(np.abs(seen[0][name]).max() > 0 and len(seen[0][name]) == 1 for name in ("tcp_pos", "goal"))
+
+
 def test_splits_never_share_a_seed() -> None:
     seeds = {split: set(split_seeds(split, 2000).tolist()) for split in SPLITS}
     for one in SPLITS:
@@ -111,13 +148,37 @@ def test_splits_never_share_a_seed() -> None:
         ([{"name": "base"}], "names no checkpoint"),
         ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/base"}], "two arms are called base"),
         ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/bsae"}], "no checkpoint at"),
-        ([{"checkpoint": "{0}/base", "candidate": 4}], "did you mean 'candidates'"),
+        (
+            [{"checkpoint": "{0}/base"}, {"name": "a b", "checkpoint": "{0}/base"}, {"name": "a_b", "checkpoint": "{0}/base"}],
+            "'a b' and 'a_b'",
+        ),
+        *(
+            ([{"checkpoint": "{0}/base"}, {"name": "second", "checkpoint": "{0}/base", **options}], f"arm 'second'.*{says}")
+            for options, says in (
+                ({"candidate": 4}, "did you mean 'candidates'"),
+                ({"num_envs": 3}, "unknown option 'num_envs'"),
+                ({"critic": "{0}/worse"}, "is no critic"),
+                ({"candidates": "many"}, "candidates takes a whole number or null; got 'many'"),
+                ({"candidates": 16}, "steer by a critic"),
+                ({"inference_steps": "two"}, "inference_steps takes a whole number or null; got 'two'"),
+                ({"action_horizon": 0}, "action_horizon is 0; give 1 to 6"),
+                ({"strength": 5}, "no residual"),
+                ({"strength": float("nan")}, "strength takes a number; got nan"),
+                ({"device": "warp"}, "no device 'warp'"),
+            )
+        ),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_runs(bases: Path, tmp_path: Path, arms: list[dict[str, Any]], message: str) -> None:
     arms = [{key: value.format(bases) if isinstance(value, str) else value for key, value in arm.items()} for arm in arms]
     with pytest.raises(UserError, match=message):
         evaluate(tmp_path / "out", arms)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_of_a_run_that_is_none_is_refused_before_anything_runs(bases: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nope is no run folder"):
+        evaluate(tmp_path / "out", [{"checkpoint": f"{bases}/base"}], runs=[str(tmp_path / "nope")])
     assert not (tmp_path / "out").exists()
 
 

@@ -171,6 +171,7 @@ class SlowPointReach(PointReach):
         ({"env_steps": None}, "give env_steps or minutes"),
         ({"evaluation": {"every": 0, "episodes": 8}}, "evaluation.every must be at least 1"),
         ({"num_envs": 0}, "at least one world"),
+        ({"parallel": 0}, "parallel must be at least 1"),
     ],
 )
 def test_a_mistake_is_answered_in_a_line_and_leaves_no_run_behind(base, tmp_path, changes, says):

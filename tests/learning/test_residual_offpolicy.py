@@ -185,3 +185,9 @@ def test_resume_with_a_saved_buffer_is_exact():
 def test_an_unbounded_residual_is_refused():
     with pytest.raises(UserError, match="residual_limit"):
         ResidualOffPolicy().begin(PointReach(8), residual_policy(make_model(residual_limit=None), 8), 0)
+
+
+@pytest.mark.parametrize("name", ["horizon", "batch", "n_step", "actor_delay"])
+def test_a_count_of_nothing_is_refused(name):
+    with pytest.raises(UserError, match="at least 1"):
+        ResidualOffPolicy(**{name: 0})

@@ -93,6 +93,20 @@ def test_it_abstains_when_the_gain_is_below_the_threshold() -> None:
     np.testing.assert_array_equal(steered(threshold=10.0).sample(history(), SEEDS, DECISIONS), draws(1))
 
 
+def test_at_temperature_0_every_strength_above_0_is_the_same() -> None:
+    full, faint = (steered(strength=strength).sample(history(), SEEDS, DECISIONS) for strength in (1.0, 0.01))
+    np.testing.assert_array_equal(full, faint)
+
+
+def test_below_threshold_0_equal_scores_are_the_base_at_temperature_0_and_a_random_pick_above_it() -> None:
+    def flat(observation: Observation, chunks: NDArray[np.float32]) -> NDArray[Any]:
+        return np.zeros((ROWS, K))
+
+    np.testing.assert_array_equal(steered(flat, threshold=-1.0).sample(history(), SEEDS, DECISIONS), draws(1))
+    spread = steered(flat, threshold=-1.0, temperature=1.0).sample(history(), SEEDS, DECISIONS)
+    np.testing.assert_array_equal(spread, steered(pick="random").sample(history(), SEEDS, DECISIONS))
+
+
 def test_equal_scores_abstain_at_every_temperature() -> None:
     def flat(observation: Observation, chunks: NDArray[np.float32]) -> NDArray[Any]:
         return np.zeros((ROWS, K))
