@@ -229,9 +229,9 @@ def _is_config(place: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Empty a run folder but for its lock; what makes it a run goes last, so that a removal cut short can be repeated."""
+    """Empty a run folder but for locks, which somebody may hold; what makes it a run goes last: a removal cut short can be repeated."""
     for place in sorted(folder.iterdir(), key=lambda place: place.name in (CONFIG, VERSIONS)):
-        if place.name == LOCK:
+        if place.name.endswith(LOCK):
             continue
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)

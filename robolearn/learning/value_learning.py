@@ -23,7 +23,7 @@ from robolearn.learning.value_trainer import CriticTrainer
 from robolearn.logger import Logger
 from robolearn.progress import Progress
 from robolearn.run import Run, start_run
-from robolearn.seeding import split_seeds
+from robolearn.seeding import split_seeds, training_seeds
 
 ROLLOUTS = "rollouts.zarr"
 
@@ -38,14 +38,15 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     if cfg.algorithm not in OBJECTIVES:
         raise UserError(f"no algorithm {cfg.algorithm!r}; there are {', '.join(OBJECTIVES)}{nearest(cfg.algorithm, OBJECTIVES)}")
+    seeds = training_seeds(options["seeds"])
     objective: Objective = OBJECTIVES[cfg.algorithm](**(options.get(cfg.algorithm) or {}))
     sampler = load_model(cfg.checkpoint)
     sampler = getattr(sampler, "base", sampler)  # of a residual policy, what is steered is its base
     with start_run(cfg, "value", cfg.algorithm) as run:
         episodes = load_episodes(cfg, sampler, run)
         config, data, mask = critic_data(options, sampler, episodes, objective)
-        summaries = {int(seed): _train(config, objective, data, mask, int(seed), options, sampler, run) for seed in cfg.seeds}
-        point_link(run.dir, "checkpoints", f"seed_{cfg.seeds[0]}/checkpoints")
+        summaries = {seed: _train(config, objective, data, mask, seed, options, sampler, run) for seed in seeds}
+        point_link(run.dir, "checkpoints", f"seed_{seeds[0]}/checkpoints")
         solved = sum(episode.success for episode in episodes)
         result = {"algorithm": cfg.algorithm, "episodes": len(episodes), "successes": solved, "transitions": len(data), "seeds": summaries}
         run.finish(result)
