@@ -182,6 +182,21 @@ def test_curves_go_to_tensorboard_too(tmp_path):
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
 
 
+def test_rewinding_drops_tensorboards_events_too(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first = Logger(tmp_path)
+    for step in (1, 2, 3):
+        first.log(step, {"loss": 0.0})
+    first.close()
+    resumed = Logger(tmp_path)
+    resumed.rewind(2)
+    resumed.log(3, {"loss": 1.0})
+    resumed.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1, 0.0), (2, 0.0), (3, 1.0)]
+
+
 def test_progress_in_a_log_file_is_a_line_now_and_then():
     stream = io.StringIO()
     with Progress("train", 4, stream=stream, interval_s=0.0) as progress:
