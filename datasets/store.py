@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from robolearn.datasets import layout
 from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
-from robolearn.datasets.lock import WriterLock
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
 from robolearn.datasets.reader import StoreReader
 from robolearn.episode import Episode
+from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
 
 log = logging.getLogger(__name__)

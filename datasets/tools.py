@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 from robolearn.config import to_dict
 from robolearn.datasets import verify
 from robolearn.datasets.formats.registry import Reader, open_source
-from robolearn.datasets.lock import WriterLock
 from robolearn.datasets.place import put_in_place, require_free
 from robolearn.datasets.statistics import array_statistics, episode_statistics
 from robolearn.datasets.store import DemoStore
+from robolearn.lock import WriterLock
 from robolearn.progress import Progress
 
 _QUICK_BYTES = 200_000_000  # stores up to this size are read whole for their figures

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from robolearn import __version__
 from robolearn.errors import UserError, nearest
+from robolearn.learning.interrupt import Stop, Terminated
 
 CONF = Path(__file__).parent / "conf"
 VERBS = {
@@ -48,15 +49,18 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 not understood, 130 interrupted, 143 terminated."""
     words = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in words
     try:
-        return _dispatch([word for word in words if word != "--traceback"])
+        with Stop():
+            return _dispatch([word for word in words if word != "--traceback"])
     except UserError as error:
         if traceback:
             raise
         return _fail(str(error), error)
+    except Terminated as error:
+        return _fail("terminated", error, 143, "")
     except KeyboardInterrupt as error:
         return _fail("interrupted", error, 130, "")
     except BrokenPipeError:  # the reader of our output left, as in `robolearn ... | head`

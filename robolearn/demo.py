@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from robolearn.config import option_value, to_dict
+from robolearn.config import CONF, option_value, to_dict
 from robolearn.errors import UserError, nearest
-from robolearn.run import Run, go_on, start_run
+from robolearn.learning.interrupt import Terminated
+from robolearn.run import Run, go_on, start_run, write_json
 
 PLACE = "{run}"
 
@@ -25,6 +27,8 @@ PLACE = "{run}"
 @dataclass(frozen=True)
 class Stage:
     """One command of the chain.
+
+    A verb without ``resume`` leaves what it makes whole or not at all, so what is there is done.
 
     Args:
         name: what it is called here.
@@ -38,9 +42,14 @@ class Stage:
     makes: str
     options: tuple[str, ...]
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the verb has the option ``resume``."""
+        return "resume" in OmegaConf.load(CONF / f"{self.verb.replace(' ', '_')}.yaml")
+
     def words(self, folder: Path) -> list[str]:
         """The command's words; what an earlier, unfinished try left is gone on with."""
-        again = ["resume=true"] if (folder / self.makes).exists() else []
+        again = ["resume=true"] if self.resumes and (folder / self.makes).exists() else []
         return [*self.verb.split(), *(_placed(option, folder) for option in self.options), *again]
 
 
@@ -76,38 +85,64 @@ def read_stages(options: Mapping[str, Any]) -> list[Stage]:
         if name not in nodes:
             raise UserError(f"the demo has no stage {name!r}; there are {', '.join(nodes)}{nearest(name, nodes)}")
     return [
-        Stage(name, node["verb"], node["makes"], (*node["options"], *map(str, extra.get(name, ()))))
+        Stage(name, node["verb"], node["makes"], (*node["options"], *_listed(extra.get(name, ()))))
         for name, node in nodes.items()
         if not only or name in only
     ]
 
 
+def _listed(options: str | Sequence[Any]) -> list[str]:
+    """Several options, or a single one, as a list."""
+    return [options] if isinstance(options, str) else [str(option) for option in options]
+
+
 def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     """Run a stage unless it is done; returns the minutes that it took."""
-    done = run.dir / "stages" / f"{stage.name}.json"
-    if done.is_file() and (run.dir / stage.makes).exists():
+    note = run.dir / "stages" / f"{stage.name}.json"
+    words, minutes = stage.words(run.dir), _minutes(note)
+    if (run.dir / stage.makes).exists() and (minutes is not None or not stage.resumes):
         print(f"{stage.name}: done already", file=sys.stderr)
-        return float(json.loads(done.read_text())["minutes"])
-    done.parent.mkdir(exist_ok=True)
-    words = stage.words(run.dir)
-    print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
-    begun = time.monotonic()
-    code = _call(words, quiet)
-    if code:
-        raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on('demo', run.dir)}")
-    minutes = (time.monotonic() - begun) / 60
-    done.write_text(json.dumps({"minutes": minutes, "command": ["robolearn", *words]}))
+        minutes = minutes or 0.0  # how long an import took is not known where the demo died before its note
+    else:
+        print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
+        begun = time.monotonic()
+        code = _call(words, quiet)
+        if code:
+            raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on('demo', run.dir)}")
+        minutes = (time.monotonic() - begun) / 60
+    if _minutes(note) is None:
+        note.parent.mkdir(exist_ok=True)
+        write_json(note, {"minutes": minutes, "command": ["robolearn", *words]})
     return minutes
+
+
+def _minutes(note: Path) -> float | None:
+    """What the note of a finished stage says; None where it is not there, or torn."""
+    try:
+        return float(json.loads(note.read_text())["minutes"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
 
 
 def _call(words: list[str], quiet: bool) -> int:
     """A command in a process of its own, so that its memory and threads are gone when it ends; ``quiet`` keeps stdout for the outcome."""
-    process = subprocess.Popen([sys.executable, "-m", "robolearn", *words], stdout=2 if quiet else None)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # Ctrl-C reached it too: let it save its work
-        raise
+    return wait_for([sys.executable, "-m", "robolearn", *words], 2 if quiet else None)
+
+
+def wait_for(command: Sequence[str], stdout: int | None) -> int:
+    """Exit code of a process; Ctrl-C and SIGTERM are passed on to it and raised once it has ended, its work saved."""
+    process = subprocess.Popen(command, stdout=stdout)
+    asked: KeyboardInterrupt | None = None
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt as stop:
+            asked = stop
+            process.send_signal(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    if asked is not None:
+        raise asked
+    return code
 
 
 def _text(outcome: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ class Logger:
         self._file: TextIO | None = None
         self._events_folder = folder / "tensorboard" if tensorboard else None
         self._events: Any = None
+        self._purge_step: int | None = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line; infinite and NaN values become null."""
@@ -32,30 +33,29 @@ class Logger:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         if self._events_folder is not None and self._events is None:
-            self._events = _event_writer(self._events_folder)
+            self._events = _event_writer(self._events_folder, self._purge_step)
             self._events_folder = self._events_folder if self._events is not None else None
         if self._events is not None:
             for name, value in numbers.items():
                 self._events.add_scalar(name, value, int(step))
 
     def rewind(self, step: int) -> None:
-        """Drop lines after ``step``: what a resumed run is about to do again."""
-        self._close_file()
+        """Drop what was logged after ``step``, in both files: a resumed run is about to do it again."""
+        self.close()
+        self._purge_step = step + 1
         kept = [line for line in read_metrics(self.path) if line["step"] <= step]
         draft = self.path.with_suffix(".draft")
         draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
         draft.replace(self.path)
 
     def close(self) -> None:
-        """Flush and close both files."""
-        self._close_file()
-        if self._events is not None:
-            self._events.close()
-
-    def _close_file(self) -> None:
+        """Flush and close both files; the next number opens them again."""
         if self._file is not None:
             self._file.close()
             self._file = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -69,9 +69,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _event_writer(folder: Path) -> Any:
+def _event_writer(folder: Path, purge_step: int | None) -> Any:
+    """A writer whose readers drop earlier events from ``purge_step`` on; None without TensorBoard."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=purge_step)

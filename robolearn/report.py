@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from robolearn import plots
 from robolearn.errors import UserError
 from robolearn.logger import read_metrics
 from robolearn.plots import Panel
-from robolearn.run import CONFIG, VERSIONS, check_run, read_result, versions
+from robolearn.run import CONFIG, VERSIONS, check_run, read_json, read_result, versions
 from robolearn.seeding import SPLIT_SIZE
 from robolearn.video import CLIPS, Clip, read_clips
 
@@ -43,15 +42,17 @@ def main(cfg: DictConfig) -> int:
     """``robolearn report``: a page of runs that are done.
 
     Raises:
-        UserError: a folder is no run, or none holds an evaluation.
+        UserError: a folder is no run, none holds an evaluation, or the page exists.
     """
-    folders = [Path(folder) for folder in cfg.runs]
+    folders = [Path(folder) for folder in ([cfg.runs] if isinstance(cfg.runs, str) else cfg.runs)]
+    if Path(cfg.out).exists() and not cfg.overwrite:
+        raise UserError(f"{cfg.out} exists; give another out=, or overwrite=true")
     for folder in folders:
         check_run(folder)
     evaluated = [folder for folder in folders if (folder / "results.json").is_file()]
     if not evaluated:
         raise UserError("no run holds an evaluation; give the folder of a `robolearn evaluate` in runs=[...]")
-    document = json.loads((evaluated[0] / "results.json").read_text())
+    document = read_json(evaluated[0] / "results.json")
     build_report(Path(cfg.out), document, folders, read_clips(evaluated[0] / "videos" / CLIPS), title=str(cfg.title or ""))
     print(cfg.out)
     return 0
@@ -110,7 +111,7 @@ def tell_run(folder: Path) -> dict[str, Any] | None:
     if not folder.is_dir():
         return None
     config = folder / CONFIG
-    known = json.loads((folder / VERSIONS).read_text()) if (folder / VERSIONS).is_file() else {}
+    known = read_json(folder / VERSIONS) if (folder / VERSIONS).is_file() else {}
     panels = run_curves(folder)
     tables = run_calibration(folder)
     return {

@@ -12,14 +12,14 @@ from omegaconf import DictConfig
 from robolearn import plots
 from robolearn.errors import UserError
 from robolearn.report import run_curves, timed_metrics
-from robolearn.run import go_on, read_result
+from robolearn.run import go_on, read_json, read_result
 
 
 def main(cfg: DictConfig) -> int:
     """``robolearn results``: see ``conf/results.yaml``.
 
     Raises:
-        UserError: the folder is no finished demo or recipe run, or the file exists.
+        UserError: the folder is no finished demo or recipe run, one of its files is torn, or the file exists.
     """
     run, out = Path(cfg.run), Path(cfg.out)
     picture = out.with_suffix(".svg")
@@ -47,15 +47,15 @@ def summarize(run: Path) -> dict[str, Any]:
     evaluations = sorted(run.glob("*/results.json"), key=lambda file: file.stat().st_mtime)
     if not versions.is_file() or not evaluations:
         raise UserError(f"{run} holds no finished comparison (versions.json and */results.json); run `{go_on('demo', run)}`")
-    made = json.loads(versions.read_text())
-    stages = {file.stem: json.loads(file.read_text()) for file in sorted((run / "stages").glob("*.json"))}
+    made = read_json(versions)
+    stages = {file.stem: read_json(file) for file in sorted((run / "stages").glob("*.json"))}
     return {
         "command": _without_paths(made.pop("command"), run),
         "date": made.pop("started"),
         "versions": made,
         "minutes": {name: round(stage["minutes"], 2) for name, stage in stages.items()},
         "stages": {name: _without_paths(stage["command"], run) for name, stage in stages.items()},
-        "comparisons": {file.parent.name: _comparison(json.loads(file.read_text()), run) for file in evaluations},
+        "comparisons": {file.parent.name: _comparison(read_json(file), run) for file in evaluations},
         "training": {folder.parent.name: seeds for folder in sorted(run.glob("*/result.json")) if (seeds := _seeds(folder.parent))},
     }
 

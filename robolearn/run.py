@@ -21,11 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from robolearn.config import option_value, to_dict
 from robolearn.errors import UserError, nearest
+from robolearn.lock import WriterLock
 from robolearn.logger import Logger
 
 CONFIG = "config.yaml"
 VERSIONS = "versions.json"
 RESULT = "result.json"
+LOCK = ".lock"
 PACKAGES = ("robolearn", "numpy", "zarr", "torch", "diffusers", "mujoco", "robosuite", "gymnasium", "hydra-core", "safetensors")
 
 
@@ -40,12 +42,14 @@ class Run:
         log: ``run.log.log(step, {name: value})``.
         verb: the verb that made it.
         resumed: the folder existed and ``resume=true`` was given.
+        lock: keeps other writers out of the folder while the run is open.
     """
 
     dir: Path
     log: Logger
     verb: str
     resumed: bool = False
+    lock: WriterLock | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -68,8 +72,10 @@ class Run:
         if isinstance(error, (KeyboardInterrupt, OSError)):
             error.add_note(f"finished work is kept; go on with: {go_on(self.verb, self.dir)}")
         self.log.close()
-        if isinstance(error, UserError) and not self.resumed and {place.name for place in self.dir.iterdir()} <= {CONFIG, VERSIONS}:
+        if isinstance(error, UserError) and not self.resumed and all(_is_preparation(place) for place in self.dir.iterdir()):
             shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
+        if self.lock is not None:
+            self.lock.release()
 
 
 def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -> Run:
@@ -80,14 +86,25 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     Raises:
         UserError: the folder exists and neither ``resume=true`` nor ``overwrite=true`` was given, ``resume=true`` names none,
             ``overwrite=true`` names something that is no run folder, or a mandatory value of ``cfg`` is missing.
+        LockedError: another process is writing there.
     """
     document = to_dict(cfg)
     folder = Path(cfg.out) if cfg.get("out") else _dated(verb, name)
-    resumed = _claim(folder, bool(cfg.get("resume")), bool(cfg.get("overwrite")))
-    if not resumed:
-        (folder / CONFIG).write_text(OmegaConf.to_yaml(OmegaConf.create(document)))
-        (folder / VERSIONS).write_text(json.dumps(versions(), indent=1))
-    return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed)
+    resumed = _resumes(folder, bool(cfg.get("resume")), bool(cfg.get("overwrite")))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder} ({error.strerror}); give another out=") from error
+    lock = WriterLock(folder, folder / LOCK, instead="give another out=")
+    try:
+        if not resumed:
+            _clear(folder)
+            write_json(folder / VERSIONS, versions())
+            write_whole(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(document)))  # last: a folder with it is a run
+    except BaseException:
+        lock.release()
+        raise
+    return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed, lock)
 
 
 def go_on(verb: str, folder: Path) -> str:
@@ -109,7 +126,7 @@ def check_run(folder: Path) -> None:
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run, or None."""
     file = folder / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 def versions() -> dict[str, Any]:
@@ -142,10 +159,34 @@ def git_sha() -> str | None:
 
 
 def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON file as :func:`write_whole` does."""
+    write_whole(file, json.dumps(document, indent=1, default=jsonable))
+
+
+def write_whole(file: Path, text: str) -> None:
     """Write beside and rename, so that the file is there whole or not at all."""
     draft = file.with_name(f".{file.name}")
-    draft.write_text(json.dumps(document, indent=1, default=jsonable))
-    draft.replace(file)
+    try:
+        draft.write_text(text)
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        UserError: the file is torn or holds something else.
+    """
+    try:
+        document = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is damaged ({error}); make it again, or restore it from a copy") from error
+    if not isinstance(document, dict):
+        raise UserError(f"{file} holds a {type(document).__name__}, expected a JSON object")
+    return document
 
 
 def jsonable(value: Any) -> Any:
@@ -170,26 +211,41 @@ def _dated(verb: str, name: str) -> Path:
     return folder
 
 
-def _claim(folder: Path, resume: bool, overwrite: bool) -> bool:
-    """Make the folder; true when it is resumed."""
+def _resumes(folder: Path, resume: bool, overwrite: bool) -> bool:
+    """Whether the run in the folder is gone on with; false where one may begin."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give another out=")
-    occupied = folder.is_dir() and any(folder.iterdir())
     if resume and not folder.is_dir():
         near = nearest(folder.name, (place.name for place in folder.parent.iterdir())) if folder.parent.is_dir() else ""
         raise UserError(f"nothing to resume in {folder}{near}; without resume=true it is begun")
-    if resume and occupied:
-        if not is_run(folder):
-            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS}), so it cannot be resumed")
-        return True
-    if occupied and overwrite:
-        if not is_run(folder):
-            raise UserError(f"{folder} is no run folder (no {CONFIG} and {VERSIONS}), so overwrite=true leaves it alone; give another out=")
-        shutil.rmtree(folder)
-    elif occupied:
-        raise UserError(f"{folder} exists: go on with resume=true, replace it with overwrite=true, or give another out=")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder} ({error.strerror}); give another out=") from error
-    return False
+    if is_run(folder):
+        if not resume and not overwrite:
+            raise UserError(f"{folder} exists: go on with resume=true, replace it with overwrite=true, or give another out=")
+        return resume
+    if not folder.is_dir() or all(_is_preparation(place) and not _is_config(place) for place in folder.iterdir()):
+        return False
+    why = f"{folder} is no run folder (no {CONFIG} and {VERSIONS})"
+    if resume:
+        raise UserError(f"{why}, so it cannot be resumed")
+    raise UserError(f"{why}" + (", so overwrite=true leaves it alone" if overwrite else " and not empty") + "; give another out=")
+
+
+def _is_preparation(place: Path) -> bool:
+    """Whether a file of a run folder is from before any work: such alone are what a failed start leaves."""
+    return place.name in (CONFIG, VERSIONS, f".{CONFIG}", f".{VERSIONS}") or place.name.endswith(LOCK)
+
+
+def _is_config(place: Path) -> bool:
+    """Whether a file is a config that somebody may want; a full disk leaves an empty one."""
+    return place.name == CONFIG and place.stat().st_size > 0
+
+
+def _clear(folder: Path) -> None:
+    """Empty a run folder but for locks, which somebody may hold; what makes it a run goes last: a removal cut short can be repeated."""
+    for place in sorted(folder.iterdir(), key=lambda place: place.name in (CONFIG, VERSIONS)):
+        if place.name.endswith(LOCK):
+            continue
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink()

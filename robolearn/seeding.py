@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,18 @@ def split_seeds(split: str, count: int, offset: int = 0) -> NDArray[np.int64]:
     if offset < 0 or count < 0 or offset + count > SPLIT_SIZE:
         raise UserError(f"seeds {offset}..{offset + count} leave the block of {SPLIT_SIZE}")
     return SPLITS[split] * SPLIT_SIZE + offset + np.arange(count, dtype=np.int64)
+
+
+def training_seeds(values: Sequence[Any]) -> list[int]:
+    """The training seeds of a run as given, each with a folder of its own.
+
+    Raises:
+        UserError: there is none, one is no whole number of at least 0, or one comes twice.
+    """
+    seeds = list(values)
+    if not seeds or any(type(seed) is not int or seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds takes different whole numbers of at least 0, such as seeds=[0,1,2]; got {seeds}")
+    return seeds
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

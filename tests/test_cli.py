@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,6 +98,22 @@ def test_interruption_exits_130_and_says_how_to_go_on(monkeypatch, capsys):
     replaced_main(monkeypatch, interrupted)
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted; go on with resume=true\n"
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does_and_exits_143(monkeypatch, capsys):
+    def terminated(cfg):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            os.kill(os.getpid(), signal.SIGTERM)  # the same wish once more, as `timeout` sends it
+            error.add_note("go on with resume=true")
+            raise
+
+    replaced_main(monkeypatch, terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["doctor"]) == 143
+    assert capsys.readouterr().err == "terminated; go on with resume=true\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):

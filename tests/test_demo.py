@@ -1,6 +1,7 @@
 """The demo: a chain of commands, each done once, gone on with where it stopped."""
 
 import json
+import sys
 
 import pytest
 from omegaconf import OmegaConf
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 from robolearn import cli, demo
 from robolearn.config import compose
 from robolearn.errors import UserError
+from robolearn.learning.interrupt import Stop, Terminated
 
 
 @pytest.fixture
@@ -70,8 +72,48 @@ def test_going_on_skips_what_is_done_and_resumes_what_is_half_done(chain):
     assert len(chain.calls) == 3
 
 
-def test_a_stage_takes_extra_options_last(chain):
-    chain(extra={"train": ["task=y"]}, only=["train"])
+IMPORT = {"human": {"verb": "data import", "makes": "human.zarr", "options": ["out={run}/human.zarr"]}}
+
+
+def test_an_import_that_is_there_is_done_because_it_takes_its_place_whole(chain, capsys):
+    (chain.folder / "human.zarr").mkdir(parents=True)
+    (chain.folder / "stages").mkdir()
+    (chain.folder / "stages" / "human.json").touch()  # as a full disk leaves it
+    run_config = chain.folder / "config.yaml"
+    run_config.write_text("{}")
+    (chain.folder / "versions.json").write_text("{}")
+    chain(resume=True, stages=IMPORT)
+    assert (chain.calls, "human: done already" in capsys.readouterr().err) == ([], True)
+    assert json.loads((chain.folder / "stages" / "human.json").read_text())["command"][:3] == ["robolearn", "data", "import"]
+
+
+def test_a_torn_note_of_a_stage_that_resumes_is_gone_on_with(chain):
+    chain(only=["train"])
+    (chain.folder / "stages" / "train.json").write_text('{"minutes"')
+    chain(resume=True, only=["train"])
+    assert chain.calls[1][-1] == "resume=true"
+
+
+def test_sigterm_and_ctrl_c_reach_the_stage_which_is_waited_for(tmp_path):
+    code = (
+        "import os, pathlib, signal, sys, time\n"
+        "def stop(number, frame):\n"
+        "    time.sleep(0.3)\n"
+        f"    pathlib.Path({str(tmp_path)!r}, signal.Signals(number).name).touch()\n"
+        "    sys.exit(0)\n"
+        "for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, stop)\n"
+        "os.kill(os.getppid(), signal.Signals[sys.argv[1]])\n"
+        "time.sleep(30)\n"
+    )
+    for name, raised in (("SIGTERM", Terminated), ("SIGINT", KeyboardInterrupt)):
+        with Stop(), pytest.raises(raised):
+            demo.wait_for([sys.executable, "-c", code, name], None)
+        assert (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("extra", [["task=y"], "task=y"])
+def test_a_stage_takes_extra_options_last(chain, extra):
+    chain(extra={"train": extra}, only=["train"])
     assert chain.calls == [["train", f"out={chain.folder}/train", "task=x", "task=y"]]
 
 

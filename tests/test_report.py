@@ -106,7 +106,26 @@ def test_a_note_stands_where_the_machine_cannot_draw(tmp_path: Path) -> None:
 def test_the_verb_makes_a_page_of_finished_runs(tmp_path: Path, runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     (runs[0] / "results.json").write_text(json.dumps(evaluation()))
     write_clips(runs[0] / "videos", [])
-    assert report.main(OmegaConf.create({"runs": [str(runs[1]), str(runs[0])], "out": str(tmp_path / "page.html"), "title": "Chain"})) == 0
+    options = {"out": str(tmp_path / "page.html"), "title": "Chain", "overwrite": False}
+    assert report.main(OmegaConf.create({**options, "runs": [str(runs[1]), str(runs[0])]})) == 0
     assert "<h1>Chain</h1>" in (tmp_path / "page.html").read_text() and "page.html" in capsys.readouterr().out
     with pytest.raises(UserError, match="no run holds an evaluation"):
-        report.main(OmegaConf.create({"runs": [str(runs[1])], "out": "x.html", "title": None}))
+        report.main(OmegaConf.create({**options, "runs": [str(runs[1])], "out": "x.html"}))
+
+
+def test_one_run_needs_no_brackets_and_no_page_is_replaced_unasked(tmp_path: Path, runs: list[Path]) -> None:
+    (runs[0] / "results.json").write_text(json.dumps(evaluation()))
+    options = OmegaConf.create({"runs": str(runs[0]), "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
+    (tmp_path / "page.html").write_text("mine")
+    with pytest.raises(UserError, match=r"page.html exists.*overwrite=true"):
+        report.main(options)
+    assert (tmp_path / "page.html").read_text() == "mine"
+    assert report.main(OmegaConf.merge(options, {"overwrite": True})) == 0
+    assert "<svg" in (tmp_path / "page.html").read_text()
+
+
+def test_a_torn_evaluation_is_one_line(tmp_path: Path, runs: list[Path]) -> None:
+    (runs[0] / "results.json").write_text(json.dumps(evaluation())[:100])
+    options = OmegaConf.create({"runs": [str(runs[0])], "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
+    with pytest.raises(UserError, match=r"results.json is damaged"):
+        report.main(options)

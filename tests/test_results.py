@@ -59,3 +59,13 @@ def test_an_unfinished_run_says_how_to_finish_it(tmp_path, capsys, missing):
     (run / missing).unlink()
     assert main(["results", f"run={run}", f"out={tmp_path / 'out.json'}"]) == 1
     assert "resume=true" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("torn", ["versions.json", "comparison/results.json", "stages/base.json", "refined/result.json"])
+def test_a_torn_file_is_named(tmp_path, capsys, torn):
+    run = finished(tmp_path / "run")
+    (run / torn).write_text('{"n": ')
+    assert main(["results", f"run={run}", f"out={tmp_path / 'out.json'}"]) == 1
+    err = capsys.readouterr().err
+    assert f"{torn} is damaged" in err
+    assert err.count("\n") == 1

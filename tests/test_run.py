@@ -1,7 +1,10 @@
 """Run folders, their log and progress."""
 
+import errno
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +13,7 @@ from omegaconf import OmegaConf
 from robolearn.errors import UserError
 from robolearn.logger import Logger, read_metrics
 from robolearn.progress import Progress
-from robolearn.run import read_result, start_run
+from robolearn.run import is_run, read_result, start_run
 
 
 def run_config(folder, **values):
@@ -68,6 +71,50 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path, way):
     with pytest.raises(UserError, match="no run folder"):
         start_run(run_config(tmp_path, **{way: True}), "train")
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_folder_has_one_writer_and_says_who_it_is(tmp_path):
+    with start_run(run_config(tmp_path / "run"), "train"):
+        for way in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(UserError, match=rf"run is being written by process {os.getpid()} on .*give another out="):
+                start_run(run_config(tmp_path / "run", **way), "train")
+    with start_run(run_config(tmp_path / "run", resume=True), "train") as run:
+        assert run.resumed
+
+
+@pytest.mark.parametrize("failing", ["versions.json", "config.yaml"])
+@pytest.mark.parametrize("way", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_start_on_a_full_disk_leaves_a_folder_that_can_be_begun(tmp_path, monkeypatch, failing, way):
+    replace = Path.replace
+
+    def full(self, target):
+        if Path(target).name == failing:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        start_run(run_config(tmp_path / "run"), "train")
+    monkeypatch.undo()
+    assert not is_run(tmp_path / "run")
+    with start_run(run_config(tmp_path / "run", **way), "train") as run:
+        assert not run.resumed
+        assert is_run(run.dir)
+
+
+def test_an_empty_config_of_a_full_disk_is_begun_anew_and_somebodys_config_is_left_alone(tmp_path):
+    (tmp_path / "config.yaml").write_text("mine: 1")
+    with pytest.raises(UserError, match="no run folder"):
+        start_run(run_config(tmp_path), "train")
+    (tmp_path / "config.yaml").write_text("")
+    with start_run(run_config(tmp_path), "train"):
+        assert is_run(tmp_path)
+
+
+def test_a_torn_json_file_is_one_line(tmp_path):
+    (tmp_path / "result.json").write_text('{"success": 0.')
+    with pytest.raises(UserError, match=r"result.json is damaged"):
+        read_result(tmp_path)
 
 
 def test_a_missing_mandatory_value_makes_no_folder(tmp_path):
@@ -133,6 +180,21 @@ def test_curves_go_to_tensorboard_too(tmp_path):
     log.log(1, {"loss": 0.5})
     log.close()
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_rewinding_drops_tensorboards_events_too(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first = Logger(tmp_path)
+    for step in (1, 2, 3):
+        first.log(step, {"loss": 0.0})
+    first.close()
+    resumed = Logger(tmp_path)
+    resumed.rewind(2)
+    resumed.log(3, {"loss": 1.0})
+    resumed.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [(1, 0.0), (2, 0.0), (3, 1.0)]
 
 
 def test_progress_in_a_log_file_is_a_line_now_and_then():

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robolearn.seeding import SPLITS, addressed_normal, addressed_uniform, split_seeds
+from robolearn.errors import UserError
+from robolearn.seeding import SPLITS, addressed_normal, addressed_uniform, split_seeds, training_seeds
 
 
 def test_splits_never_meet():
@@ -56,3 +57,10 @@ def test_what_is_drawn_for_two_purposes_is_independent():
     starts, noise = addressed_uniform("start", seeds, first, 24), addressed_normal("policy", seeds, first, (20,))
     for kind in (noise, noise**2):
         assert np.abs(np.corrcoef(starts, kind, rowvar=False)[:24, 24:]).max() < 0.08
+
+
+def test_training_seeds_are_distinct_whole_numbers():
+    assert training_seeds([2, 0]) == [2, 0]
+    for wrong in ([], [0, 0], [0.5], [-1], [True]):
+        with pytest.raises(UserError, match="different whole numbers"):
+            training_seeds(wrong)

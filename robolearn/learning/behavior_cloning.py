@@ -100,8 +100,7 @@ def train(
             if due(evaluate_every):
                 trainer.workers.wait()
             bar.advance(_spent(trainer) - bar.done, **_shown(trainer, metrics))
-    if interrupt.requested:
-        raise KeyboardInterrupt
+    interrupt.raise_if_requested()
     return trainer.record
 
 

@@ -14,10 +14,11 @@ from robolearn.errors import UserError
 from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress
 from robolearn.run import versions
-from robolearn.seeding import split_seeds
+from robolearn.seeding import SPLIT_SIZE, SPLITS, split_seeds
 
 SOURCES = ("expert", "policy")
 KEEP = ("successes", "all")
+SPEED = ("threads",)  # options of a world that change how fast it is, not what it does
 
 
 class _Enough(Exception):
@@ -90,7 +91,7 @@ def main(cfg: DictConfig) -> int:
 
 def _collect(cfg: DictConfig, env: Any, policy: Any, sink: InSeedOrder, options: dict[str, Any]) -> InSeedOrder:
     """Play until the store is full or the attempts are used up."""
-    provenance = {"source": "expert" if cfg.source == "expert" else "rollout", "made_by": _made_by(options)}
+    provenance = {"source": "expert" if cfg.source == "expert" else "rollout", "env": options["task"]["env"], "made_by": _made_by(options)}
     try:
         if sink.wanted > 0:
             rollout(env, policy, sink.seeds, record=sink, record_state=bool(cfg.record_state), provenance=provenance, hold=int(cfg.hold))
@@ -136,10 +137,36 @@ def _open_store(cfg: DictConfig, env: Any) -> Any:
             raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
         return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite))
     store = store_type.open(cfg.store, mode="a")
-    if store.env_spec != env.env_spec:
+    try:
+        _check_continues(cfg, env, store)
+    except UserError:
         store.close()
-        raise UserError(f"{cfg.store} was made for task {store.env_spec.task!r} with another spec than {env.env_spec.task!r} has now")
+        raise
     return store
+
+
+def _check_continues(cfg: DictConfig, env: Any, store: Any) -> None:
+    """Raise ``UserError`` unless the store was collected in this world, from this block of seeds."""
+    if store.env_spec != env.env_spec:
+        raise UserError(f"{cfg.store} was made for task {store.env_spec.task!r} with another spec than {env.env_spec.task!r} has now")
+    known = [store.provenance(index) for index in range(store.num_episodes)]
+    for entry in known:
+        if "seed" not in entry:
+            source = entry.get("source", "unknown")
+            raise UserError(f"{cfg.store} holds episodes that were not collected (source {source}); collect into another store=")
+    blocks = {int(entry["seed"]) // SPLIT_SIZE for entry in known} - {SPLITS[cfg.seeds]}
+    if blocks:
+        names = {number: name for name, number in SPLITS.items()}
+        raise UserError(
+            f"{cfg.store} was collected with seeds={names.get(blocks.pop())}, not seeds={cfg.seeds}: repeat it, or give another store="
+        )
+    now = to_dict(cfg.task.env)
+    for entry in known:
+        before = entry.get("env", now)  # stores of earlier versions do not say
+        differing = sorted(name for name in {*before, *now} - {*SPEED} if before.get(name) != now.get(name))
+        if differing:
+            then, today = (" ".join(f"task.env.{name}={env.get(name)}" for name in differing) for env in (before, now))
+            raise UserError(f"{cfg.store} was collected with {then}, not {today}: repeat what it was begun with, or give another store=")
 
 
 def _wanted(cfg: DictConfig, store: Any) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,14 @@ from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link,
 from robolearn.config import instantiate, make_environment, to_dict
 from robolearn.errors import UserError
 from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.processes import run_jobs
 from robolearn.learning.rollout import rollout
+from robolearn.lock import WriterLock
 from robolearn.logger import Logger
 from robolearn.progress import Progress
 from robolearn.protocols import Environment, Policy
 from robolearn.run import start_run
-from robolearn.seeding import split_seeds
+from robolearn.seeding import split_seeds, training_seeds
 
 
 class Learner(Protocol):
@@ -69,16 +69,14 @@ class Record:
 def main(cfg: DictConfig) -> int:
     """``robolearn finetune``: see ``conf/finetune.yaml``."""
     document = to_dict(cfg)
-    seeds = [int(seed) for seed in document["seeds"]]
-    if not seeds:
-        raise UserError("seeds is empty; give at least one, such as seeds=[0]")
+    seeds = training_seeds(document["seeds"])
     _check_budgets(document)
     with start_run(cfg, "finetune", document["name"], log=False) as run:
         folders = [run.dir / f"seed_{seed}" for seed in seeds]
         if document["parallel"] > 1 and len(seeds) > 1:
             workers = min(int(document["parallel"]), len(seeds))
-            with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                records = list(pool.map(train_seed, [document] * len(seeds), seeds, folders))
+            jobs = {f"seed {seed}": (document, seed, folder) for seed, folder in zip(seeds, folders, strict=True)}
+            records = list(run_jobs(train_seed, jobs, workers).values())
         else:
             records = [train_seed(document, seed, folder) for seed, folder in zip(seeds, folders, strict=True)]
         best = max(range(len(seeds)), key=lambda index: records[index].best_success)
@@ -116,7 +114,9 @@ def train_seed(document: Mapping[str, Any], seed: int, folder: Path) -> Record:
     threads = torch.get_num_threads()
     torch.set_num_threads(document["threads"])
     try:
-        return Refinement(document, seed, folder, base, env).run()
+        # A lock of its own: a seed in another process may outlive whoever holds the run's.
+        with WriterLock(folder, instead="give another out="):
+            return Refinement(document, seed, folder, base, env).run()
     finally:
         torch.set_num_threads(threads)
         env.close()
@@ -168,8 +168,7 @@ class Refinement:
                 save = last or interrupt.requested or count % self.document["checkpoint_every"] == 0
                 self._finish_iteration(log, metrics, evaluate=evaluate, save=save)
                 bar.advance(self._spent() - bar.done, success=metrics.get("train/success", float("nan")), best=self.record.best_success)
-        if interrupt.requested:
-            raise KeyboardInterrupt
+        interrupt.raise_if_requested()
         return self.record
 
     def _policy(self) -> Policy:

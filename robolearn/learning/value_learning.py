@@ -23,7 +23,7 @@ from robolearn.learning.value_trainer import CriticTrainer, check_training
 from robolearn.logger import Logger
 from robolearn.progress import Progress
 from robolearn.run import Run, start_run
-from robolearn.seeding import split_seeds
+from robolearn.seeding import split_seeds, training_seeds
 
 ROLLOUTS = "rollouts.zarr"
 
@@ -38,6 +38,7 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     if cfg.algorithm not in OBJECTIVES:
         raise UserError(f"no algorithm {cfg.algorithm!r}; there are {', '.join(OBJECTIVES)}{nearest(cfg.algorithm, OBJECTIVES)}")
+    seeds = training_seeds(options["seeds"])
     objective: Objective = OBJECTIVES[cfg.algorithm](**(options.get(cfg.algorithm) or {}))
     seeds = [int(seed) for seed in options["seeds"]]
     sampler = load_model(cfg.checkpoint)

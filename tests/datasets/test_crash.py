@@ -8,8 +8,8 @@ import time
 import pytest
 
 from robolearn.datasets.commit import DurableStore, write_synced
-from robolearn.datasets.lock import LockedError
 from robolearn.datasets.store import DemoStore, StoreError
+from robolearn.lock import LockedError
 from tests.datasets import crash_child
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 

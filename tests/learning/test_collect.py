@@ -1,6 +1,7 @@
 """Collecting: successes in the order of their seeds, a store that can be gone on with, plain words when it fails."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,26 @@ def test_an_interrupted_collection_is_gone_on_with_to_the_same_store(collect, tm
     assert 0 < len(stored) < 6
     assert collect("resume=true") == 0
     assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+
+
+def test_a_store_is_gone_on_with_only_in_the_world_it_was_begun_in(collect, tmp_path, capsys):
+    collect("episodes=2")
+    assert collect("resume=true", "task.env.max_episode_steps=20") == 1
+    err = capsys.readouterr().err
+    assert "collected with task.env.max_episode_steps=25, not task.env.max_episode_steps=20" in err
+    assert err.count("\n") == 1
+    assert collect("resume=true", "seeds=search") == 1
+    assert "collected with seeds=train, not seeds=search" in capsys.readouterr().err
+    assert collect("resume=true") == 0
+    assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+
+
+def test_imported_episodes_are_not_gone_on_with(collect, tmp_path, capsys):
+    collect("episodes=1")
+    with DemoStore.open(tmp_path / "demos.zarr", mode="a") as store:
+        store.append(replace(store.episode(0), provenance={"source": "teleop"}))
+    assert collect("resume=true") == 1
+    assert "episodes that were not collected (source teleop)" in capsys.readouterr().err
 
 
 def test_an_existing_store_is_not_touched_unless_told(collect, tmp_path, capsys):

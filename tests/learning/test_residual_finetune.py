@@ -13,6 +13,7 @@ from robolearn.checkpoint import load_model, open_checkpoint, save_checkpoint
 from robolearn.errors import UserError
 from robolearn.learning.finetune import main
 from robolearn.learning.rollout import rollout
+from robolearn.lock import WriterLock
 from robolearn.logger import read_metrics
 from robolearn.policies.residual import residual_policy
 from robolearn.seeding import split_seeds
@@ -109,6 +110,26 @@ def test_parallel_seeds_equal_sequential_ones(base, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_killed_worker_is_one_line_that_says_how_to_go_on(base, tmp_path):
+    learner = {"_target_": "tests.learning.test_residual_finetune.Killed"}
+    with pytest.raises(OSError, match=r"the process of seed \d was killed by signal 9") as caught:
+        main(configure(base, tmp_path / "run", seeds=[0, 1], parallel=2, learner=learner))
+    assert "go on with: robolearn finetune" in caught.value.__notes__[0]
+
+
+class Killed:
+    """A learner that the system kills, as it does when memory runs out."""
+
+    def begin(self, *arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_seed_that_another_process_trains_is_left_alone(base, tmp_path):
+    (tmp_path / "run").mkdir()
+    with WriterLock(tmp_path / "run" / "seed_0"), pytest.raises(UserError, match="seed_0 is being written by process"):
+        main(configure(base, tmp_path / "run"))
+
+
 def test_minutes_are_a_budget_too(base, tmp_path):
     main(configure(base, tmp_path / "run", env_steps=None, minutes=1e-4))
     assert len(read_metrics(tmp_path / "run" / "seed_0" / "metrics.jsonl")) <= 2
@@ -172,6 +193,10 @@ class SlowPointReach(PointReach):
         ({"evaluation": {"every": 0, "episodes": 8}}, "evaluation.every must be at least 1"),
         ({"num_envs": 0}, "at least one world"),
         ({"parallel": 0}, "parallel must be at least 1"),
+        ({"seeds": []}, "different whole numbers"),
+        ({"seeds": [0, 0]}, "different whole numbers"),
+        ({"seeds": [0.5]}, "different whole numbers"),
+        ({"seeds": [-1]}, "different whole numbers"),
     ],
 )
 def test_a_mistake_is_answered_in_a_line_and_leaves_no_run_behind(base, tmp_path, changes, says):

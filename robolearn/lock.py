@@ -10,6 +10,7 @@ import socket
 import time
 import weakref
 from pathlib import Path
+from types import TracebackType
 
 from robolearn.errors import UserError
 
@@ -26,22 +27,24 @@ class WriterLock:
     The file stays behind (removing it would race with the next writer) and names its last holder.
 
     Args:
-        target: the store; the lock is ``.<name>.lock`` beside it, so that it survives the store's replacement.
+        target: what is written, a store or a folder.
+        file: the lock; ``.<name>.lock`` beside the target unless given, so that it survives the target's replacement.
+        instead: what else than waiting helps, for the error.
         patience_s: how long to wait for a holder that is just leaving.
 
     Raises:
         LockedError: another writer holds it.
     """
 
-    def __init__(self, target: Path, patience_s: float = 0.2) -> None:
-        self.path = target.parent / f".{target.name}.lock"
+    def __init__(self, target: Path, file: Path | None = None, *, instead: str = "read with mode='r'", patience_s: float = 0.2) -> None:
+        self.path = file or target.parent / f".{target.name}.lock"
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             _acquire(descriptor, time.monotonic() + patience_s)
         except BlockingIOError:
             holder = _describe(descriptor)
             os.close(descriptor)
-            raise LockedError(f"{target} is being written by {holder}; wait for it, or read with mode='r'") from None
+            raise LockedError(f"{target} is being written by {holder}; wait for it, or {instead}") from None
         except BaseException:
             os.close(descriptor)
             raise
@@ -56,6 +59,12 @@ class WriterLock:
     def release(self) -> None:
         """Let the next writer in; harmless when repeated."""
         self._finalizer()
+
+    def __enter__(self) -> WriterLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.release()
 
 
 def _acquire(descriptor: int, deadline: float) -> None:
