@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from robolearn.errors import UserError
-from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.interrupt import Interrupt, Stop
 from robolearn.learning.processes import run_jobs
 
 
@@ -39,6 +39,7 @@ def learn(folder: Path, name: str):
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     try:
-        run_jobs(learn, {name: (place, name) for name in "ab"}, 2)
+        with Stop():  # as the command line does: a shell's background jobs would ignore Ctrl-C
+            run_jobs(learn, {name: (place, name) for name in "ab"}, 2)
     except KeyboardInterrupt:
         print("stopped")
