@@ -60,7 +60,7 @@ class LegBench:
         damping[0, leg.dofadr[0] : leg.dofadr[0] + 6] = (20.0, 20.0, 20.0, 2e-3, 2e-3, 2e-3)
         damping[0, top.dofadr[0] : top.dofadr[0] + 6] = 1e4
         qpos = self.engine.view("qpos")
-        qpos[0, top.qposadr[0] : top.qposadr[0] + 2] = (0.5, -0.3)  # out of the robot's way
+        qpos[0, top.qposadr[0] : top.qposadr[0] + 2] = (0.5, -0.6)  # out of the way of the robot, the fence and the other legs
         self.target_height, self.target_twist = height, twist
         position, rotation = self._target()
         qpos[0, leg.qposadr[0] : leg.qposadr[0] + 7] = np.concatenate([position, quaternion_from_matrix(rotation)])
