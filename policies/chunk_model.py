@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.batch import WindowBatch
-from robolearn.errors import UserError
+from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.parallel import Shard, randn
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.networks.packed import can_pack, packed
@@ -68,6 +68,8 @@ class ChunkModel(nn.Module):
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
                 f"observation {observation_horizon}, action {action_horizon}, prediction {prediction_horizon}"
             )
+        check_share(0.0, math.inf, observation_noise=observation_noise)
+        check_positive(clamp=clamp, action_clamp=action_clamp)
         self.env_spec, self.normalizer = env_spec, normalizer
         self.observation_keys = tuple(observation_keys)
         self.observation_horizon, self.prediction_horizon, self.action_horizon = observation_horizon, prediction_horizon, action_horizon

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -61,6 +62,14 @@ class Checkpoint:
     def groups(self) -> list[str]:
         """Names of the tensor groups."""
         return sorted(file.stem for file in self.path.glob("*.safetensors"))
+
+    def fingerprint(self) -> str:
+        """The folder's name and a digest of its files: what is trained anew at the same path has another."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.iterdir()):
+            with file.open("rb") as stream:
+                digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+        return f"{self.path.name} {digest.hexdigest()[:16]}"
 
 
 def step_name(step: int) -> str:

@@ -63,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         return _fail("terminated", error, 143, "")
     except KeyboardInterrupt as error:
         return _fail("interrupted", error, 130, "")
+    except ModuleNotFoundError as error:
+        if traceback or (error.name or "").partition(".")[0] == "robolearn":
+            raise
+        return _fail(f"this needs the package {error.name!r}, which is not installed; see `robolearn doctor`", error)
     except BrokenPipeError:  # the reader of our output left, as in `robolearn ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

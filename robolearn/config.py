@@ -11,11 +11,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from yaml import YAMLError
 
 from robolearn.errors import UserError, nearest
 from robolearn.kinds import COUNT, LIST, NUMBER, TRUTH, as_hinted, fits, kind_of, meant, parameter_hints
 
 CONF = Path(__file__).parent / "conf"
+ONCE = ("resume", "overwrite", "only")  # options of one call, which a later one does not repeat
 OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
 
 # What options take whose default is null, by the last word of their key.
@@ -62,7 +64,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException, OverrideParseException
 
-    words = _with_resumed(list(overrides))
+    words = _with_resumed(verb, [" ".join(word.splitlines()) for word in overrides])  # the grammar knows no newline
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -82,7 +84,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"{verb}: {' '.join(str(error).split())}") from error
     OmegaConf.set_struct(config, False)
-    config[OVERRIDES] = [word for word in words if _key(word) not in ("resume", "overwrite")]
+    config[OVERRIDES] = [word for word in words if _key(word) not in ONCE]
     OmegaConf.set_struct(config, True)
     return config
 
@@ -281,15 +283,44 @@ def _leaf_keys(node: Any, prefix: str = "") -> list[str]:
     return keys
 
 
-def _with_resumed(words: list[str]) -> list[str]:
-    """With ``resume=true out=DIR``: the overrides saved in DIR, then ``words``; a later one replaces an earlier one."""
+def _with_resumed(verb: str, words: list[str]) -> list[str]:
+    """With ``resume=true out=DIR``: the overrides saved in DIR, then ``words``; a later one replaces an earlier one.
+
+    Raises:
+        UserError: DIR is a run of another verb, or its config is damaged.
+    """
     given = _values(words)
     saved = Path(str(given.get("out", ""))) / "config.yaml"
     if given.get("resume") is not True or "out" not in given or not saved.is_file():
         return words
-    before = OmegaConf.load(saved)
-    earlier = list(before.get(OVERRIDES) or []) if isinstance(before, DictConfig) else []
+    before = read_config(saved)
+    other = verb_of(before)
+    if other and other != verb:
+        hint = shlex.join(["robolearn", other, *words])
+        raise UserError(f"{given['out']} is a run of `robolearn {other}`, not of `robolearn {verb}`; go on with: {hint}")
+    earlier = list(before.get(OVERRIDES) or [])
     return [word for word in earlier if _key(word) not in given] + words
+
+
+def read_config(file: Path) -> DictConfig:
+    """The config that a run left.
+
+    Raises:
+        UserError: the file is torn, or holds something else.
+    """
+    try:
+        config = OmegaConf.load(file)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{file} is damaged ({' '.join(str(error).split())[:200]}); restore it from a copy") from error
+    if not isinstance(config, DictConfig) or "_target_" not in config:
+        raise UserError(f"{file} is damaged (it holds no options of a verb); restore it from a copy")
+    return config
+
+
+def verb_of(config: DictConfig) -> str:
+    """The verb that a run's config is of; empty where that is unknown."""
+    target = config.get("_target_")
+    return next((file.stem for file in sorted(CONF.glob("*.yaml")) if f"_target_: {target}\n" in file.read_text()), "")
 
 
 def _values(words: list[str]) -> dict[str, Any]:

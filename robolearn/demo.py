@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from robolearn.config import CONF, option_value, to_dict
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Terminated
-from robolearn.run import Run, go_on, start_run, write_json
+from robolearn.run import Run, go_on, read_json, start_run, write_json
 
 PLACE = "{run}"
 
@@ -69,7 +69,8 @@ def main(cfg: DictConfig) -> int:
         minutes = {stage.name: _play(stage, run, quiet=bool(cfg.json)) for stage in stages}
         report = next((file for stage in reversed(stages) for file in [run.dir / stage.makes / "report.html"] if file.is_file()), None)
         outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "report": str(report) if report else None}
-        run.finish(outcome)
+        if not cfg.only:  # a part is not the whole: the rest is still to be done
+            run.finish(outcome)
     print(json.dumps(outcome) if cfg.json else _text(outcome))
     return 0
 
@@ -101,6 +102,7 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
     note = run.dir / "stages" / f"{stage.name}.json"
     words, minutes = stage.words(run.dir), _minutes(note)
     if (run.dir / stage.makes).exists() and (minutes is not None or not stage.resumes):
+        _check_same(stage, note, run)
         print(f"{stage.name}: done already", file=sys.stderr)
         minutes = minutes or 0.0  # how long an import took is not known where the demo died before its note
     else:
@@ -112,16 +114,30 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
         minutes = (time.monotonic() - begun) / 60
     if _minutes(note) is None:
         note.parent.mkdir(exist_ok=True)
-        write_json(note, {"minutes": minutes, "command": ["robolearn", *words]})
+        write_json(note, {"minutes": minutes, "command": ["robolearn", *words], "options": list(stage.options)})
     return minutes
 
 
+def _check_same(stage: Stage, note: Path, run: Run) -> None:
+    """Raise ``UserError`` where a finished stage was made with other options than it would be made with now."""
+    before = _read_note(note).get("options")
+    if before is not None and before != list(stage.options):
+        differing = ", ".join(sorted({*before} ^ {*stage.options}))
+        raise UserError(f"stage {stage.name} in {run.dir} was made with other options ({differing}); give another out=, or overwrite=true")
+
+
 def _minutes(note: Path) -> float | None:
-    """What the note of a finished stage says; None where it is not there, or torn."""
+    """How long a finished stage took; None where its note is not there, or torn."""
+    minutes = _read_note(note).get("minutes")
+    return float(minutes) if isinstance(minutes, int | float) else None
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    """What is noted of a finished stage; nothing where the note is not there, or torn."""
     try:
-        return float(json.loads(note.read_text())["minutes"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
+        return read_json(note)
+    except (FileNotFoundError, UserError):
+        return {}
 
 
 def _call(words: list[str], quiet: bool) -> int:

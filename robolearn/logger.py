@@ -59,13 +59,16 @@ class Logger:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.jsonl``; a torn last line is left out, and there are none where there is no file."""
+    """The lines of a ``metrics.jsonl``; what follows a torn one is left out, and there are none where there is no file."""
     lines = []
     for text in path.read_text().splitlines() if path.is_file() else ():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
             break
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            break
+        lines.append(line)
     return lines
 
 

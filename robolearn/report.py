@@ -12,10 +12,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from robolearn import plots
-from robolearn.errors import UserError
+from robolearn.errors import UserError, reading
 from robolearn.logger import read_metrics
 from robolearn.plots import Panel
-from robolearn.run import CONFIG, VERSIONS, check_run, read_json, read_result, versions
+from robolearn.run import CONFIG, VERSIONS, check_run, read_json, read_result, versions, write_whole
 from robolearn.seeding import SPLIT_SIZE
 from robolearn.video import CLIPS, Clip, read_clips
 
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> int:
     evaluated = [folder for folder in folders if (folder / "results.json").is_file()]
     if not evaluated:
         raise UserError("no run holds an evaluation; give the folder of a `robolearn evaluate` in runs=[...]")
-    document = read_json(evaluated[0] / "results.json")
+    document = read_evaluation(evaluated[0] / "results.json")
     build_report(Path(cfg.out), document, folders, read_clips(evaluated[0] / "videos" / CLIPS), title=str(cfg.title or ""))
     print(cfg.out)
     return 0
@@ -86,10 +86,24 @@ def build_report(out: Path, evaluation: Mapping[str, Any], runs: Sequence[Path],
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         versions=versions(),
     )
-    draft = out.with_name(f".{out.name}")
-    draft.write_text(text)
-    draft.replace(out)
+    write_whole(out, text)
     return out
+
+
+def read_evaluation(file: Path) -> dict[str, Any]:
+    """What ``robolearn evaluate`` wrote into its ``results.json``.
+
+    Raises:
+        UserError: the file is torn, or holds something else.
+    """
+    document = read_json(file)
+    with reading(file):
+        wanted = {name: document[name] for name in ("task", "split", "n", "arms")}
+        if not wanted["arms"]:
+            raise UserError(f"{file} names no arms; evaluate again")
+        for arm in wanted["arms"]:
+            _ = arm["name"], arm["success"]["rate"], arm["against_first"], arm["stages"], arm["steps"], arm["options"]
+    return document
 
 
 def verdict(evaluation: Mapping[str, Any]) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from robolearn import plots
+from robolearn.config import read_config, verb_of
 from robolearn.errors import UserError
-from robolearn.report import run_curves, timed_metrics
-from robolearn.run import go_on, read_json, read_result
+from robolearn.report import read_evaluation, run_curves, timed_metrics
+from robolearn.run import CONFIG, go_on, is_run, read_json, read_result, write_whole
 
 
 def main(cfg: DictConfig) -> int:
@@ -28,10 +29,10 @@ def main(cfg: DictConfig) -> int:
             raise UserError(f"{file} exists; give another out=, or overwrite=true")
     document = summarize(run)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(document, indent=1) + "\n")
+    write_whole(out, json.dumps(document, indent=1) + "\n")
     panels = [panel for name in document["training"] for panel in run_curves(run / name)[:2]]
     if panels:
-        picture.write_text(plots.standalone(plots.curves(panels)))
+        write_whole(picture, plots.standalone(plots.curves(panels)))
     for name, comparison in document["comparisons"].items():
         print(f"{out}: {name}: " + ", ".join(f"{arm['name']} {100 * arm['success']['rate']:.1f} %" for arm in comparison["arms"]))
     return 0
@@ -43,6 +44,8 @@ def summarize(run: Path) -> dict[str, Any]:
     Raises:
         UserError: no versions or no evaluation are there.
     """
+    if is_run(run) and (verb := verb_of(read_config(run / CONFIG))) not in ("", "demo"):
+        raise UserError(f"{run} is a run of `robolearn {verb}`; results are of a `robolearn demo [recipe=...]`")
     versions = run / "versions.json"
     evaluations = sorted(run.glob("*/results.json"), key=lambda file: file.stat().st_mtime)
     if not versions.is_file() or not evaluations:
@@ -55,7 +58,7 @@ def summarize(run: Path) -> dict[str, Any]:
         "versions": made,
         "minutes": {name: round(stage["minutes"], 2) for name, stage in stages.items()},
         "stages": {name: _without_paths(stage["command"], run) for name, stage in stages.items()},
-        "comparisons": {file.parent.name: _comparison(read_json(file), run) for file in evaluations},
+        "comparisons": {file.parent.name: _comparison(read_evaluation(file), run) for file in evaluations},
         "training": {folder.parent.name: seeds for folder in sorted(run.glob("*/result.json")) if (seeds := _seeds(folder.parent))},
     }
 

@@ -201,6 +201,8 @@ def jsonable(value: Any) -> Any:
 
 
 def _dated(verb: str, name: str) -> Path:
+    if Path(name).name != name:
+        raise UserError(f"name={name} is a word in the run folder's name and holds no '/'; out= takes a whole path")
     now = datetime.now()
     stem = f"{now:%H-%M-%S}_{verb}" + (f"_{name}" if name else "")
     folder = Path("outputs") / f"{now:%Y-%m-%d}" / stem

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.errors import reading
 from robolearn.learning.rollout import rollout
 from robolearn.protocols import Environment, Policy
 
@@ -129,7 +130,8 @@ def read_clips(file: Path) -> list[Clip]:
     """The clips that ``clips.json`` lists; none where there is no such file."""
     if not file.is_file():
         return []
-    return [Clip(**{**entry, "path": file.parent / entry["path"]}) for entry in json.loads(file.read_text())]
+    with reading(file):
+        return [Clip(**{**entry, "path": file.parent / entry["path"]}) for entry in json.loads(file.read_text())]
 
 
 def why_no_pictures(env: Any) -> str:

@@ -44,7 +44,7 @@ class ServoGains:
 def _assets() -> Path:
     package = importlib.util.find_spec("robosuite")
     if package is None or package.origin is None:
-        raise UserError("robosuite is not installed; the Panda's model comes with it: pip install 'robolearn[sim]'")
+        raise UserError("robosuite is not installed; the Panda's model comes with it: in a clone, pip install '.[sim]'")
     return Path(package.origin).parent / "models" / "assets"
 
 

@@ -150,6 +150,25 @@ def test_resume_repeats_the_overrides_of_the_run_and_later_ones_win(conf, tmp_pa
     assert (resumed.store, resumed.shape.width, resumed.training.steps, resumed.resume) == ("a", 9, 5, True)
 
 
+@pytest.mark.parametrize("text", ["foo: [1, 2\nbar: {", "just words", "\x00\x01"])
+def test_a_damaged_config_of_the_run_is_named(conf, tmp_path, text):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"run/config.yaml is damaged"):
+        compose("draw", [f"out={tmp_path / 'run'}", "resume=true"])
+
+
+def test_a_run_of_another_verb_is_not_gone_on_with(conf, tmp_path):
+    (conf / "paint.yaml").write_text("_target_: x.paint\nout: null\nresume: false\n")
+    start_run(compose("paint", [f"out={tmp_path / 'run'}"]), "paint").log.close()
+    with pytest.raises(UserError, match=r"is a run of `robolearn paint`, not of `robolearn draw`; go on with: robolearn paint out="):
+        compose("draw", [f"out={tmp_path / 'run'}", "resume=true"])
+
+
+def test_a_list_may_be_written_over_several_lines(conf):
+    assert compose("draw", ["episodes=[\n  1,\n  2]"]).episodes == [1, 2]
+
+
 def test_an_empty_node_takes_any_key(conf):
     assert compose("draw", ["extra.anything=[1,2]"]).extra.anything == [1, 2]
     assert compose("draw", ["extra={a: {b: 1}}"]).extra.a.b == 1

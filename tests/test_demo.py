@@ -137,3 +137,23 @@ def test_a_stage_is_a_command_line_in_a_process_of_its_own(capfd):
     out, err = capfd.readouterr()
     assert (out, err) == ("", f"robolearn {cli.__version__}\n")
     assert demo._call(["no-such-verb"], quiet=True) == 1
+
+
+def test_a_part_of_the_chain_leaves_the_rest_to_be_gone_on_with(chain):
+    assert chain(only=["train"]) == 0
+    assert not (chain.folder / "result.json").exists()
+    assert chain(resume=True) == 0
+    assert [words[0] for words in chain.calls] == ["train", "evaluate"]
+    assert (chain.folder / "result.json").exists()
+
+
+def test_going_on_does_not_repeat_which_part_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "_call", lambda words, quiet: 0)
+    assert cli.main(["demo", f"out={tmp_path / 'run'}", "only=[expert]"]) == 0
+    assert list(compose("demo", [f"out={tmp_path / 'run'}", "resume=true"]).only) == []
+
+
+def test_a_finished_stage_is_not_passed_off_as_one_with_other_options(chain):
+    chain(only=["train"])
+    with pytest.raises(UserError, match=r"stage train in .* was made with other options \(episodes=4\).*overwrite=true"):
+        chain(resume=True, extra={"train": "episodes=4"})

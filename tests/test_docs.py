@@ -36,12 +36,14 @@ def commands(page):
 
 
 def complete_lines(text):
-    """Lines, joined while a quotation is open or a line ends in a backslash."""
+    """Commands as a shell reads them: lines joined where one ends in a backslash, kept as lines within a quotation."""
     command = ""
     for line in text.splitlines():
         command += line
-        if command.count("'") % 2 or command.endswith("\\"):
-            command = command.removesuffix("\\") + " "
+        if command.endswith("\\"):
+            command = command.removesuffix("\\")
+        elif command.count("'") % 2:
+            command += "\n"
         else:
             yield command
             command = ""

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from robolearn import report
 from robolearn.errors import UserError
+from robolearn.logger import read_metrics
 from robolearn.run import start_run
 from robolearn.significance import mcnemar, wilson
 from robolearn.video import Clip, VideoWriter, write_clips
@@ -129,3 +130,27 @@ def test_a_torn_evaluation_is_one_line(tmp_path: Path, runs: list[Path]) -> None
     options = OmegaConf.create({"runs": [str(runs[0])], "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
     with pytest.raises(UserError, match=r"results.json is damaged"):
         report.main(options)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"arms": []}', '{"task": "t", "split": "s", "n": 1, "arms": []}', '{"arms": [{}], "task": 1, "split": 1, "n": 1}']
+)
+def test_an_evaluation_that_lacks_something_is_one_line(tmp_path: Path, runs: list[Path], text: str) -> None:
+    (runs[0] / "results.json").write_text(text)
+    options = OmegaConf.create({"runs": [str(runs[0])], "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
+    with pytest.raises(UserError, match=r"results.json (is damaged|names no arms)"):
+        report.main(options)
+
+
+def test_a_torn_list_of_clips_is_one_line(tmp_path: Path, runs: list[Path]) -> None:
+    (runs[0] / "results.json").write_text(json.dumps(evaluation()))
+    (runs[0] / "videos").mkdir()
+    (runs[0] / "videos" / "clips.json").write_text('[{"arm": ')
+    options = OmegaConf.create({"runs": [str(runs[0])], "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
+    with pytest.raises(UserError, match=r"clips.json is damaged"):
+        report.main(options)
+
+
+def test_metrics_that_are_none_end_the_curve(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n[1]\n{"step": 2}\n')
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}]

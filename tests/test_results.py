@@ -17,6 +17,7 @@ def finished(folder):
     (folder / "stages").mkdir(parents=True)
     (folder / "comparison").mkdir()
     (folder / "refined" / "seed_0").mkdir(parents=True)
+    (folder / "config.yaml").write_text("_target_: robolearn.demo.main\n")
     (folder / "versions.json").write_text(json.dumps({"command": ["/bin/robolearn", "demo"], "started": "2026-01-02", "git": "abc"}))
     (folder / "stages" / "base.json").write_text(json.dumps({"minutes": 1.234, "command": ["robolearn", "train", f"out={folder}/base"]}))
     arm = {**ARM, "options": {"checkpoint": f"{folder}/base"}}
@@ -59,6 +60,13 @@ def test_an_unfinished_run_says_how_to_finish_it(tmp_path, capsys, missing):
     (run / missing).unlink()
     assert main(["results", f"run={run}", f"out={tmp_path / 'out.json'}"]) == 1
     assert "resume=true" in capsys.readouterr().err
+
+
+def test_a_run_of_another_verb_is_refused(tmp_path, capsys):
+    run = finished(tmp_path / "run")
+    (run / "config.yaml").write_text("_target_: robolearn.learning.evaluation.main\n")
+    assert main(["results", f"run={run}", f"out={tmp_path / 'out.json'}"]) == 1
+    assert "is a run of `robolearn evaluate`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("torn", ["versions.json", "comparison/results.json", "stages/base.json", "refined/result.json"])

@@ -27,6 +27,8 @@ ROBOSUITE_STEPS = 20
 
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     """``robolearn bench sim``: steps a second, simulated seconds a second, PPO's steps a second."""
+    if options["sim"]["ppo"]["base"]:
+        open_checkpoint(options["sim"]["ppo"]["base"])  # a mistake is said before minutes of measuring
     yield from _world(options, options["sim"], int(options["rounds"]))
     yield _ppo(options["task"], options["sim"]["ppo"])
 

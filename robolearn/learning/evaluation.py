@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +15,13 @@ from omegaconf import DictConfig
 
 from robolearn.checkpoint import Checkpoint, open_checkpoint
 from robolearn.config import accepted_arguments, find_target, instantiate, make_environment, to_dict
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
 from robolearn.report import build_report
-from robolearn.run import Run, check_run, start_run, write_json
+from robolearn.run import Run, check_run, read_json, start_run, write_json
 from robolearn.seeding import SPLITS, split_seeds
 from robolearn.video import Clip, film, safe_name, why_no_pictures, write_clips
 
@@ -48,7 +47,7 @@ def main(cfg: DictConfig) -> int:
     for folder in options["runs"]:
         check_run(Path(folder))
     seeds = split_seeds(cfg.split, int(cfg.n), int(cfg.first_seed))
-    env = make_environment(cfg.task, num_envs=max(1, min(int(cfg.num_envs), len(seeds))))
+    env = make_environment(cfg.task, num_envs=min(int(cfg.num_envs), len(seeds)))
     try:
         check_arms(arms, env.env_spec, options["policy"])
         with start_run(cfg, "evaluate", env.env_spec.task, log=False) as run:
@@ -120,17 +119,8 @@ def checkpoints_of(policy: Mapping[str, Any], arm: Arm) -> dict[str, Checkpoint]
 
 def origin(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """What an arm's episodes come from beside its options and seeds: the world, and what its checkpoints hold by now. JSON-ready."""
-    contents = {name: _contents(checkpoint.path) for name, checkpoint in checkpoints_of(options["policy"], arm).items()}
+    contents = {name: checkpoint.fingerprint() for name, checkpoint in checkpoints_of(options["policy"], arm).items()}
     return {"task": options["task"], "policy": options["policy"], **contents}
-
-
-def _contents(folder: Path) -> str:
-    """A checkpoint's name and a digest of its files: what is trained anew at the same path has another."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        with file.open("rb") as stream:
-            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
-    return f"{folder.name} {digest.hexdigest()[:16]}"
 
 
 def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -173,13 +163,15 @@ def finished_arm(arm: Arm, run: Run, seeds: NDArray[np.int64], stages: Sequence[
     file = _arm_file(run, arm)
     if not file.with_suffix(".json").is_file():
         return None
-    about, episodes = json.loads(file.with_suffix(".json").read_text()), read_episodes(file, stages)
+    with reading(file):
+        about, episodes = read_json(file.with_suffix(".json")), read_episodes(file, stages)
     if "origin" not in about or about["options"] != dict(arm.options) or not np.array_equal(episodes.seeds, seeds):
         return None
     differing = "; ".join(_differences(about["origin"], json.loads(json.dumps(made_of))))
     if differing:
         raise UserError(f"arm {arm.name!r} in {run.dir} was played with {differing}; go on as it was begun, or anew with overwrite=true")
-    return ArmResult(arm, episodes, **about["figures"])
+    with reading(file.with_suffix(".json")):
+        return ArmResult(arm, episodes, **about["figures"])
 
 
 def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, prune_checkpoints, save_checkpoint
 from robolearn.config import instantiate, make_environment, to_dict
-from robolearn.errors import UserError
+from robolearn.errors import UserError, reading
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.processes import run_jobs
 from robolearn.learning.rollout import rollout
@@ -138,7 +138,7 @@ class Refinement:
         self.checkpoints = folder / "checkpoints"
         base_config = {**base.config, **document["base_options"]}
         self.config = {**document["model"], "base": base_config}
-        self.normalizer = base.normalizer
+        self.normalizer, self.origin = base.normalizer, base.fingerprint()
         self.model = build_residual(self.config, base, env, seed)
         self.evaluation_policy = self._policy()
         self.learner: Learner = instantiate(document["learner"]).begin(env, self._policy(), seed)
@@ -220,19 +220,26 @@ class Refinement:
             env_spec=self.env.env_spec,
             normalizer=self.normalizer,
             tensors={"model": self.model.state_dict(), **self.learner.tensors()},
-            meta={"seed": self.seed, "iteration": self.learner.iteration, "record": vars(self.record)},
+            meta={"seed": self.seed, "iteration": self.learner.iteration, "record": vars(self.record), "base": self.origin},
             links=links,
         )
         prune_checkpoints(self.checkpoints)
 
     def _load(self) -> None:
         checkpoint = open_checkpoint(self.checkpoints / "last")
+        before = checkpoint.meta.get("base", self.origin)
+        if before != self.origin:
+            raise UserError(
+                f"{self.folder} refines another base ({before}) than {self.document['base']} is now ({self.origin}):"
+                " give the base that it was begun with, or another out="
+            )
         try:
             self.model.load_state_dict(checkpoint.tensors("model"))
         except RuntimeError as error:
             raise UserError(f"{checkpoint.path} does not fit these model options; resume with the ones it was begun with") from error
         self.learner.load_tensors(checkpoint.tensors)
-        self.record = Record(**checkpoint.meta["record"])
+        with reading(checkpoint.path / "checkpoint.json"):
+            self.record = Record(**checkpoint.meta["record"])
 
 
 def build_residual(config: Mapping[str, Any], base: Checkpoint, env: Environment, seed: int) -> nn.Module:

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from robolearn.errors import UserError
+from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.optimizer_state import optimizer_tensors, restore_optimizer
 from robolearn.precision import PRECISIONS, autocast
 
@@ -83,6 +83,10 @@ class PPOSettings:
             raise UserError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
         if min(self.horizon, self.epochs, self.minibatch) < 1:
             raise UserError(f"horizon, epochs and minibatch are at least 1, got {self.horizon}, {self.epochs}, {self.minibatch}")
+        check_positive(actor_lr=self.actor_lr, critic_lr=self.critic_lr, max_grad_norm=self.max_grad_norm, clip=self.clip)
+        check_positive(target_kl=self.target_kl)
+        check_share(gamma=self.gamma, lam=self.lam, restart_share=self.restart_share)
+        check_share(0.0, math.inf, weight_decay=self.weight_decay, value_weight=self.value_weight)
 
 
 class Heads(Protocol):

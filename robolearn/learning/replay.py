@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from robolearn.config import find_target, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.progress import Progress
+from robolearn.run import write_whole
 from robolearn.seeding import split_seeds
 
 MOST_ROWS = 64
@@ -162,9 +164,9 @@ def main(cfg: DictConfig) -> int:
     finally:
         env.close()
     facts = summary(result, stages, wanted)
+    print(json.dumps({"store": str(options["store"]), **facts}) if options["json"] else as_text(str(options["store"]), facts))
     if options["csv"]:
         write_csv(Path(options["csv"]), facts["per_episode"])
-    print(json.dumps({"store": str(options["store"]), **facts}) if options["json"] else as_text(str(options["store"]), facts))
     return 0
 
 
@@ -203,7 +205,8 @@ def as_text(store: str, facts: dict[str, Any]) -> str:
 def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """One line per episode."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue())

@@ -16,7 +16,7 @@ from torch import nn
 
 from robolearn.batch import WindowBatch
 from robolearn.checkpoint import Checkpoint, save_checkpoint
-from robolearn.errors import UserError
+from robolearn.errors import UserError, check_positive, check_share, reading
 from robolearn.learning.ema import Ema
 from robolearn.learning.optim import adamw, load_optimizer_tensors, optimizer_tensors, warmup_cosine
 from robolearn.learning.parallel import Workers
@@ -67,6 +67,9 @@ class TrainingSettings:
         for name in ("batch_size", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        check_positive(training__lr=self.lr, training__max_grad_norm=self.max_grad_norm)
+        check_share(0.0, math.inf, training__weight_decay=self.weight_decay, training__warmup_steps=self.warmup_steps)
+        check_share(training__ema_decay=self.ema_decay)
 
 
 class Windows(Protocol):
@@ -251,8 +254,9 @@ class Trainer:
         state = checkpoint.tensors("rng")
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
-        self.sampler.load_state_dict(checkpoint.meta["sampler"])
-        self.record = Record(**checkpoint.meta["record"])
+        with reading(checkpoint.path / "checkpoint.json"):
+            self.sampler.load_state_dict(checkpoint.meta["sampler"])
+            self.record = Record(**checkpoint.meta["record"])
 
 
 class RunningMean:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.checkpoint import build, load_model, point_link
+from robolearn.checkpoint import build, load_model, open_checkpoint, point_link
 from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, check_share, nearest
 from robolearn.learning.rollout import rollout
 from robolearn.learning.transitions import build_transitions, check_timeout, held_out
 from robolearn.learning.value_data import CriticData, branch_points, draw_proposals, play_branches
@@ -22,10 +22,11 @@ from robolearn.learning.value_objectives import OBJECTIVES, Objective
 from robolearn.learning.value_trainer import CriticTrainer, check_training
 from robolearn.logger import Logger
 from robolearn.progress import Progress
-from robolearn.run import Run, start_run
+from robolearn.run import Run, read_json, start_run, write_json
 from robolearn.seeding import split_seeds, training_seeds
 
 ROLLOUTS = "rollouts.zarr"
+ORIGIN = "origin.json"  # what a critic is made of
 
 
 def main(cfg: DictConfig) -> int:
@@ -40,11 +41,11 @@ def main(cfg: DictConfig) -> int:
         raise UserError(f"no algorithm {cfg.algorithm!r}; there are {', '.join(OBJECTIVES)}{nearest(cfg.algorithm, OBJECTIVES)}")
     seeds = training_seeds(options["seeds"])
     objective: Objective = OBJECTIVES[cfg.algorithm](**(options.get(cfg.algorithm) or {}))
-    seeds = [int(seed) for seed in options["seeds"]]
     sampler = load_model(cfg.checkpoint)
     sampler = getattr(sampler, "base", sampler)  # of a residual policy, what is steered is its base
     check_options(options, sampler, objective)
     with start_run(cfg, "value", cfg.algorithm) as run:
+        check_origin(cfg, run)
         episodes = load_episodes(cfg, sampler, run)
         config, data, mask = critic_data(options, sampler, episodes, objective)
         summaries = {seed: _train(config, objective, data, mask, seed, options, sampler, run) for seed in seeds}
@@ -56,6 +57,23 @@ def main(cfg: DictConfig) -> int:
     return 0
 
 
+def check_origin(cfg: DictConfig, run: Run) -> None:
+    """Note what a critic is made of, or hold it against the note where the run is gone on with.
+
+    Raises:
+        UserError: the base or the stores are others than those that the run began with.
+    """
+    stores = [cfg.stores] if isinstance(cfg.stores, str) else list(cfg.stores or [])
+    store_type = find_target(cfg.store_type)
+    now = {"checkpoint": open_checkpoint(cfg.checkpoint).fingerprint(), "stores": [store_type.open(path).fingerprint() for path in stores]}
+    note = run.dir / ORIGIN
+    before = read_json(note) if note.is_file() else now
+    for name, given in (("checkpoint", cfg.checkpoint), ("stores", stores)):
+        if before.get(name) != now[name]:
+            raise UserError(f"{run.dir} was begun with another {name}= than {given} is now: give what it was begun with, or another out=")
+    write_json(note, now)
+
+
 def check_options(options: dict[str, Any], sampler: Any, objective: Objective) -> None:
     """Find what cannot be meant before anything is played.
 
@@ -63,6 +81,7 @@ def check_options(options: dict[str, Any], sampler: Any, objective: Objective) -
         UserError: an option out of range.
     """
     check_training(options["training"])
+    check_share(critic__discount=options["critic"].get("discount"))
     check_timeout(options["timeout"])
     if not 0 <= float(options["held_out"]) < 1:
         raise UserError(f"held_out is a share of the episodes, at least 0 and below 1, got {options['held_out']}")

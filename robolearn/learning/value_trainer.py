@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.checkpoint import open_checkpoint, save_checkpoint
-from robolearn.errors import UserError
+from robolearn.errors import UserError, check_share, reading
 from robolearn.learning.value_data import BatchSampler, CriticData, branched
 from robolearn.learning.value_metrics import auc, calibration_error, reliability, within_group_order
 from robolearn.learning.value_objectives import Objective
@@ -26,6 +26,8 @@ def check_training(options: Mapping[str, Any]) -> None:
     for name in ("steps", "batch_size", "every", "lr"):
         if not options[name] > 0:
             raise UserError(f"training.{name} must be positive, got {options[name]}")
+    check_share(0.0, math.inf, training__weight_decay=options.get("weight_decay"))
+    check_share(training__polyak=options.get("polyak"), training__branch_share=options.get("branch_share"))
 
 
 class CriticTrainer:
@@ -152,7 +154,9 @@ class CriticTrainer:
         """Train to the end (or patience, or time), leaving checkpoints; returns the held-out figures of the last step."""
         begun, figures = time.monotonic() - self.seconds, self.assess()
         sums: dict[str, float] = {}
+        counted = 0
         while not self._finished():
+            counted += 1
             for name, value in self.train_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             advance(1)
@@ -160,9 +164,8 @@ class CriticTrainer:
             if self.step % self.every and not self._finished():
                 continue
             figures = self.assess()
-            count = (self.step - 1) % self.every + 1
-            log(self.step, {**{name: value / count for name, value in sums.items()}, **{f"held_out/{k}": v for k, v in figures.items()}})
-            sums = {}
+            log(self.step, {**{name: value / counted for name, value in sums.items()}, **{f"held_out/{k}": v for k, v in figures.items()}})
+            sums, counted = {}, 0
             self._keep(folder, figures)
         return {"steps": self.step, **figures, "reliability": self.reliability()}
 
@@ -217,6 +220,7 @@ class CriticTrainer:
             raise UserError(f"{saved.path} does not fit these critic options; resume with the ones it was begun with") from error
         load_optimizer_tensors(self.optimizer, saved.tensors("optimizer"))
         self.generator.set_state(saved.tensors("rng")["generator"])
-        best = saved.meta["best"]
-        self.step, self.since_best, self.seconds = int(saved.meta["step"]), int(saved.meta["since_best"]), float(saved.meta["seconds"])
+        with reading(saved.path / "checkpoint.json"):
+            best = saved.meta["best"]
+            self.step, self.since_best, self.seconds = int(saved.meta["step"]), int(saved.meta["since_best"]), float(saved.meta["seconds"])
         self.best = -math.inf if best is None else float(best)

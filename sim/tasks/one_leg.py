@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, check_positive, nearest
 from robolearn.seeding import split_seeds
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.engine import Engine
@@ -68,6 +68,7 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if autoreset not in AUTORESET:
             raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
         check_level(randomness)
+        check_positive(max_episode_steps=max_episode_steps)
         self.env_spec = one_leg_spec()
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps

@@ -120,6 +120,17 @@ def test_a_finished_arm_of_another_world_policy_or_checkpoint_is_refused_by_name
     evaluate(tmp_path / "out", arms, overwrite=True, **values)
 
 
+@pytest.mark.parametrize(
+    ("file", "text"), [("arms/base.json", '{"options": '), ("arms/base.csv", "arm,seed\nbase,\n"), ("arms/base.json", "[]")]
+)
+def test_a_torn_arm_is_named(bases: Path, tmp_path: Path, file: str, text: str) -> None:
+    arms = [{"name": "base", "checkpoint": f"{bases}/base"}]
+    evaluate(tmp_path / "out", arms)
+    (tmp_path / "out" / file).write_text(text)
+    with pytest.raises(UserError, match=r"arms/base\.(json|csv)"):
+        evaluate(tmp_path / "out", arms, resume=True)
+
+
 def test_the_time_of_a_decision_comes_from_many_on_what_an_arm_really_sees(
     bases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -203,6 +204,36 @@ def test_a_mistake_is_answered_in_a_line_and_leaves_no_run_behind(base, tmp_path
     with pytest.raises(UserError, match=says):
         main(configure(base, tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["actor_lr", "critic_lr", "max_grad_norm", "clip", "target_kl"])
+def test_a_rate_that_is_not_positive_is_refused_before_anything_runs(base, tmp_path, option):
+    learner = {**configure(base, tmp_path).learner, option: -1.0}
+    with pytest.raises(UserError, match=f"{option} must be above 0, got -1"):
+        main(configure(base, tmp_path / "run", learner=learner))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("changed", ["trained anew", "another"])
+def test_a_run_is_not_gone_on_with_on_another_base(base, tmp_path, changed):
+    main(configure(base, tmp_path / "run", env_steps=STEPS))
+    before = weights_of(tmp_path / "run")
+    other = save_checkpoint(
+        base.parent if changed == "trained anew" else tmp_path / "other",
+        2,
+        config={"_target_": "tests.fakes.ScriptedSampler"},
+        env_spec=POINT_REACH_SPEC,
+        normalizer=point_reach_normalizer(),
+        tensors={"model": ScriptedSampler(bias=0.01).state_dict()},
+    )
+    if changed == "trained anew":
+        shutil.rmtree(base)
+        other.rename(base)
+        other = base
+    with pytest.raises(UserError, match=r"refines another base .* or another out="):
+        main(configure(other, tmp_path / "run", resume=True))
+    after = weights_of(tmp_path / "run")
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_what_is_no_chunk_policy_is_not_refined(base, tmp_path):

@@ -247,6 +247,16 @@ def test_a_finished_critic_is_not_trained_again(critic_run: Path, tmp_path: Path
         assert json.loads((out / "result.json").read_text()) == before
 
 
+def test_a_critic_is_not_gone_on_with_on_another_base_or_other_stores(critic_run: Path, tmp_path: Path) -> None:
+    place = {"out": str(tmp_path / "run"), "stores": [str(critic_run / "rollouts.zarr")], "rollouts__n": 0, "training__steps": 20}
+    train(critic_run.parent, **place)
+    save_two_modes(tmp_path / "base", bias=0.01)
+    with pytest.raises(UserError, match=r"begun with another checkpoint="):
+        train(tmp_path, **place, resume=True)
+    with pytest.raises(UserError, match=r"begun with another stores="):
+        train(critic_run.parent, **{**place, "stores": [], "rollouts__n": 8}, resume=True)
+
+
 def test_what_the_held_out_episodes_cannot_tell_is_left_out(critic_run: Path, tmp_path: Path) -> None:
     kept = DemoStore.open(critic_run / "rollouts.zarr")
     with DemoStore.create(tmp_path / "roots.zarr", kept.env_spec) as store:
@@ -268,6 +278,9 @@ def test_what_the_held_out_episodes_cannot_tell_is_left_out(critic_run: Path, tm
         ({"critic__hidden": []}, "hidden layers"),
         ({"critic__members": 0}, "members"),
         ({"held_out": 1.0}, "below 1"),
+        ({"training__polyak": 5.0}, "training.polyak must be from 0 to 1"),
+        ({"training__weight_decay": -1.0}, "training.weight_decay must be at least 0"),
+        ({"critic__discount": 2.0}, "critic.discount must be from 0 to 1"),
     ],
 )
 def test_what_cannot_be_meant_is_said_before_anything_is_played(tmp_path: Path, options: dict[str, Any], message: str) -> None:
