@@ -22,6 +22,7 @@ VERBS = {
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
     "data": "look into, check, import and replay demonstration stores",
+    "augment": "snippets that lead back to bottleneck states, from a few demonstrations (JUICER)",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",

@@ -1,0 +1,221 @@
+"""JUICER's backward augmentation (Ankile et al. 2024, section IV): away from a bottleneck state, then back along the same way.
+
+Demonstrations show a bottleneck from one side only. From its exact state the tool moves away on a random path; the path is
+then played in reverse, each action recomputed from the pose the tool really has, and goes over into the demonstration's own
+continuation. What arrives where the demonstration was is a new snippet of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.episode import Episode
+from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix, rotvec_from_matrix
+from robolearn.seeding import addressed_uniform
+
+Array = NDArray[np.float64]
+ACCEPTED, LOST, PARTS, TURNED, GRIPPER = "accepted", "lost", "a part elsewhere", "a part turned", "gripper width"
+REASONS = (ACCEPTED, LOST, PARTS, TURNED, GRIPPER)
+
+
+@dataclass(frozen=True)
+class Backward:
+    """How far a snippet leads away, and what counts as having come back.
+
+    Args:
+        step: way of the tool in a control step [m].
+        up_steps: fewest and most steps straight up before anything else.
+        distance: shortest and longest straight way after that [m].
+        cone_deg: smallest and largest angle of that way from the vertical [deg].
+        rotation_deg: largest roll, pitch and yaw at its end [deg]; the paper's is 180.
+        rotation_step_deg: turn of the tool in a control step [deg].
+        response: share of the way to a commanded pose that the servo covers in a control step.
+        settle: steps after the next gripper toggle at which the snippet is judged.
+        part_m: farthest a part may be from where the demonstration had it [m].
+        part_deg: most that it may be turned [deg].
+        gripper_m: largest difference of the gripper's width [m].
+    """
+
+    step: float = 0.02
+    up_steps: tuple[int, int] = (0, 9)
+    distance: tuple[float, float] = (0.2, 0.5)
+    cone_deg: tuple[float, float] = (5.0, 80.0)
+    rotation_deg: float = 180.0
+    rotation_step_deg: float = 7.5
+    response: float = 0.385
+    settle: int = 30
+    part_m: float = 0.017
+    part_deg: float = 20.0
+    gripper_m: float = 0.005
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One snippet to be tried: from ``start`` of ``episode``, judged at its step ``check``; ``seed`` addresses the random path."""
+
+    episode: Episode
+    start: int
+    check: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Path:
+    """The way out of N rows: waypoints from the bottleneck's pose, ``position (N, L, 3)``, ``rotation (N, L, 3, 3)``, ``length (N,)``."""
+
+    position: Array
+    rotation: Array
+    length: NDArray[np.int64]
+
+
+def draw_paths(settings: Backward, position: Array, rotation: Array, seeds: NDArray[np.int64]) -> Path:
+    """Up, then straight within a cone, then a turn on the spot; a path for each pose ``(N, 3), (N, 3, 3)`` and seed ``(N,)``."""
+    unit = addressed_uniform("backward", seeds, np.zeros_like(seeds), 7)  # (N, 7)
+
+    def between(column: int, limits: tuple[float, float]) -> Array:
+        return limits[0] + unit[:, column] * (limits[1] - limits[0])
+
+    up = np.floor(between(0, (settings.up_steps[0], settings.up_steps[1] + 1))).astype(np.int64)
+    distance, lean, azimuth = between(1, settings.distance), np.radians(between(2, settings.cone_deg)), between(3, (0.0, 2 * np.pi))
+    heading = np.stack([np.sin(lean) * np.cos(azimuth), np.sin(lean) * np.sin(azimuth), np.cos(lean)], 1)  # (N, 3)
+    turn = np.radians(settings.rotation_deg) * (2 * unit[:, 4:7] - 1)  # roll, pitch, yaw (N, 3)
+    axes = [matrix_from_rotvec(turn[:, index : index + 1] * np.eye(3)[index]) for index in range(3)]
+    rotvec = rotvec_from_matrix(axes[2] @ axes[1] @ axes[0])  # (N, 3)
+    straight = np.ceil(distance / settings.step).astype(np.int64)
+    turning = np.ceil(np.linalg.norm(rotvec, axis=1) / np.radians(settings.rotation_step_deg)).astype(np.int64)
+    count = np.arange(1, int((up + straight + turning).max()) + 1)[None]  # (1, L)
+    risen = np.minimum(count, up[:, None]) * settings.step  # (N, L)
+    gone = np.clip((count - up[:, None]) / straight[:, None], 0, 1) * distance[:, None]
+    turned = np.clip((count - (up + straight)[:, None]) / np.maximum(turning, 1)[:, None], 0, 1)
+    way = position[:, None] + risen[..., None] * np.array([0.0, 0.0, 1.0]) + gone[..., None] * heading[:, None]
+    return Path(way, matrix_from_rotvec(turned[..., None] * rotvec[:, None]) @ rotation[:, None], up + straight + turning)
+
+
+def action_towards(observation: Any, position: Array, rotation: Array, gripper: Array, response: float) -> NDArray[np.float32]:
+    """The canonical action ``(N, 10)`` whose target lies so far beyond a pose that the servo is at the pose one step on."""
+    here = np.asarray(observation["tcp_pos"], np.float64)
+    hand = matrix_from_rot6d(np.asarray(observation["tcp_rot6d"], np.float64))
+    way, turn = (position - here) / response, rotvec_from_matrix(rotation @ hand.transpose(0, 2, 1)) / response
+    target = here + way * _at_most(way, 0.08)
+    facing = matrix_from_rotvec(turn * _at_most(turn, 0.5)) @ hand
+    action: NDArray[np.float32] = np.concatenate([target, rot6d_from_matrix(facing), gripper[:, None]], 1).astype(np.float32)
+    return action
+
+
+def _at_most(vector: Array, length: float) -> Array:
+    """Factor that keeps a vector below a length, ``(N, 3) -> (N, 1)``."""
+    factor: Array = np.minimum(1.0, length / np.maximum(np.linalg.norm(vector, axis=1, keepdims=True), 1e-9))
+    return factor
+
+
+def play(env: Any, attempts: Sequence[Attempt], settings: Backward, provenance: dict[str, Any]) -> tuple[list[Episode], list[str]]:
+    """Try at most N snippets at once; returns the accepted ones, and for each attempt what became of it (:data:`REASONS`).
+
+    Args:
+        env: N worlds of the demonstrations' task, with the canonical action.
+        attempts: at most N.
+        settings: how.
+        provenance: written into every snippet, beside ``seed`` and ``parent_step``.
+    """
+    return _Round(env, attempts, settings).play(provenance)
+
+
+class _Round:
+    """All rows go out, turn round when their own path ends, and come back; a row that is done holds still."""
+
+    def __init__(self, env: Any, attempts: Sequence[Attempt], settings: Backward) -> None:
+        self.env, self.attempts, self.settings = env, attempts, settings
+        self.rows = [attempts[row if row < len(attempts) else 0] for row in range(env.num_envs)]  # spare rows count for nothing
+        self.demo = np.array([attempt.check - attempt.start for attempt in self.rows])  # (N,) steps of the demonstration's own
+        self.states: list[Array] = []
+        self.seen: list[dict[str, NDArray[Any]]] = []
+        self.sent: list[NDArray[np.float32]] = []
+        self.solved: list[NDArray[np.bool_]] = []
+        self.lost = np.zeros(env.num_envs, bool)
+
+    def play(self, provenance: dict[str, Any]) -> tuple[list[Episode], list[str]]:
+        env = self.env
+        env.reset(seed=[attempt.seed for attempt in self.rows])
+        env.set_state(np.stack([np.asarray(attempt.episode.sim_state)[attempt.start] for attempt in self.rows]))
+        observation = env.observation()
+        path = draw_paths(self.settings, *_pose(observation), np.array([attempt.seed for attempt in self.rows], np.int64))
+        ends = 2 * path.length + self.demo
+        commands = self._commands(path, observation)
+        for step in range(int(ends[: len(self.attempts)].max())):
+            self.states.append(env.get_state())
+            self.seen.append(observation)
+            self.sent.append(commands(step, observation))
+            observation, _, _, _, info = env.step(self.sent[-1])
+            self.solved.append(np.asarray(info["success"]))
+            self.lost |= info.get("lost", np.zeros(env.num_envs, bool)) & (step < ends)
+        self.seen.append(observation)
+        outcomes = [self._judge(row, int(ends[row])) for row in range(len(self.attempts))]
+        accepted = [row for row, word in enumerate(outcomes) if word == ACCEPTED]
+        return [self._episode(row, int(path.length[row]), int(ends[row]), provenance) for row in accepted], outcomes
+
+    def _commands(self, path: Path, observation: Any) -> Callable[[int, Any], NDArray[np.float32]]:
+        """What to do at each step: out along the drawn path, back through the poses reached, on as the demonstration did."""
+        rows, length = np.arange(self.env.num_envs), path.length
+        longest = path.position.shape[1]
+        position, rotation = np.empty((longest + 1, len(rows), 3)), np.empty((longest + 1, len(rows), 3, 3))  # poses reached on the way out
+        position[0], rotation[0] = _pose(observation)
+        own = [attempt.episode.actions[attempt.start : attempt.check + 1] for attempt in self.rows]
+        continuation = np.stack([steps[np.minimum(np.arange(self.demo.max() + 1), len(steps) - 1)] for steps in own])  # (N, D, A)
+        gripper = continuation[:, 0, -1]
+
+        def command(step: int, observation: Any) -> NDArray[np.float32]:
+            if step <= longest:
+                position[step], rotation[step] = _pose(observation)
+            out, returned = step < length, np.maximum(step - 2 * length, 0)
+            ahead, behind = np.minimum(step, longest - 1), np.clip(2 * length - 1 - step, 0, longest)
+            goal = np.where(out[:, None], path.position[:, ahead], position[behind, rows])
+            facing = np.where(out[:, None, None], path.rotation[:, ahead], rotation[behind, rows])
+            travelling = action_towards(observation, goal, facing, gripper, self.settings.response)
+            own_now = continuation[rows, np.minimum(returned, continuation.shape[1] - 1)]
+            action: NDArray[np.float32] = np.where((step < 2 * length)[:, None], travelling, own_now).astype(np.float32)
+            return action
+
+        return command
+
+    def _judge(self, row: int, end: int) -> str:
+        settings, attempt = self.settings, self.rows[row]
+        if self.lost[row]:
+            return LOST
+        now = {name: np.asarray(values[row], np.float64) for name, values in self.seen[end].items()}
+        then = {name: np.asarray(values[attempt.check], np.float64) for name, values in attempt.episode.observations.items()}
+        here, there = now["parts_poses"].reshape(-1, 9), then["parts_poses"].reshape(-1, 9)
+        if np.linalg.norm(here[:, :3] - there[:, :3], axis=1).max() > settings.part_m:
+            return PARTS
+        turn = matrix_from_rot6d(here[:, 3:]) @ matrix_from_rot6d(there[:, 3:]).transpose(0, 2, 1)
+        if np.degrees(np.linalg.norm(rotvec_from_matrix(turn), axis=1)).max() > settings.part_deg:
+            return TURNED
+        if abs(now["gripper_width"] - then["gripper_width"]).max() > settings.gripper_m:
+            return GRIPPER
+        return ACCEPTED
+
+    def _episode(self, row: int, start: int, end: int, provenance: dict[str, Any]) -> Episode:
+        """The way back and on, up to success where it comes earlier."""
+        solved = np.flatnonzero([step[row] for step in self.solved[start:end]])
+        end, success = (start + int(solved[0]) + 1, True) if len(solved) else (end, False)
+        attempt = self.rows[row]
+        rewards = np.zeros(end - start, np.float32)
+        rewards[-1] = float(success)
+        return Episode(
+            observations={name: np.stack([seen[name][row] for seen in self.seen[start:end]]) for name in self.env.env_spec.observation},
+            actions=np.stack([sent[row] for sent in self.sent[start:end]]),
+            rewards=rewards,
+            terminated=success,
+            truncated=False,
+            success=success,
+            sim_state=np.stack([state[row] for state in self.states[start:end]]),
+            provenance={**provenance, "seed": attempt.seed, "parent_step": attempt.start, "judged_at": attempt.check},
+        )
+
+
+def _pose(observation: Any) -> tuple[Array, Array]:
+    return np.asarray(observation["tcp_pos"], np.float64), matrix_from_rot6d(np.asarray(observation["tcp_rot6d"], np.float64))
