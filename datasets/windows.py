@@ -34,7 +34,8 @@ class WindowDataset:
         observation_horizon: To, steps of history (1: only the present).
         prediction_horizon: Tp, steps of action.
         pad_before: keep windows whose history starts before the episode.
-        pad_after: keep windows whose actions end after the episode; false for snippets that must not teach to stop.
+        pad_after: keep windows whose actions end after the episode.
+        open_ended: sources whose episodes are snippets, which must not teach to stop: no window of theirs ends after the episode.
         episodes: which episodes, counted over all stores in order; all unless given. Splits are of episodes, never of windows.
 
     Raises:
@@ -51,6 +52,7 @@ class WindowDataset:
         prediction_horizon: int = 16,
         pad_before: bool = True,
         pad_after: bool = True,
+        open_ended: Sequence[str] = ("augmentation",),
         episodes: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         opened = open_stores(stores)
@@ -66,7 +68,8 @@ class WindowDataset:
         self.episode_ends = np.cumsum(lengths)  # (E,)
         self.episode_starts = self.episode_ends - lengths  # (E,)
         first = np.zeros_like(lengths) if pad_before else np.minimum(observation_horizon - 1, lengths)
-        last = lengths if pad_after else np.maximum(lengths - prediction_horizon + 1, 0)
+        stops = np.concatenate([~np.isin(store.column("source").astype(str), list(open_ended)) for store in opened])[chosen] & pad_after
+        last = np.where(stops, lengths, np.maximum(lengths - prediction_horizon + 1, 0))
         counts = np.maximum(last - first, 0)  # windows of each episode
         if counts.sum() == 0:
             longest = lengths.max(initial=0)

@@ -22,7 +22,7 @@ VERBS = {
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
     "data": "look into, check, import and replay demonstration stores",
-    "augment": "snippets that lead back to bottleneck states, from a few demonstrations (JUICER)",
+    "augment": "make much of few demonstrations: backward from bottleneck states, collect-and-infer (JUICER)",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
@@ -37,7 +37,11 @@ TOOLS = {
         "check": "every promise of the format, chunk by chunk; exit 1 when one is broken",
         "import": "another format's demonstrations into a store",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
-    }
+    },
+    "augment": {
+        "backward": "snippets that lead back to bottleneck states, verified in simulation, into a new store",
+        "infer": "collect-and-infer: train, roll out, keep the successes, train on all, several times over",
+    },
 }
 PARTS = {"bench": ("sim", "train", "infer", "data")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
 HELP = ("-h", "--help", "help")

@@ -21,7 +21,7 @@ ONCE = ("resume", "overwrite", "only")  # options of one call, which a later one
 OVERRIDES = "_overrides_"  # where a composed config keeps the words that made it, so that resume can repeat them
 
 # What options take whose default is null, by the last word of their key.
-NULL_KINDS = dict.fromkeys(("threads", "max_attempts", "num_envs", "keep_every"), COUNT)
+NULL_KINDS = dict.fromkeys(("threads", "max_attempts", "at_least", "num_envs", "keep_every"), COUNT)
 NULL_KINDS |= {"minutes": NUMBER, "episodes": LIST, "statistics": TRUTH}
 COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
 # Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
@@ -296,8 +296,9 @@ def _with_resumed(verb: str, words: list[str]) -> list[str]:
     before = read_config(saved)
     other = verb_of(before)
     if other and other != verb:
-        hint = shlex.join(["robolearn", other, *words])
-        raise UserError(f"{given['out']} is a run of `robolearn {other}`, not of `robolearn {verb}`; go on with: {hint}")
+        named, mine = other.replace("_", " "), verb.replace("_", " ")
+        hint = shlex.join(["robolearn", *named.split(), *words])
+        raise UserError(f"{given['out']} is a run of `robolearn {named}`, not of `robolearn {mine}`; go on with: {hint}")
     earlier = list(before.get(OVERRIDES) or [])
     return [word for word in earlier if _key(word) not in given] + words
 

@@ -66,7 +66,7 @@ def main(cfg: DictConfig) -> int:
     """
     stages = read_stages(to_dict(cfg))
     with start_run(cfg, "demo", log=False) as run:
-        minutes = {stage.name: _play(stage, run, quiet=bool(cfg.json)) for stage in stages}
+        minutes = {stage.name: play(stage, run, quiet=bool(cfg.json)) for stage in stages}
         report = next((file for stage in reversed(stages) for file in [run.dir / stage.makes / "report.html"] if file.is_file()), None)
         outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "report": str(report) if report else None}
         if not cfg.only:  # a part is not the whole: the rest is still to be done
@@ -97,7 +97,7 @@ def _listed(options: str | Sequence[Any]) -> list[str]:
     return [options] if isinstance(options, str) else [str(option) for option in options]
 
 
-def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
+def play(stage: Stage, run: Run, *, quiet: bool) -> float:
     """Run a stage unless it is done; returns the minutes that it took."""
     note = run.dir / "stages" / f"{stage.name}.json"
     words, minutes = stage.words(run.dir), _minutes(note)
@@ -110,7 +110,7 @@ def _play(stage: Stage, run: Run, *, quiet: bool) -> float:
         begun = time.monotonic()
         code = _call(words, quiet)
         if code:
-            raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on('demo', run.dir)}")
+            raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on(run.verb, run.dir)}")
         minutes = (time.monotonic() - begun) / 60
     if _minutes(note) is None:
         note.parent.mkdir(exist_ok=True)

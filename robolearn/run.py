@@ -109,7 +109,7 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
 
 def go_on(verb: str, folder: Path) -> str:
     """The command that goes on with a run, to paste into a shell."""
-    return shlex.join(["robolearn", verb, f"out={option_value(folder)}", "resume=true"])
+    return shlex.join(["robolearn", *verb.split(), f"out={option_value(folder)}", "resume=true"])
 
 
 def is_run(folder: Path) -> bool:

@@ -81,7 +81,7 @@ def main(cfg: DictConfig) -> int:
         env.close()
     outcome = {"store": str(cfg.store), "episodes": kept, "attempts": sink.attempts, "successes": sink.successes}
     print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {sink.successes} of {sink.attempts} attempts succeeded")
-    if kept < cfg.episodes:
+    if kept < (cfg.at_least if cfg.at_least is not None else cfg.episodes):
         raise UserError(
             f"{sink.successes} of {sink.attempts} attempts succeeded, so {cfg.store} holds {kept} of {cfg.episodes} episodes;"
             " give a larger max_attempts= with resume=true, or keep=all"
@@ -112,6 +112,8 @@ def _successes_only(options: dict[str, Any]) -> bool:
     split_seeds(options["seeds"], 0, options["first_seed"])  # a mistake is an error before a store is made
     if options["hold"] < 0:
         raise UserError(f"hold must be at least 0, got {options['hold']}")
+    if options["at_least"] is not None and not 0 <= options["at_least"] <= options["episodes"]:
+        raise UserError(f"at_least must be from 0 to episodes={options['episodes']}, got {options['at_least']}")
     for name in ("episodes", "num_envs"):
         if not isinstance(options[name], int) or options[name] < 1:
             raise UserError(f"{name} must be a whole number of at least 1, got {options[name]!r}")

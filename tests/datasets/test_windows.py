@@ -1,5 +1,7 @@
 """Windows agree with cutting them one by one, and the sampler's stream is the same however it is shared or interrupted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -137,3 +139,15 @@ def test_a_resumed_sampler_goes_on_to_the_index(steps):
 def test_a_sampler_of_other_data_is_not_resumed():
     with pytest.raises(UserError, match="dataset_len was 23 and is 24"):
         WindowSampler(24, 8, seed=5).load_state_dict(WindowSampler(23, 8, seed=5).state_dict())
+
+
+def test_snippets_do_not_teach_to_stop(tmp_path):
+    path = tmp_path / "mixed.zarr"
+    with DemoStore.create(path, SPEC) as store:
+        whole = make_episode(0, steps=8)
+        store.append(whole)
+        store.append(replace(whole, provenance={"source": "augmentation"}))
+    padded = [WindowDataset(path, prediction_horizon=4, open_ended=sources) for sources in (("augmentation",), ())]
+    assert [len(data) for data in padded] == [8 + 5, 8 + 8]
+    windows = padded[0].batch(np.arange(13))
+    assert windows.is_pad[:8].any() and not windows.is_pad[8:].any()

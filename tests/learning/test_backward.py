@@ -9,7 +9,7 @@ from robolearn import cli
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.augment import Balance
+from robolearn.learning.augment_backward import Balance
 from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, action_towards, draw_paths, play
 from robolearn.learning.bottlenecks import MARKED, check_step, find_bottlenecks
 from robolearn.learning.replay import replay
@@ -151,7 +151,15 @@ def test_states_that_were_augmented_less_are_chosen_more_often():
 
 def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
     out = tmp_path / "snippets.zarr"
-    words = ["augment", f"store={demos}", f"out={out}", "num_envs=16", "backward.distance=[0.05,0.1]", "backward.rotation_deg=20"]
+    words = [
+        "augment",
+        "backward",
+        f"store={demos}",
+        f"out={out}",
+        "num_envs=16",
+        "backward.distance=[0.05,0.1]",
+        "backward.rotation_deg=20",
+    ]
     assert cli.main([*words, "snippets=3", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["attempts"] == sum(facts["outcomes"].values())
@@ -172,6 +180,6 @@ def test_demonstrations_without_simulator_states_are_refused(tmp_path, demos, ca
 
     with DemoStore.create(tmp_path / "bare.zarr", store.env_spec) as bare:
         bare.append(replace(store.episode(0), sim_state=None))
-    assert cli.main(["augment", f"store={tmp_path / 'bare.zarr'}", f"out={tmp_path / 'out.zarr'}"]) == 1
+    assert cli.main(["augment", "backward", f"store={tmp_path / 'bare.zarr'}", f"out={tmp_path / 'out.zarr'}"]) == 1
     assert "no simulator states" in capsys.readouterr().err
     assert not (tmp_path / "out.zarr").exists()

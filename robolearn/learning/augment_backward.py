@@ -1,4 +1,4 @@
-"""``robolearn augment``: JUICER's backward augmentation of a store's demonstrations, verified in simulation, into a new store."""
+"""``robolearn augment backward``: JUICER's backward augmentation of a store's demonstrations, verified in simulation, into a new store."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Balance:
 
 
 def main(cfg: DictConfig) -> int:
-    """``robolearn augment``.
+    """``robolearn augment backward``.
 
     Raises:
         UserError: the store does not fit the task or has no bottleneck states, or too few snippets were accepted.
