@@ -76,7 +76,7 @@ def main(cfg: DictConfig) -> int:
             kept = out.num_episodes
     finally:
         env.close()
-    _report(options, counts, minutes, len(states))
+    _report(options, counts, minutes, len(states), kept)
     if kept < options["snippets"]:
         raise UserError(
             f"{counts[ACCEPTED]} of {sum(counts.values())} attempts were accepted, so {options['out']} holds {kept} of"
@@ -163,10 +163,11 @@ def _with_parent(snippet: Episode, parent: int) -> Episode:
     return replace(snippet, provenance={**snippet.provenance, "parent": parent})
 
 
-def _report(options: dict[str, Any], counts: Counter[str], minutes: float, states: int) -> None:
+def _report(options: dict[str, Any], counts: Counter[str], minutes: float, states: int, kept: int) -> None:
     attempts, accepted = sum(counts.values()), counts[ACCEPTED]
     facts = {
         "store": str(options["out"]),
+        "snippets": kept,
         "bottlenecks": states,
         "attempts": attempts,
         "outcomes": {reason: counts[reason] for reason in REASONS},
@@ -176,6 +177,6 @@ def _report(options: dict[str, Any], counts: Counter[str], minutes: float, state
     if options["json"]:
         print(json.dumps(facts))
         return
-    print(f"{options['out']}: {accepted} snippets accepted of {attempts} attempts from {states} bottleneck states, in {minutes:.1f} min")
+    print(f"{options['out']}: {kept} snippets; {accepted} of {attempts} attempts from {states} bottleneck states accepted, {minutes:.1f} min")
     for reason in REASONS[1:]:
         print(f"  {reason:<18}{counts[reason]:>6}  {100 * counts[reason] / max(attempts, 1):5.1f} %")
