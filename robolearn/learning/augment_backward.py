@@ -177,6 +177,7 @@ def _report(options: dict[str, Any], counts: Counter[str], minutes: float, state
     if options["json"]:
         print(json.dumps(facts))
         return
-    print(f"{options['out']}: {kept} snippets; {accepted} of {attempts} attempts from {states} bottleneck states accepted, {minutes:.1f} min")
+    found = f"{accepted} of {attempts} attempts from {states} bottleneck states accepted"
+    print(f"{options['out']}: {kept} snippets; {found}, {minutes:.1f} min")
     for reason in REASONS[1:]:
         print(f"  {reason:<18}{counts[reason]:>6}  {100 * counts[reason] / max(attempts, 1):5.1f} %")
