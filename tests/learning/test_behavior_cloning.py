@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,10 +149,12 @@ def test_chosen_steps_are_kept_beside_the_last(tmp_path: Path) -> None:
     ]
 
 
-def test_a_budget_of_minutes_ends_training_and_lowers_the_learning_rate_with_the_clock() -> None:
+def test_a_budget_of_minutes_ends_training_and_lowers_the_learning_rate_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.01 * next(ticks))
     trainer = make_trainer(steps=None, minutes=0.01)
     record = train(trainer)
-    assert 0.6 <= record.seconds < 5
+    assert record.seconds == pytest.approx(0.6, abs=0.05)
     assert trainer.optimizer.param_groups[0]["lr"] < 0.05 * trainer.settings.lr
 
 
