@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -75,6 +76,16 @@ def put_in_place(draft: Path, path: Path) -> None:
     draft.rename(path)
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Drafts of a store that writers left beside its place when they died; whoever holds its lock may remove them."""
+    return [entry for kind in ("*.new", "importing") for entry in sorted(path.parent.glob(f".{glob.escape(path.name)}.{kind}"))]
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Stores that were being replaced at a place when the writer died."""
+    return [entry for entry in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.old")) if (entry / "zarr.json").is_file()]
 
 
 def one_line(error: BaseException) -> str:
