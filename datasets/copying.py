@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ShardingCodec
+from zarr.core.metadata import ArrayV3Metadata
 
 from robolearn.datasets.blocks import rows_a_block
 from robolearn.datasets.commit import chunk_keys, folder_of, resized_view, rows_per_file
@@ -116,8 +117,14 @@ def is_framed(array: zarr.Array[Any]) -> bool:
     )
 
 
+def codecs_of(array: zarr.Array[Any]) -> Sequence[Any]:
+    """What encodes an array's files, in order."""
+    assert isinstance(array.metadata, ArrayV3Metadata)  # a store is opened as zarr v3
+    return array.metadata.codecs
+
+
 def _sharding(array: zarr.Array[Any]) -> ShardingCodec | None:
-    codecs = array.metadata.codecs
+    codecs = codecs_of(array)
     return codecs[0] if len(codecs) == 1 and isinstance(codecs[0], ShardingCodec) else None
 
 
@@ -131,7 +138,7 @@ def _copy_file(name: str, source: StoreReader, target: zarr.Array[Any], row: int
             if offset != _ABSENT:
                 _verify(source, array, data[offset : offset + length], row, codec.codecs)
     else:
-        _verify(source, array, data, row, array.metadata.codecs)
+        _verify(source, array, data, row, codecs_of(array))
     _write_file(target, first, data)
 
 
@@ -193,7 +200,7 @@ def _decoded(name: str, sources: Sequence[StoreReader], target: zarr.Array[Any],
     pieces: list[NDArray[Any]] = []
     position = 0
     while position < len(parts):
-        number, start, stop = parts[position]
+        number, start, _ = parts[position]
         near = position + 1  # short gaps are read over: a chunk is decoded once, however many pieces are cut from it
         while near < len(parts) and parts[near][0] == number and 0 <= parts[near][1] - parts[near - 1][2] <= target.chunks[0]:
             near += 1

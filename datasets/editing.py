@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from zarr.storage import LocalStore
 from robolearn import provenance as origin
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks
-from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory
+from robolearn.datasets.commit import array_at, folder_of, grow, sync_tree
 from robolearn.datasets.copying import Runs, coding, copy_array
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
-from robolearn.datasets.place import one_line, put_in_place, require_free
+from robolearn.datasets.place import leftovers, one_line, put_in_place, require_free
 from robolearn.datasets.reader import StoreReader
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
@@ -122,7 +121,8 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
                 plan.out.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(WriterLock(plan.out))
                 stack.callback(shutil.rmtree, draft, ignore_errors=True)
-                shutil.rmtree(draft, ignore_errors=True)
+                for stale in leftovers(plan.out):
+                    shutil.rmtree(stale, ignore_errors=True)
                 _write_draft(plan, draft, advance)
                 sync_tree(draft)
             for plan, draft in zip(plans, drafts, strict=True):
@@ -201,7 +201,7 @@ def _columns(plan: Plan) -> dict[str, list[Any]]:
         if piece.columns:
             entry |= dict(piece.columns)
             entry["outcome"] = layout.outcome_of(bool(entry["success"]), bool(entry["terminated"]), bool(entry["truncated"]))
-        lineage = {"store": fingerprints[piece.source], "episode": piece.episode, "step": piece.start, "digest": digest}
+        lineage: dict[str, Any] = {"store": fingerprints[piece.source], "episode": piece.episode, "step": piece.start, "digest": digest}
         before = {key: value for key, value in {**before, **piece.known}.items() if key not in piece.known or value is not None}
         entry["provenance"] = json.dumps(origin.derive(before, **lineage, edit=piece.edit))
         entry["parent"] = piece.episode
@@ -222,11 +222,3 @@ def digest_of(store: StoreReader, start: int, stop: int) -> str:
 
 def _rows(store: StoreReader, name: str, start: int, stop: int) -> Iterator[NDArray[Any]]:
     return (rows for _, rows in blocks(store, name, start, stop))
-
-
-def sync_tree(folder: Path) -> None:
-    """Make everything below a folder durable."""
-    folders = [Path(root) for root, _, _ in os.walk(folder)]
-    files = [Path(entry.path) for place in folders for entry in os.scandir(place) if entry.is_file()]
-    with ThreadPoolExecutor(8) as pool:  # waiting for the disk, not working
-        list(pool.map(sync_directory, [*files, *folders]))

@@ -25,6 +25,11 @@ def check_schema(path: Path, attrs: Mapping[str, Any]) -> None:
         raise StoreError(f"{path} is a zarr group but no robolearn store; `robolearn data import source={path} out=...` may read it")
     if version > layout.SCHEMA_VERSION:
         raise StoreError(f"{path} has schema version {version}, this robolearn reads up to {layout.SCHEMA_VERSION}; update robolearn")
+    if version < layout.SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, this robolearn reads version {layout.SCHEMA_VERSION}; "
+            f"`robolearn data upgrade store={path} out=NAME.zarr` makes a new store of it"
+        )
 
 
 def require_store(path: Path) -> None:
@@ -84,8 +89,9 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def set_aside(path: Path) -> list[Path]:
-    """Stores that were being replaced at a place when the writer died."""
-    return [entry for entry in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.old")) if (entry / "zarr.json").is_file()]
+    """Stores that were being replaced at a place when the writer died, the latest last."""
+    found = [entry for entry in path.parent.glob(f".{glob.escape(path.name)}.*.old") if (entry / "zarr.json").is_file()]
+    return sorted(found, key=lambda entry: entry.stat().st_ctime)
 
 
 def one_line(error: BaseException) -> str:

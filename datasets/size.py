@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import zarr
@@ -43,7 +44,7 @@ def size_on_disk(store: StoreReader) -> Size:
     return Size(round(total), files, exact)
 
 
-def _file_size(array: zarr.Array[object], number: int) -> int:
+def _file_size(array: zarr.Array[Any], number: int) -> int:
     key = array.metadata.encode_chunk_key((number, *(0,) * (array.ndim - 1)))
     try:
         return (folder_of(array) / key).stat().st_size

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.config import to_dict
-from robolearn.datasets.edits import drop_pieces, label_pieces, merge_plan, split_episodes, trim_pieces
 from robolearn.datasets.editing import Piece, Plan, require_apart, whole, write
+from robolearn.datasets.edits import drop_pieces, label_pieces, merge_plan, split_episodes, trim_pieces
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import require_free
 from robolearn.datasets.selection import select

@@ -20,7 +20,15 @@ OVERRIDES = "_overrides_"  # where a composed config keeps the words that made i
 
 # What options take whose default is null, by the last word of their key.
 NULL_KINDS = dict.fromkeys(("threads", "max_attempts", "num_envs", "keep_every"), COUNT)
-NULL_KINDS |= {"minutes": NUMBER, "episodes": LIST, "statistics": TRUTH, "where": LIST, "ranges": LIST, "success": TRUTH}
+NULL_KINDS |= {
+    "minutes": NUMBER,
+    "episodes": LIST,
+    "statistics": TRUTH,
+    "per_episode": TRUTH,
+    "where": LIST,
+    "ranges": LIST,
+    "success": TRUTH,
+}
 NULL_KINDS |= {"fraction": NUMBER, "episode": COUNT, "failure_step": COUNT}
 COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
 RANGED = ("drop", "split", "trim", "label", "stats")  # tools of `data` whose lists of episodes may hold ranges, as 7-9

@@ -16,6 +16,7 @@ KEYS = {
     "task": "name of the task; of the episode's own where a store holds several",
     "seed": "what its start and noise were drawn from",
     "checkpoint": "the policy that acted, as it was given",
+    "recorded_by": "import: who acted in the original, one of the sources",
     "made_by": "the expert or policy with its settings",
     "env": "the world with its settings",
     "versions": "Python, packages and git commit of the writer",
