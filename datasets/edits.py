@@ -162,7 +162,7 @@ def merge_plan(stores: Sequence[StoreReader], out: Path, task: str | None, dupli
         _require_same_spec(stores[0], store)
     tasks = list(dict.fromkeys(store.env_spec.task for store in stores))
     if len(tasks) > 1 and task is None:
-        raise StoreError(f"the stores hold different tasks, {', '.join(tasks)}: name the merged store's, such as task={tasks[0]}")
+        raise StoreError(f"the stores hold different tasks, {', '.join(tasks)}: name the merged store's, such as task_name={tasks[0]}")
     spec = dataclasses.replace(stores[0].env_spec, task=task or tasks[0])
     pieces: list[Piece] = []
     notes: list[str] = []

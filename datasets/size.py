@@ -31,8 +31,8 @@ class Size:
 
 def size_on_disk(store: StoreReader) -> Size:
     """Bytes and files of a store; arrays of more than 500 files are reckoned from 500 of them, evenly spread."""
-    total, files, exact = 0.0, 1, True
-    total += (store.path / "zarr.json").stat().st_size
+    groups = [store.path / folder / "zarr.json" for folder in ("", "data", "episodes")]
+    total, files, exact = float(sum(file.stat().st_size for file in groups)), len(groups), True
     for array, length in store.committed_arrays():
         count = -(-length // rows_per_file(array))
         numbers = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int)) if count else np.zeros(0, int)

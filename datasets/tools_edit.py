@@ -28,7 +28,7 @@ def merge(cfg: DictConfig) -> int:
     """``robolearn data merge``: the episodes of several stores, one store after another."""
     options = to_dict(cfg)
     paths = listed(options["stores"], "stores=[a.zarr,b.zarr]", 2)
-    plan, notes = merge_plan([DemoStore.open(path) for path in paths], Path(options["out"]), options["task"], options["duplicates"])
+    plan, notes = merge_plan([DemoStore.open(path) for path in paths], Path(options["out"]), options["task_name"], options["duplicates"])
     return _make([plan], notes, options)
 
 
