@@ -35,12 +35,13 @@ def size_on_disk(store: StoreReader) -> Size:
     total, files, exact = float(sum(file.stat().st_size for file in groups)), len(groups), True
     for array, length in store.committed_arrays():
         count = -(-length // rows_per_file(array))
-        numbers = np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(int)) if count else np.zeros(0, int)
+        numbers = np.unique(np.linspace(0, count - 2, min(count - 1, _SAMPLE)).astype(int)) if count > 1 else np.zeros(0, int)
         sizes = [_file_size(array, int(number)) for number in numbers]
         total += (folder_of(array) / "zarr.json").stat().st_size
-        total += float(np.mean(sizes)) * count if sizes else 0.0
+        total += float(np.mean(sizes)) * (count - 1) if sizes else 0.0
+        total += _file_size(array, count - 1) if count else 0  # the last may be half full
         files += count + 1
-        exact = exact and count <= _SAMPLE
+        exact = exact and count - 1 <= _SAMPLE
     return Size(round(total), files, exact)
 
 
