@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,20 @@ def write_synced(path: Path, data: Any) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
+    """Make the names in a directory, or the bytes of a file, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make everything below a folder durable."""
+    folders = [Path(root) for root, _, _ in os.walk(folder)]
+    files = [Path(entry.path) for place in folders for entry in os.scandir(place) if entry.is_file()]
+    with ThreadPoolExecutor(8) as pool:  # waiting for the disk, not working
+        list(pool.map(sync_directory, [*files, *folders]))
 
 
 def resized_view(array: zarr.Array[Any], length: int) -> zarr.Array[Any]:

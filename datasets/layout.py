@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,19 +115,40 @@ def step_arrays(episode: Episode, spec: EnvSpec) -> dict[str, NDArray[Any]]:
 
 def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     """Content of an episode in 32 hex digits: names, types, shapes and bytes of its arrays (blake2b)."""
-    content = hashlib.blake2b(digest_size=16)
+    return digest_of_blocks({name: (array.dtype, array.shape, [array]) for name, array in arrays.items()})
+
+
+def digest_of_blocks(arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...], Iterable[NDArray[Any]]]]) -> str:
+    """The same from ``{name: (type, shape, blocks)}``, the blocks being the array's rows cut up, in order."""
+    content = new_digest()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        content.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
-        content.update(array.tobytes())
+        dtype, shape, blocks = arrays[name]
+        content.update(digest_header(name, dtype, shape))
+        for rows in blocks:
+            content.update(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
     return content.hexdigest()
+
+
+def new_digest() -> hashlib.blake2b:
+    """A digest of nothing yet."""
+    return hashlib.blake2b(digest_size=16)
+
+
+def digest_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What a digest holds before an array's bytes."""
+    return f"{name}:{dtype.str}:{shape};".encode()
 
 
 def outcome(episode: Episode) -> str:
     """How an episode ended, in one word."""
-    if episode.success:
+    return outcome_of(episode.success, episode.terminated, episode.truncated)
+
+
+def outcome_of(success: bool, terminated: bool, truncated: bool) -> str:
+    """How an episode ended, in one word: success, failure (ended otherwise), timeout, unfinished."""
+    if success:
         return "success"
-    return "failure" if episode.terminated else "timeout" if episode.truncated else "unfinished"
+    return "failure" if terminated else "timeout" if truncated else "unfinished"
 
 
 def columns_of(episode: Episode, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -24,6 +25,11 @@ def check_schema(path: Path, attrs: Mapping[str, Any]) -> None:
         raise StoreError(f"{path} is a zarr group but no robolearn store; `robolearn data import source={path} out=...` may read it")
     if version > layout.SCHEMA_VERSION:
         raise StoreError(f"{path} has schema version {version}, this robolearn reads up to {layout.SCHEMA_VERSION}; update robolearn")
+    if version < layout.SCHEMA_VERSION:
+        raise StoreError(
+            f"{path} has schema version {version}, this robolearn reads version {layout.SCHEMA_VERSION}; "
+            f"`robolearn data upgrade store={path} out=NAME.zarr` makes a new store of it"
+        )
 
 
 def require_store(path: Path) -> None:
@@ -75,6 +81,17 @@ def put_in_place(draft: Path, path: Path) -> None:
     draft.rename(path)
     sync_directory(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Drafts of a store that writers left beside its place when they died; whoever holds its lock may remove them."""
+    return [entry for kind in ("*.new", "importing") for entry in sorted(path.parent.glob(f".{glob.escape(path.name)}.{kind}"))]
+
+
+def set_aside(path: Path) -> list[Path]:
+    """Stores that were being replaced at a place when the writer died, the latest last."""
+    found = [entry for entry in path.parent.glob(f".{glob.escape(path.name)}.*.old") if (entry / "zarr.json").is_file()]
+    return sorted(found, key=lambda entry: entry.stat().st_ctime)
 
 
 def one_line(error: BaseException) -> str:

@@ -92,6 +92,11 @@ class StoreReader:
         """What :meth:`array` gives: the observations, ``action``, ``reward``, and ``sim_state`` where there is one."""
         return [name for name, array in self.step_arrays.items() if array.shape[0] >= self.num_steps]
 
+    def committed_arrays(self) -> Iterator[tuple[zarr.Array[Any], int]]:
+        """Every array of the store, with how many of its rows are committed."""
+        yield from ((self.step_arrays[name], self.num_steps) for name in self.array_names)
+        yield from ((array_at(self._group, f"episodes/{name}"), self.num_episodes) for name in (*layout.COLUMNS, END))
+
     def array(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Committed steps ``start`` to ``stop`` (all unless given) of one array, ``(T, ...)``; checksums are verified.
 
@@ -138,8 +143,15 @@ class StoreReader:
         return [str(entry) for entry in self.column("outcome")]
 
     def provenance(self, index: int) -> dict[str, Any]:
-        """Where an episode came from."""
-        return dict(json.loads(str(self.column("provenance")[index])))
+        """Where an episode came from; the keys are those of :mod:`robolearn.provenance`.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        try:
+            return dict(json.loads(str(self.column("provenance")[index])))
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{self.path}: the provenance of episode {index} is no JSON object ({error})") from error
 
     def episode_arrays(self, index: int) -> dict[str, NDArray[Any]]:
         """All per-step arrays of an episode, ``{name: (T, ...)}``; ``sim_state`` only where the episode has one.

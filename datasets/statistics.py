@@ -1,14 +1,12 @@
-"""Statistics of demonstrations: the normaliser fitted on them, and figures per array and per episode."""
+"""The normaliser fitted on demonstrations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from robolearn.datasets.layout import ACTION, StoreError
-from robolearn.datasets.store import DemoStore
 from robolearn.datasets.windows import Stores, WindowDataset, load_arrays, open_stores
 from robolearn.normalize import Normalizer, fit_affine
 
@@ -53,34 +51,3 @@ def fit_normalizer(
         if not np.isfinite(values).all():
             raise StoreError(f"{name} holds NaN or infinity; `robolearn data check` names the episodes")
     return Normalizer({name: fit_affine(values, method, quantiles, smallest_half_range) for name, values in arrays.items()})
-
-
-def array_statistics(store: DemoStore) -> dict[str, dict[str, Any]]:
-    """Per array: dtype, shape of a step, and over all committed steps each channel's min, max, mean and std."""
-    figures = {}
-    for name in store.array_names:
-        values = store.array(name)
-        flat = values.reshape(len(values), -1).astype(np.float64)
-        entry: dict[str, Any] = {"dtype": str(values.dtype), "shape": list(values.shape[1:])}
-        if len(flat) and flat.shape[1] <= 128:  # not for images
-            entry |= {kind: getattr(np, f"nan{kind}")(flat, axis=0).tolist() for kind in ("min", "max", "mean", "std")}
-        figures[name] = entry
-    return figures
-
-
-def episode_statistics(store: DemoStore) -> list[dict[str, Any]]:
-    """Per episode: length, seconds, reward, outcome, source, seed."""
-    rewards = store.array("reward") if store.num_steps else np.zeros(0)
-    sums = np.add.reduceat(rewards, store.starts) if store.num_episodes else np.zeros(0)
-    return [
-        {
-            "episode": index,
-            "steps": int(store.lengths[index]),
-            "seconds": round(float(store.lengths[index] / store.env_spec.control_hz), 3),
-            "reward": float(sums[index]),
-            "outcome": str(store.column("outcome")[index]),
-            "source": str(store.column("source")[index]),
-            "seed": int(store.column("seed")[index]),
-        }
-        for index in range(store.num_episodes)
-    ]

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from robolearn.config import to_dict
 from robolearn.datasets import verify
+from robolearn.datasets.figures import array_figures, counts, episode_rows
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.place import put_in_place, require_free
-from robolearn.datasets.statistics import array_statistics, episode_statistics
+from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
 from robolearn.lock import WriterLock
 from robolearn.progress import Progress
 
-_QUICK_BYTES = 200_000_000  # stores up to this size are read whole for their figures
+# What is read in moments: for figures of every array, for a row per episode, for the rewards in it.
+_QUICK_BYTES, _QUICK_FILES, _QUICK_EPISODES, _QUICK_STEPS = 50_000_000, 1000, 2000, 1_000_000
+_MOST_LINES = 100
 _EPISODES_PER_COMMIT = 10
 
 
@@ -27,32 +30,38 @@ def info(cfg: DictConfig) -> int:
     """``robolearn data info``: what a store holds."""
     options = to_dict(cfg)
     store = DemoStore.open(options["store"])
-    facts = describe(store, options["statistics"])
+    facts = describe(store, options["statistics"], options["per_episode"] if options["json"] else False)
     print(json.dumps(facts) if options["json"] else _info_text(facts))
     return 0
 
 
-def describe(store: DemoStore, statistics: bool | None = None) -> dict[str, Any]:
-    """Facts about a store, JSON-ready; ``statistics`` reads every array (None: when they are small)."""
-    size = sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file())
-    lengths = store.lengths
-    figures = statistics if statistics is not None else size <= _QUICK_BYTES
+def describe(store: DemoStore, statistics: bool | None = None, per_episode: bool | None = None) -> dict[str, Any]:
+    """Facts about a store, JSON-ready.
+
+    Args:
+        store: the store.
+        statistics: figures of every array, which are all read; None: where that is a matter of moments.
+        per_episode: a row per episode; None: where there are at most 2000.
+    """
+    size = size_on_disk(store)
+    is_quick = size.bytes <= _QUICK_BYTES and size.files <= _QUICK_FILES
+    figures = statistics if statistics is not None else is_quick
+    shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in store.step_arrays.items()}
+    with_rows = per_episode if per_episode is not None else store.num_episodes <= _QUICK_EPISODES
     return {
         "store": str(store.path),
         "task": store.env_spec.task,
-        "episodes": store.num_episodes,
-        "steps": store.num_steps,
         "control_hz": store.env_spec.control_hz,
-        "bytes": size,
+        "bytes": size.bytes,
+        "bytes_exact": size.exact,
         "torn_steps": store.torn_steps,
-        "length": {"min": int(lengths.min()), "mean": float(lengths.mean()), "max": int(lengths.max())} if len(lengths) else None,
-        "outcomes": dict(Counter(store.outcomes())),
-        "sources": dict(Counter(str(entry) for entry in store.column("source"))),
+        **counts(store, np.arange(store.num_episodes)),
         "fingerprint": store.fingerprint(),
         "schema_version": store.attrs["schema_version"],
         "created_with": store.attrs.get("created_with", {}),
-        "arrays": array_statistics(store) if figures and store.num_steps else {name: {} for name in store.array_names},
-        "per_episode": episode_statistics(store),
+        "edited": store.attrs.get("edited"),
+        "arrays": array_figures(store) if figures and store.num_steps else {name: shapes[name] for name in store.array_names},
+        "per_episode": episode_rows(store, with_rewards=store.num_steps <= _QUICK_STEPS) if with_rows else None,
     }
 
 
@@ -60,39 +69,46 @@ def _info_text(facts: dict[str, Any]) -> str:
     minutes = facts["steps"] / facts["control_hz"] / 60
     lines = [
         f"{facts['store']}: {facts['task']}, {facts['episodes']} episodes, {facts['steps']:,} steps "
-        f"({minutes:.1f} min at {facts['control_hz']:g} Hz), {facts['bytes'] / 1e6:.1f} MB"
+        f"({minutes:.1f} min at {facts['control_hz']:g} Hz), {'' if facts['bytes_exact'] else 'about '}{facts['bytes'] / 1e6:.1f} MB"
     ]
     if facts["length"]:
         lines.append("length       {min} to {max} steps, mean {mean:.0f}".format(**facts["length"]))
     lines.append("outcomes     " + ", ".join(f"{name} {count}" for name, count in sorted(facts["outcomes"].items())))
     lines.append("sources      " + ", ".join(f"{name or 'unknown'} {count}" for name, count in sorted(facts["sources"].items())))
     lines.append(f"fingerprint  {facts['fingerprint']}")
+    if facts["edited"]:
+        lines.append(f"edited       {facts['edited']['tool']} of {', '.join(entry['store'] for entry in facts['edited']['made_of'])}")
     for name, entry in facts["arrays"].items():
-        span = f"{min(entry['min']):.4g} to {max(entry['max']):.4g}" if entry.get("min") else ""
-        lines.append(f"  {name:<16}{entry.get('dtype', '')!s:<9}{tuple(entry.get('shape', ()))!s:<16}{span}".rstrip())
+        known = [value for kind in ("min", "max") for value in entry.get(kind, ()) if value is not None]
+        span = f"{min(known):.4g} to {max(known):.4g}" if known else ""
+        lines.append(f"  {name:<16}{entry['dtype']!s:<9}{tuple(entry['shape'])!s:<16}{span}".rstrip())
     if facts["torn_steps"]:
         lines.append(_torn_text(facts["torn_steps"]))
     return "\n".join(lines)
 
 
 def _torn_text(steps: int) -> str:
-    return f"{steps} steps lie beyond the last committed episode: a writer is at work, or was interrupted (opening to append removes them)"
+    return f"{steps} steps lie beyond the last committed episode: a writer is at work, or was interrupted (`data repair` removes them)"
 
 
 def check(cfg: DictConfig) -> int:
-    """``robolearn data check``: 1 when a promise of the format is broken, with a line for each."""
+    """``robolearn data check``: 1 when a promise of the format is broken (with ``strict``, also on a warning), with a line for each."""
     options = to_dict(cfg)
     store = DemoStore.open(options["store"])
-    with Progress(f"check {store.path}", max(store.num_episodes, 1)) as progress:
-        found = verify.problems(store, lambda done, total: progress.advance())
-    facts = {"store": str(store.path), "ok": not found, "episodes": store.num_episodes, "steps": store.num_steps}
+    with Progress(f"check {store.path}", max(store.num_steps * len(store.array_names), 1)) as progress:
+        found = verify.check(store, progress.advance)
+    ok = not found.errors and not (options["strict"] and found.warnings)
+    facts = {"store": str(store.path), "ok": ok, "episodes": store.num_episodes, "steps": store.num_steps}
     if options["json"]:
-        print(json.dumps({**facts, "torn_steps": store.torn_steps, "problems": found}))
-    else:
-        print("\n".join(found) if found else f"{store.path}: {store.num_episodes} episodes, {store.num_steps:,} steps, all as written")
-        if store.torn_steps:
-            print(_torn_text(store.torn_steps))
-    return 1 if found else 0
+        print(json.dumps({**facts, "torn_steps": store.torn_steps, "problems": found.errors, "warnings": found.warnings}))
+        return 0 if ok else 1
+    lines = [*found.errors, *(f"warning: {line}" for line in found.warnings[:_MOST_LINES])]
+    if len(found.warnings) > _MOST_LINES:
+        lines.append(f"and {len(found.warnings) - _MOST_LINES} more warnings (--json lists them all)")
+    if not found.errors:
+        lines.append(f"{store.path}: {store.num_episodes} episodes, {store.num_steps:,} steps, all as written")
+    print("\n".join([*lines, *([_torn_text(store.torn_steps)] if store.torn_steps else [])]))
+    return 0 if ok else 1
 
 
 def import_(cfg: DictConfig) -> int:

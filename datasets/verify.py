@@ -1,71 +1,164 @@
-"""Verification of a store: checksums of every file, digests, lengths, NaN, and whether the numbers fit the spec."""
+"""Verification of a store: checksums of every file, digests, lengths, NaN and time stamps, and what looks suspicious besides."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
+from robolearn.datasets.blocks import blocks, rows_a_block
 from robolearn.datasets.commit import chunk_keys, folder_of, rows_per_file
-from robolearn.datasets.layout import ACTION
+from robolearn.datasets.findings import Findings, Watcher, episodes_in
+from robolearn.datasets.layout import SIM_STATE, StoreError
+from robolearn.datasets.suspicion import suspicions
 
 if TYPE_CHECKING:
     from robolearn.datasets.reader import StoreReader
 
-# An action channel may leave its limits by this share of the range: converters round.
-_LIMIT_SLACK = 1e-3
 
+def check(store: StoreReader, advance: Callable[[int], None] = lambda rows: None) -> Findings:
+    """Everything wrong or suspicious in the committed part of a store; reads each byte once, in blocks of bounded size.
 
-def problems(store: StoreReader, progress: Callable[[int, int], None] | None = None) -> list[str]:
-    """Everything wrong with the committed part of a store, one line each; empty when all is well.
-
-    Reads every byte once or twice. ``progress`` is called with (episodes done, E).
+    ``advance`` is told how many rows were read, of ``store.num_steps`` for each of ``store.array_names``.
     """
-    found, damaged = _damaged_files(store)
-    found += _array_problems(store)
-    columns = {}
-    for name in layout.COLUMNS:
-        try:
-            columns[name] = store.column(name)
-        except layout.StoreError as error:
-            found.append(str(error))
-    for index in range(store.num_episodes):
-        if index not in damaged:
-            found += [f"episode {index}: {line}" for line in _episode_problems(store, index, columns)]
-        if progress:
-            progress(index + 1, store.num_episodes)
+    blank = stateless(store)
+    watchers: list[Watcher] = [_Digests(store, blank), _Finite(store, blank), *suspicions(store)]
+    lines, damaged = _scan(store, watchers, advance)
+    found = Findings(errors=lines + _array_problems(store))
+    for watcher in watchers:
+        found.add(watcher.findings(damaged))
+    found.add(_column_findings(store))
     return found
 
 
-def _damaged_files(store: StoreReader) -> tuple[list[str], set[int]]:
-    """Files that are missing or fail their checksum, and the episodes that have steps in them."""
-    lines, episodes = [], set()
-    for name, array in store.step_arrays.items():
-        if array.shape[0] < store.num_steps:
-            continue
-        for key, start, what in _bad_files(array, store.num_steps):
-            stop = start + rows_per_file(array)
-            hit = np.flatnonzero((store.starts < stop) & (store.ends > start))
-            episodes |= {int(index) for index in hit}
-            lines.append(f"data/{name}/{key} {what}: episodes {_ranges(hit)}")
-    return lines, episodes
+def problems(store: StoreReader) -> list[str]:
+    """Everything wrong with the committed part of a store, one line each; empty when all is well."""
+    return check(store).errors
 
 
-def _bad_files(array: zarr.Array[Any], length: int) -> Iterator[tuple[str, int, str]]:
-    rows = rows_per_file(array)
-    for number, key in enumerate(chunk_keys(array, length)):
-        if not (folder_of(array) / key).is_file():
-            yield key, number * rows, "is missing"
-            continue
+def _scan(store: StoreReader, watchers: list[Watcher], advance: Callable[[int], None]) -> tuple[list[str], set[int]]:
+    """Show every readable row to the watchers; lines on files that are missing or damaged, and the episodes in them."""
+    lines: list[str] = []
+    damaged: set[int] = set()
+    for name in sorted(store.array_names):
+        array = store.step_arrays[name]
+        unit, file = rows_a_block(array), rows_per_file(array)
+        for start in range(0, store.num_steps, unit):
+            stop = min(start + unit, store.num_steps)
+            try:
+                shown = [(start, store.array(name, start, stop))]
+            except StoreError:
+                shown = []
+                for first in range(start // file * file, stop, file):
+                    bounds = max(first, start), min(first + file, stop)
+                    try:
+                        shown.append((bounds[0], store.array(name, *bounds)))
+                    except StoreError as error:
+                        hit = np.flatnonzero((store.starts < min(first + file, store.num_steps)) & (store.ends > first))
+                        damaged |= {int(index) for index in hit}
+                        lines.append(f"{_damage(store, name, first, error)}: episodes {_span(hit)}")
+            for first, rows in shown:
+                for watcher in watchers:
+                    watcher.see(name, first, rows)
+            advance(stop - start)
+    return list(dict.fromkeys(lines)), damaged
+
+
+def _damage(store: StoreReader, name: str, row: int, error: StoreError) -> str:
+    array = store.step_arrays[name]
+    (key,) = chunk_keys(array, row + 1, row)
+    if not (folder_of(array) / key).is_file():
+        return f"data/{name}/{key} is missing"
+    return f"data/{name}/{key} is damaged ({_cause(error)})"
+
+
+def _cause(error: StoreError) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def _span(indices: NDArray[Any]) -> str:
+    """First and last index as ``3-7``."""
+    return str(int(indices[0])) if len(indices) == 1 else f"{int(indices[0])}-{int(indices[-1])}" if len(indices) else "none"
+
+
+def stateless(store: StoreReader) -> NDArray[np.bool_]:
+    """Episodes whose simulator state is all blank, ``(E,)``: it is none of their content."""
+    blank = np.ones(store.num_episodes, bool)
+    if SIM_STATE in store.array_names:
         try:
-            array[number * rows : min((number + 1) * rows, length)]
-        except Exception as error:  # zarr raises many kinds for damaged bytes
-            yield key, number * rows, f"is damaged ({' '.join(str(error).split())})"
+            for start, rows in blocks(store, SIM_STATE):
+                for episode, _, part in episodes_in(store.ends, start, np.isnan(rows).all(1)):
+                    blank[episode] &= bool(part.all())
+        except StoreError:  # the scan tells of it
+            return np.zeros(store.num_episodes, bool)
+    return blank
+
+
+class _Digests:
+    """The digest of every episode, beside the one that was written; all episodes' at once, array by array."""
+
+    def __init__(self, store: StoreReader, blank: NDArray[np.bool_]) -> None:
+        self._store, self._blank = store, blank
+        self._starts, self._ends, self._lengths = store.starts, store.ends, store.lengths
+        self._content = [layout.new_digest() for _ in range(store.num_episodes)]
+
+    def see(self, name: str, start: int, rows: NDArray[Any]) -> None:
+        for episode, first, part in episodes_in(self._ends, start, rows):
+            if name == SIM_STATE and self._blank[episode]:
+                continue
+            if first == self._starts[episode]:
+                shape = (int(self._lengths[episode]), *rows.shape[1:])
+                self._content[episode].update(layout.digest_header(name, rows.dtype, shape))
+            self._content[episode].update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+
+    def findings(self, damaged: set[int]) -> Findings:
+        try:
+            written = self._store.column("digest")
+        except StoreError:  # the columns' own check tells of it
+            return Findings()
+        found = Findings()
+        seen: dict[str, int] = {}
+        for index, content in enumerate(self._content):
+            if index in damaged:
+                continue
+            if content.hexdigest() != str(written[index]):
+                found.errors.append(f"episode {index}: its content is not what was written (the digest differs)")
+            first = seen.setdefault(content.hexdigest(), index)
+            if first != index:
+                found.warnings.append(f"episode {index} is episode {first} once more (the same digest)")
+        return found
+
+
+class _Finite:
+    """Steps that hold NaN or infinity."""
+
+    def __init__(self, store: StoreReader, blank: NDArray[np.bool_]) -> None:
+        self._starts, self._ends, self._blank = store.starts, store.ends, blank
+        self._bad: dict[tuple[int, str], list[int]] = {}  # (episode, array): steps, first step
+
+    def see(self, name: str, start: int, rows: NDArray[Any]) -> None:
+        if rows.dtype.kind != "f":
+            return
+        bad = ~np.isfinite(rows.reshape(len(rows), -1)).all(1)
+        if not bad.any():
+            return
+        for episode, first, part in episodes_in(self._ends, start, bad):
+            if part.any() and not (name == SIM_STATE and self._blank[episode]):
+                entry = self._bad.setdefault((episode, name), [0, first - int(self._starts[episode]) + int(np.argmax(part))])
+                entry[0] += int(part.sum())
+
+    def findings(self, damaged: set[int]) -> Findings:
+        return Findings(
+            [
+                f"episode {episode}: {name} holds NaN or infinity at {count} steps, first at step {first}"
+                for (episode, name), (count, first) in sorted(self._bad.items())
+                if episode not in damaged
+            ]
+        )
 
 
 def _array_problems(store: StoreReader) -> list[str]:
@@ -79,39 +172,29 @@ def _array_problems(store: StoreReader) -> list[str]:
     return lines
 
 
-def _episode_problems(store: StoreReader, index: int, columns: dict[str, NDArray[Any]]) -> list[str]:
-    arrays = store.episode_arrays(index)
-    lines = []
-    if "digest" in columns and layout.digest(arrays) != str(columns["digest"][index]):
-        lines.append("its content is not what was written (the digest differs)")
-    for name, values in arrays.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
-            lines.append(f"{name} holds NaN or infinity at {int(bad.sum())} steps, first at step {int(np.argmax(bad))}")
-    lines += _limit_problems(store, arrays[ACTION])
-    if "provenance" in columns:
+def _column_findings(store: StoreReader) -> Findings:
+    """Columns that are damaged, or that contradict one another or the provenance."""
+    found = Findings()
+    columns = {}
+    for name in layout.COLUMNS:
         try:
-            json.loads(str(columns["provenance"][index]))
+            columns[name] = store.column(name)
+        except StoreError as error:
+            found.errors.append(str(error))
+    if columns.keys() < layout.COLUMNS.keys():
+        return found
+    for index in range(store.num_episodes):
+        try:
+            known = json.loads(str(columns["provenance"][index]))
         except json.JSONDecodeError as error:
-            lines.append(f"its provenance is no JSON ({error})")
-    if {"success", "outcome"} <= columns.keys() and bool(columns["success"][index]) != (columns["outcome"][index] == "success"):
-        lines.append(f"success is {bool(columns['success'][index])} but outcome is {str(columns['outcome'][index])!r}")
-    return lines
-
-
-def _limit_problems(store: StoreReader, actions: NDArray[Any]) -> list[str]:
-    limits = store.env_spec.action
-    low, high = np.asarray(limits.low), np.asarray(limits.high)
-    slack = _LIMIT_SLACK * (high - low)
-    outside = (actions < low - slack) | (actions > high + slack)
-    return [
-        f"action {limits.names[channel]!r} leaves its limits {low[channel]:g}..{high[channel]:g} "
-        f"at {int(outside[:, channel].sum())} steps, "
-        f"reaching {actions[:, channel].min():g}..{actions[:, channel].max():g}"
-        for channel in np.flatnonzero(outside.any(0))
-    ]
-
-
-def _ranges(indices: NDArray[Any]) -> str:
-    """Consecutive indices as ``3-7``."""
-    return str(int(indices[0])) if len(indices) == 1 else f"{int(indices[0])}-{int(indices[-1])}" if len(indices) else "none"
+            found.errors.append(f"episode {index}: its provenance is no JSON ({error})")
+            continue
+        success, outcome = bool(columns["success"][index]), str(columns["outcome"][index])
+        if success != (outcome == "success"):
+            found.errors.append(f"episode {index}: success is {success} but outcome is {outcome!r}")
+        if columns["terminated"][index] and columns["truncated"][index]:
+            found.warnings.append(f"episode {index}: both terminated and truncated")
+        length, lost = int(store.lengths[index]), known.get("failure_step") if isinstance(known, dict) else None
+        if isinstance(lost, int) and not 0 <= lost < length:
+            found.warnings.append(f"episode {index}: its failure_step is {lost}, it has {length} steps")
+    return found

@@ -21,7 +21,7 @@ VERBS = {
     "doctor": "check the installation, and say how to mend what is missing",
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
-    "data": "look into, check, import and replay demonstration stores",
+    "data": "look into, check, import, edit and replay demonstration stores",
     "augment": "make much of few demonstrations: backward from bottleneck states, collect-and-infer (JUICER)",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
@@ -35,7 +35,15 @@ TOOLS = {
     "data": {
         "info": "what a store holds",
         "check": "every promise of the format, chunk by chunk; exit 1 when one is broken",
+        "stats": "figures of every array and of the outcomes, read in blocks",
         "import": "another format's demonstrations into a store",
+        "merge": "several stores as one new store",
+        "drop": "a new store without some episodes",
+        "split": "a store's episodes as two new stores, such as training and test",
+        "trim": "a new store with heads or tails of episodes cut off",
+        "label": "a new store with other outcomes or notes",
+        "repair": "remove, in place, what an interrupted writer left",
+        "upgrade": "a store of an older version as a new one that opens",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     },
     "augment": {
@@ -45,6 +53,7 @@ TOOLS = {
 }
 PARTS = {"bench": ("sim", "train", "infer", "data")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
 HELP = ("-h", "--help", "help")
+FLAGS = {"--json": ("json", "prints no JSON"), "--dry-run": ("dry_run", "has no dry run")}  # the option each sets, or why there is none
 EXAMPLES = """examples:
   robolearn doctor
   robolearn collect task=one_leg episodes=50 store=expert.zarr
@@ -109,8 +118,9 @@ def _run(verb: str, words: list[str]) -> int:
     flags = [word for word in words if word.startswith("-")]
     overrides = [word for word in words if not word.startswith("-")]
     for flag in flags:
-        if flag != "--json":
-            raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are --help, --json and --traceback")
+        if flag not in FLAGS:
+            known = ", ".join(["--help", *FLAGS])
+            raise UserError(f"unknown option {flag!r}: options are written key=value; besides there are {known} and --traceback")
     if not (CONF / f"{verb}.yaml").is_file():
         raise UserError(f"{verb.replace('_', ' ')!r} is not part of this installation")
     # Idle threads of torch sleep instead of spinning: on a busy machine two spinning pools cost more than they give.
@@ -118,10 +128,10 @@ def _run(verb: str, words: list[str]) -> int:
     from robolearn.config import compose, find_target
 
     config = compose(verb, overrides)
-    if flags and "json" not in config:
-        raise UserError(f"`robolearn {verb.replace('_', ' ')}` prints no JSON: leave --json out")
-    if flags:
-        config["json"] = True
+    for flag in flags:
+        if FLAGS[flag][0] not in config:
+            raise UserError(f"`robolearn {verb.replace('_', ' ')}` {FLAGS[flag][1]}: leave {flag} out")
+        config[FLAGS[flag][0]] = True
     result = find_target(str(config["_target_"]))(config)
     return result if type(result) is int else 0
 

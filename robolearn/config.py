@@ -22,8 +22,18 @@ OVERRIDES = "_overrides_"  # where a composed config keeps the words that made i
 
 # What options take whose default is null, by the last word of their key.
 NULL_KINDS = dict.fromkeys(("threads", "max_attempts", "at_least", "num_envs", "keep_every"), COUNT)
-NULL_KINDS |= {"minutes": NUMBER, "episodes": LIST, "statistics": TRUTH}
+NULL_KINDS |= {
+    "minutes": NUMBER,
+    "episodes": LIST,
+    "statistics": TRUTH,
+    "per_episode": TRUTH,
+    "where": LIST,
+    "ranges": LIST,
+    "success": TRUTH,
+}
+NULL_KINDS |= {"fraction": NUMBER, "episode": COUNT, "failure_step": COUNT}
 COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
+RANGED = ("drop", "split", "trim", "label", "stats")  # tools of `data` whose lists of episodes may hold ranges, as 7-9
 # Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
 NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name")}
 
@@ -64,7 +74,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException, OverrideParseException
 
-    words = _with_resumed(verb, [" ".join(word.splitlines()) for word in overrides])  # the grammar knows no newline
+    words = _with_resumed(verb, [_quoted_conditions(" ".join(word.splitlines())) for word in overrides])  # the grammar knows no newline
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -249,10 +259,22 @@ def _check_kind(key: str, base: DictConfig, config: DictConfig, verb: str) -> No
         raise UserError(f"{key} takes {kind}{example}; got {'null' if given is None else repr(given)}")
     if type(value := meant(given, kind)) is not type(given):
         OmegaConf.update(config, key, value)
-    if kind == LIST and (entry_kind := kind_of(default[0]) if default else COUNT if leaf in COUNTS else None):
+    if kind == LIST and (entry_kind := kind_of(default[0]) if default else _entry_kind(leaf, verb)):
         for entry in given:
             if not fits(entry, entry_kind):
                 raise UserError(f"{key} takes a list, each entry {entry_kind}; got {entry!r} in it")
+
+
+def _entry_kind(leaf: str, verb: str) -> str | None:
+    return COUNT if leaf in COUNTS and verb not in {f"data_{tool}" for tool in RANGED} else None
+
+
+def _quoted_conditions(word: str) -> str:
+    """``where=[success=true,steps>9]`` with each condition quoted, as the grammar of overrides wants signs to be."""
+    match = re.fullmatch(r"where=\[([^'\"]*)\]", word)
+    if match is None:
+        return word
+    return f"where=[{','.join(option_value(entry.strip()) for entry in match[1].split(',') if entry.strip())}]"
 
 
 def _may_be_null(key: str, base: DictConfig) -> bool:

@@ -24,7 +24,7 @@ class Episode:
         truncated: a time limit cut the episode; never merged with ``terminated``.
         success: the task was solved.
         sim_state: ``(T, S)`` the simulator's integration state before each action, or None.
-        provenance: source (teleop, expert, rollout, augmentation, import), seed, parent, note, versions; JSON-ready.
+        provenance: where it came from, JSON-ready; the keys are those of :data:`robolearn.provenance.KEYS`.
     """
 
     observations: Mapping[str, NDArray[Any]]

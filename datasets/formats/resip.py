@@ -13,6 +13,7 @@ from robolearn.datasets.formats.rotation_labels import RotationRepair
 from robolearn.datasets.formats.zarr2 import ZarrSource, is_zarr2
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
+from robolearn.provenance import describe
 from robolearn.rotation import matrix_from_quaternion, orthonormalize_rot6d, rot6d_from_matrix
 from robolearn.spec import EnvSpec, SpecError
 from robolearn.tasks import ONE_LEG_PARTS, env_spec_of
@@ -95,15 +96,15 @@ class ResipReader:
     def _episode(self, index: int, start: int, end: int) -> Episode:
         steps = slice(start, end)
         state, actions = self._state[steps], self._actions[steps].astype(np.float64)
-        provenance: dict[str, Any] = {
-            "source": "import",
-            "recorded_by": "teleop",
-            "format": NAME,
-            "file": self.source.path.name,
-            "file_sha256": self._fingerprint,
-            "original_index": index,
-            "task": self.env_spec.task,
-        }
+        provenance = describe(
+            "import",
+            recorded_by="teleop",
+            format=NAME,
+            file=self.source.path.name,
+            file_sha256=self._fingerprint,
+            original_index=index,
+            task=self.env_spec.task,
+        )
         success = self._is_success(index, steps)
         if self.repair is not None:
             actions[:, 3:9], provenance["rotation_repair"] = self.repair(state[:, 3:9].astype(np.float64), actions[:, 3:9])

@@ -19,11 +19,12 @@ from robolearn.errors import UserError
 from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, play
 from robolearn.learning.bottlenecks import check_step, find_bottlenecks
 from robolearn.progress import Progress
+from robolearn.provenance import describe
 from robolearn.run import versions
 from robolearn.seeding import addressed_uniform, split_seeds
 from robolearn.spec import EnvSpec, tool_pose_action
 
-METHOD = "backward"
+TOOL = "augment backward"
 _CHOICE = "augment"  # stream of random numbers
 
 
@@ -102,14 +103,14 @@ def _fill(
     most = int(options["max_attempts"] or 20 * wanted)
     seeds = split_seeds("train", most, _resume(out, balance, int(options["first_seed"])))
     counts: Counter[str] = Counter()
-    made_by = versions()
-    shared = {
-        "source": "augmentation",
-        "method": METHOD,
-        "parent_store": fingerprint,
-        "env": options["task"]["env"],
-        "made_by": {**options["backward"], "packages": made_by["packages"], "git": made_by["git"]},
-    }
+    shared = describe(
+        "augmentation",
+        task=env.env_spec.task,
+        env=options["task"]["env"],
+        parent_store=fingerprint,
+        edit={"tool": TOOL, **options["backward"]},
+        versions=versions(),
+    )
     with Progress(f"augment {options['store']}", wanted) as progress:
         progress.start_at(out.num_episodes)
         while out.num_episodes < wanted and (tried := sum(counts.values())) < most:
@@ -136,7 +137,7 @@ def _open_out(store_type: Any, env: Any, options: dict[str, Any], fingerprint: s
     store = store_type.open(path, mode="a")
     for index in range(store.num_episodes):
         entry = store.provenance(index)
-        if entry.get("parent_store") != fingerprint or entry.get("method") != METHOD:
+        if entry.get("parent_store") != fingerprint or (entry.get("edit") or {}).get("tool") != TOOL:
             store.close()
             raise UserError(f"{path} holds other episodes than snippets of {options['store']}; give another out=")
     return store

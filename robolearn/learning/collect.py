@@ -13,6 +13,7 @@ from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.rollout import rollout
 from robolearn.progress import Progress
+from robolearn.provenance import describe
 from robolearn.run import versions
 from robolearn.seeding import SPLIT_SIZE, SPLITS, split_seeds
 
@@ -91,7 +92,16 @@ def main(cfg: DictConfig) -> int:
 
 def _collect(cfg: DictConfig, env: Any, policy: Any, sink: InSeedOrder, options: dict[str, Any]) -> InSeedOrder:
     """Play until the store is full or the attempts are used up."""
-    provenance = {"source": "expert" if cfg.source == "expert" else "rollout", "env": options["task"]["env"], "made_by": _made_by(options)}
+    is_expert = cfg.source == "expert"
+    provenance = describe(
+        "expert" if is_expert else "rollout",
+        task=env.env_spec.task,
+        env=options["task"]["env"],
+        made_by=options["task"].get("expert") if is_expert else options["policy"],
+        checkpoint=None if is_expert else str(options["checkpoint"]),
+        note=options["note"],
+        versions=versions(),
+    )
     try:
         if sink.wanted > 0:
             rollout(env, policy, sink.seeds, record=sink, record_state=bool(cfg.record_state), provenance=provenance, hold=int(cfg.hold))
@@ -181,10 +191,3 @@ def _seeds(cfg: DictConfig, store: Any) -> list[int]:
     played = [int(store.provenance(index)["seed"]) - block for index in range(store.num_episodes)]
     first = max(played, default=int(cfg.first_seed) - 1) + 1
     return [int(seed) for seed in split_seeds(cfg.seeds, int(cfg.max_attempts or 10 * cfg.episodes), first)]
-
-
-def _made_by(options: dict[str, Any]) -> dict[str, Any]:
-    """What made the episodes: JSON-ready."""
-    maker = options["task"].get("expert") if options["source"] == "expert" else {**options["policy"], "checkpoint": options["checkpoint"]}
-    found = versions()
-    return {**maker, "packages": found["packages"], "git": found["git"]}

@@ -61,7 +61,7 @@ class _Recorder:
     def after(self, clock: NDArray[np.int64], rewards: NDArray[Any]) -> None:
         self._write("rewards", clock, np.asarray(rewards, np.float32))
 
-    def episode(self, row: int, steps: int, seed: int, terminated: bool, truncated: bool, success: bool) -> Episode:
+    def episode(self, row: int, steps: int, terminated: bool, truncated: bool, success: bool, known: dict[str, Any]) -> Episode:
         cut = {name: buffer[row, :steps].copy() for name, buffer in self._buffers.items()}
         prefix = "observation/"
         return Episode(
@@ -72,7 +72,7 @@ class _Recorder:
             truncated=truncated,
             success=success,
             sim_state=cut.get("sim_state"),
-            provenance={**self._provenance, "seed": seed},
+            provenance={**self._provenance, **known},
         )
 
 
@@ -217,8 +217,11 @@ class _Rollout:
 
     def _episode(self, recorder: _Recorder, row: int) -> Episode:
         terminated, truncated = (bool(value) for value in self.ended[:, row])
-        seed = int(self.seeds[self.index[row]])
-        return recorder.episode(row, int(self.clock[row]), seed, terminated, truncated, bool(self.success[row]))
+        success = bool(self.success[row])
+        known = {"seed": int(self.seeds[self.index[row]])}
+        if terminated and not success:
+            known["failure_step"] = int(self.steps[row]) - 1
+        return recorder.episode(row, int(self.clock[row]), terminated, truncated, success, known)
 
 
 def _require_disabled_autoreset(env: Environment) -> None:

@@ -5,7 +5,7 @@ import pytest
 import zarr
 
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.statistics import array_statistics, episode_statistics, fit_normalizer
+from robolearn.datasets.statistics import fit_normalizer
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.windows import WindowDataset
 from robolearn.episode import Episode
@@ -60,16 +60,6 @@ def test_a_data_set_is_normalised_by_its_own_episodes_and_keys(store):
 def test_an_empty_store_has_no_normaliser(tmp_path):
     with DemoStore.create(tmp_path / "empty.zarr", SPEC) as store, pytest.raises(StoreError, match="no episodes"):
         fit_normalizer(store)
-
-
-def test_figures_per_array_and_per_episode_are_the_datas(store):
-    figures = array_statistics(store)
-    np.testing.assert_allclose(figures["joints"]["mean"], store.array("joints").astype(float).mean(0))
-    np.testing.assert_allclose(figures["action"]["max"], store.array("action").max(0))
-    rows = episode_statistics(store)
-    assert [row["steps"] for row in rows] == [len(make_episode(number)) for number in range(4)]
-    np.testing.assert_allclose([row["reward"] for row in rows], [make_episode(number).rewards.sum() for number in range(4)], rtol=1e-5)
-    assert rows[2]["seconds"] == pytest.approx(len(make_episode(2)) / 10.0)
 
 
 def test_nan_is_an_error_that_names_its_array(store):

@@ -59,7 +59,7 @@ def test_check_is_silent_success_or_a_line_per_problem_and_exit_code_1(path, cap
     assert "episodes 0-5" in facts["problems"][0]
 
 
-@pytest.mark.parametrize("tool", ["info", "check", "replay"])
+@pytest.mark.parametrize("tool", ["info", "check", "replay", "stats", "repair"])
 def test_a_missing_store_is_one_line_and_exit_code_1(tmp_path, capsys, tool):
     assert main(["data", tool, f"store={tmp_path / 'nowhere.zarr'}"]) == 1
     error = capsys.readouterr().err

@@ -63,13 +63,20 @@ def test_numbers_changed_behind_the_checksums_fail_the_digest(path):
         DemoStore.open(path).episode(1)
 
 
-def test_nan_and_actions_beyond_their_limits_are_found(path):
+def test_nan_is_found_and_its_step_named(path):
     zarr.open_array(path / "data" / "joints", mode="r+")[2003, 1] = np.nan
-    zarr.open_array(path / "data" / "action", mode="r+")[5, 1] = 7.0
     problems = DemoStore.open(path).check()
     assert any(line.startswith("episode 2: joints holds NaN or infinity at 1 steps, first at step 3") for line in problems)
-    assert any(line.startswith("episode 0: action 'y' leaves its limits -1..1 at 1 steps") for line in problems)
-    assert not any(line.startswith(("episode 1", "episode 3")) for line in problems)
+    assert not any(line.startswith(("episode 0", "episode 1", "episode 3")) for line in problems)
+
+
+def test_simulator_states_that_some_episodes_lack_are_no_problem(path):
+    with DemoStore.open(path, "a") as store:
+        store.extend([make_episode(7, state_size=3), make_episode(8)])
+    assert DemoStore.open(path).check() == []
+    zarr.open_array(path / "data" / "sim_state", mode="r+")[3111, 1] = np.nan  # the second step of episode 4, which has states
+    problems = DemoStore.open(path).check()
+    assert any(line.startswith("episode 4: sim_state holds NaN or infinity at 1 steps, first at step 1") for line in problems)
 
 
 def test_a_damaged_column_is_found(path):
