@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robolearn.datasets.formats import resip
+from robolearn.datasets.formats import resip, robomimic, robomimic_write, robosuite
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.errors import nearest
@@ -57,7 +57,21 @@ FORMATS = {
         resip.recognises,
         resip.ResipReader,
         ("repair_rotation", "repair_method", "response", "max_relabel"),
-    )
+    ),
+    "robomimic": Format(
+        "robomimic HDF5, with MimicGen's additions",
+        robomimic.recognises,
+        robomimic.RobomimicReader,
+        ("filter_key", "missing"),
+        robomimic_write.write,
+        ("next_obs", "compress", "valid_share"),
+    ),
+    "robosuite": Format(
+        "raw robosuite demo.hdf5, with its models/",
+        robosuite.recognises,
+        robosuite.RobosuiteReader,
+        ("filter_key", "missing"),
+    ),
 }
 
 
