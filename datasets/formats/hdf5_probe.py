@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import os
 import resource
 import select
 import signal
@@ -25,6 +26,7 @@ _MEMORY_BYTES = 1 << 33
 _MAX_TEXTS = 1 << 20
 _lock = threading.Lock()
 _process: subprocess.Popen[bytes] | None = None
+_owner = 0  # the process that started it; a forked child starts its own
 _passed: dict[str, tuple[int, int]] = {}  # (size, modification time) of files that are through
 
 
@@ -43,10 +45,15 @@ def require_passable(path: Path) -> str | None:
 
 
 def _ask(path: str) -> str | None:
-    global _process
-    if _process is None or _process.poll() is not None:
+    global _process, _owner
+    if _process is None or _owner != os.getpid() or _process.poll() is not None:
+        _owner = os.getpid()
         _process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            [sys.executable, str(Path(__file__).resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
         )
         atexit.register(_stop)
     assert _process.stdin is not None and _process.stdout is not None

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.datasets.layout import StoreError
+
 _LEGIBLE_TEXT, _LEGIBLE_NUMBERS = 4096, 64
 
 
@@ -37,7 +39,7 @@ def unpack(packed: Any) -> Any:
     """The inverse of :func:`pack`; numbers come back as arrays, of no dimensions where they were single.
 
     Raises:
-        ValueError: this is nothing that :func:`pack` made.
+        StoreError: this is nothing that :func:`pack` made.
     """
     try:
         if isinstance(packed, str):
@@ -54,7 +56,7 @@ def unpack(packed: Any) -> Any:
             return np.array(packed["data"], dtype).reshape(shape)
         return np.frombuffer(_restored(packed["bytes"]), dtype).reshape(shape).copy()
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise ValueError(f"no packed value: {error!r}") from error
+        raise StoreError(f"no packed value: {error!r}") from error
 
 
 def _exact(array: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from robolearn.datasets.formats.hdf5_demos import NOTE
 from robolearn.datasets.formats.hdf5_plan import ACTIONS, NEXT_OBSERVATION, OBSERVATION, REWARDS, STATES
+from robolearn.datasets.formats.hdf5_sink import Sink
 from robolearn.datasets.formats.hdf5_survey import parsed
 from robolearn.datasets.formats.json_values import unpack
 from robolearn.datasets.layout import StoreError
@@ -38,6 +40,8 @@ def write(store: StoreReader, out: Path, *, next_obs: str = "recorded", compress
 
     Raises:
         UserError: an option that is none of these, or h5py is not installed.
+        StoreError: the store is damaged.
+        OSError: the disk is full.
     """
     if next_obs not in NEXT or not 0 <= valid_share < 1:
         raise UserError(f"next_obs is one of {', '.join(NEXT)} and valid_share in [0, 1); got {next_obs!r} and {valid_share}")
@@ -45,15 +49,18 @@ def write(store: StoreReader, out: Path, *, next_obs: str = "recorded", compress
         import h5py
     except ImportError as error:
         raise UserError("robomimic's HDF5 needs h5py: pip install 'robolearn[formats]'") from error
-    with h5py.File(out, "w") as file:
-        return RobomimicWriter(store, file, next_obs, compress).write(valid_share)
+    with Sink(out) as sink:
+        with h5py.File(sink, "w") as file:
+            lost = RobomimicWriter(store, file, next_obs, compress, sink.check).write(valid_share)
+        sink.check()
+    return lost
 
 
 class RobomimicWriter:
-    """One store into one open file."""
+    """One store into one open file; ``check`` is called after every episode and raises where the disk is full."""
 
-    def __init__(self, store: StoreReader, file: Any, next_obs: str, compress: bool) -> None:
-        self.store, self.file, self.next_obs = store, file, next_obs
+    def __init__(self, store: StoreReader, file: Any, next_obs: str, compress: bool, check: Callable[[], None]) -> None:
+        self.store, self.file, self.next_obs, self._check = store, file, next_obs, check
         self._storage = {"compression": "gzip"} if compress else {}
         self.kept: dict[str, Any] = store.attrs.get("hdf5", {})
         self.foreign = self.kept.get("format") not in _FORMATS  # a store that was no such file before: what it knows goes into notes
@@ -71,6 +78,7 @@ class RobomimicWriter:
         self._write_attributes(data)
         for name, provenance, episode in zip(names, provenances, self.store, strict=True):
             self._write_episode(data.create_group(name), episode, provenance)
+            self._check()
         self._write_masks(names, provenances, valid_share)
         more = sorted(set(self.store.attrs) - _OURS)
         self.lost += [f"attributes of the store: {', '.join(more)}"] if more else []

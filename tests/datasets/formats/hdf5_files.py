@@ -46,7 +46,7 @@ def mimicgen_arrays(rng, steps):
 
 
 def write_file(path, demos, *, data_attrs=None, masks=None, demo_attrs=None, compression=None):
-    """``demos``: ``{name: {path: array}}``; ``demo_attrs``: attributes of every demonstration, or ``{name: {...}}``; None leaves one out."""
+    """``demos``: ``{name: {path: array}}``; ``demo_attrs``: attributes of every demonstration; None leaves one out."""
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
         for name, arrays in demos.items():

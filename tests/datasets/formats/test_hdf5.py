@@ -1,5 +1,6 @@
 """HDF5 made by an enemy, or broken in any way: one line, nothing read from elsewhere, nothing written."""
 
+import contextlib
 import os
 import random
 import time
@@ -59,7 +60,10 @@ def test_links_lead_nowhere_out_of_the_data(path, tmp_path):
 
     refused(edited(path, external), r"data/demo_3 is a link to another file, .*secret\.hdf5")
     robomimic_file(path)
-    refused(edited(path, lambda file: file["data/demo_1"].__setitem__("obs/soft", h5py.SoftLink("/data"))), "obs/soft is a link to another place")
+    refused(
+        edited(path, lambda file: file["data/demo_1"].__setitem__("obs/soft", h5py.SoftLink("/data"))),
+        "obs/soft is a link to another place",
+    )
 
 
 def test_data_in_other_files_are_not_read(path, tmp_path):
@@ -95,7 +99,15 @@ def test_absurd_claims_are_refused_before_anything_is_read(path, options, says):
     if "chunks" in options:
         options = {**options, "compression": "gzip"}
     empty = {"data": h5py.Empty("f8")} if options["shape"] is None else options
-    refused(edited(path, replaced("data/demo_1/obs/eef_pos", dtype="f8", **empty) if "data" not in empty else replaced("data/demo_1/obs/eef_pos", **empty)), says)
+    refused(
+        edited(
+            path,
+            replaced("data/demo_1/obs/eef_pos", dtype="f8", **empty)
+            if "data" not in empty
+            else replaced("data/demo_1/obs/eef_pos", **empty),
+        ),
+        says,
+    )
 
 
 def test_a_bomb_of_zeros_is_refused_by_what_it_would_unpack_to(path, monkeypatch):
@@ -118,37 +130,27 @@ def test_many_names_for_one_array_are_one_bomb(path, monkeypatch):
 
 
 def test_a_group_that_contains_itself_ends(path):
-    refused(edited(path, lambda file: file["data/demo_1/obs"].__setitem__("again", file["data/demo_1"])), "lies deeper than any demonstration's data")
+    refused(
+        edited(path, lambda file: file["data/demo_1/obs"].__setitem__("again", file["data/demo_1"])),
+        "lies deeper than any demonstration's data",
+    )
     robomimic_file(path)
 
     def ladder(file):
-        for level in range(5):
+        for level in range(3):
             file.create_group(f"l{level}")
-        for level in range(4):
-            for name in range(60):
+        for level in range(2):
+            for name in range(200):
                 file[f"l{level}/{name}"] = file[f"l{level + 1}"]
         file["data/demo_1/obs/ladder"] = file["l0"]
 
     refused(edited(path, ladder), "claims more groups and arrays than fit")
 
 
-def test_an_unknown_compression_is_named_with_the_way_out(path):
-    def change(file):
-        plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        plan.set_chunk((5, 7))
-        plan.set_filter(h5py.h5z.FILTER_NBIT, h5py.h5z.FLAG_OPTIONAL)
-        del file["data/demo_1/actions"]
-        space = h5py.h5s.create_simple((5, 7))
-        made = h5py.h5d.create(file["data/demo_1"].id, b"actions", h5py.h5t.NATIVE_DOUBLE, space, plan)
-        made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ones((5, 7)))
-
-    edited(path, change)
-    content = path.read_bytes()
-    # the filter's number in its message: 5 (nbit) becomes 255, which nobody has
-    place = content.rfind(b"\x05\x00\x00\x00\x01\x00") if b"\x05\x00\x00\x00\x01\x00" in content else -1
-    assert place > 0
-    path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
-    refused(path, "damaged|compressed with")
+def test_an_unknown_compression_is_named_with_the_way_out(path, monkeypatch):
+    monkeypatch.setattr(hdf5, "_FILTERS", {})  # as if gzip were one that HDF5 does not bring
+    edited(path, replaced("data/demo_1/obs/eef_pos", data=np.ones((5, 3)), compression="gzip"))
+    refused(path, r"data/demo_1/obs/eef_pos is compressed with deflate, which is not here; `h5repack -f GZIP=4` makes it gzip")
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 100, 2000, 0.5, 0.99])
@@ -196,7 +198,18 @@ def test_a_file_on_which_the_library_hangs_or_crashes_is_refused_and_the_next_on
 
 @pytest.mark.parametrize(
     "value",
-    ["text", "é" * 5000, "", 3, np.float32(0.1), np.array([np.nan, np.inf, -0.0]), np.arange(500), np.array([b"a", b"bc"]), np.zeros((0, 3), "i2"), True],
+    [
+        "text",
+        "é" * 5000,
+        "",
+        3,
+        np.float32(0.1),
+        np.array([np.nan, np.inf, -0.0]),
+        np.arange(500),
+        np.array([b"a", b"bc"]),
+        np.zeros((0, 3), "i2"),
+        True,
+    ],
 )
 def test_values_survive_json(value):
     import json
@@ -214,7 +227,13 @@ def test_a_list_of_texts_survives_and_strange_things_are_refused():
     for strange in (np.array([object()]), "\udcff", np.array([1j])):
         with pytest.raises(ValueError, match=r"neither text nor numbers|surrogates"):
             pack(strange)
-    for broken in ({"dtype": "<f8"}, {"dtype": "<f8", "shape": [2], "bytes": "!"}, 5, {"text": "AAAA"}, {"dtype": "x", "shape": [], "data": [1]}):
+    for broken in (
+        {"dtype": "<f8"},
+        {"dtype": "<f8", "shape": [2], "bytes": "!"},
+        5,
+        {"text": "AAAA"},
+        {"dtype": "x", "shape": [], "data": [1]},
+    ):
         with pytest.raises(ValueError, match="no packed value"):
             unpack(broken)
 
@@ -226,7 +245,10 @@ def test_a_list_of_texts_survives_and_strange_things_are_refused():
 def seeds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     options = [{}, {"image": True, "compression": "gzip"}, {"mimicgen": True}]
-    files = [robomimic_file(folder / "a.hdf5", lengths={"demo_1": 5, "demo_2": 3}, masks={"train": ["demo_1"]}, **entry).read_bytes() for entry in options]
+    files = [
+        robomimic_file(folder / "a.hdf5", lengths={"demo_1": 5, "demo_2": 3}, masks={"train": ["demo_1"]}, **entry).read_bytes()
+        for entry in options
+    ]
     return [*files, robosuite_file(folder / "b.hdf5", model="model_1.xml").read_bytes(), robosuite_file(folder / "c.hdf5").read_bytes()]
 
 
@@ -273,18 +295,48 @@ def test_damaged_bytes_never_give_more_than_a_line(seeds, tmp_path_factory, numb
     survives(source, folder, format=format, missing=missing)
 
 
+def put(file, place, values):
+    """Another array, or none, where there may be one or a group already."""
+    with contextlib.suppress(KeyError, ValueError, OSError):  # an array lies where the place needs a group
+        if place in file:
+            del file[place]
+        if values is not None:
+            file[place] = values
+
+
 ARRAYS = st.one_of(
-    st.sampled_from([np.zeros(()), np.zeros((0, 7)), np.zeros((5, 0)), np.array([b"x"] * 5), np.ones((5, 7), "c16"), np.ones((5, 7), bool)]),
+    st.sampled_from(
+        [np.zeros(()), np.zeros((0, 7)), np.zeros((5, 0)), np.array([b"x"] * 5), np.ones((5, 7), "c16"), np.ones((5, 7), bool)]
+    ),
     st.builds(
-        lambda dtype, shape: np.ones(shape, dtype), st.sampled_from(["f2", "f4", ">f8", "i1", ">u4", "u8", "f8"]), st.sampled_from([(5,), (5, 7), (5, 2, 3), (4, 7), (1,)])
+        lambda dtype, shape: np.ones(shape, dtype),
+        st.sampled_from(["f2", "f4", ">f8", "i1", ">u4", "u8", "f8"]),
+        st.sampled_from([(5,), (5, 7), (5, 2, 3), (4, 7), (1,)]),
     ),
     st.sampled_from([np.full((5, 7), np.nan), np.full((5, 7), np.inf), np.full((5, 3), 1e300)]),
 )
 PLACES = st.sampled_from(
-    ["actions", "states", "rewards", "dones", "obs/eef_pos", "obs/x/y", "obs/é ü", "next_obs/eef_pos", "states/a", "datagen_info/a/b", "."]
+    [
+        "actions",
+        "states",
+        "rewards",
+        "dones",
+        "obs/eef_pos",
+        "obs/x/y",
+        "obs/é ü",
+        "next_obs/eef_pos",
+        "states/a",
+        "datagen_info/a/b",
+        "obs",
+        "states",
+    ]
 )
-TEXTS = st.sampled_from(["", "{", "[]", "null", '{"type": []}', '{"env_kwargs": {"control_freq": "x"}}', '{"env_name": 5, "env_kwargs": [1]}', "\u0000", "é" * 70_000])
-ATTRIBUTES = st.one_of(TEXTS, st.sampled_from([3, -1, 2.5, np.nan, 10**18, np.array([5, 5]), np.array([], "f8"), b"\xff\xfe", np.array([b"\xff"]), True]))
+TEXTS = st.sampled_from(
+    ["", "{", "[]", "null", '{"type": []}', '{"env_kwargs": {"control_freq": "x"}}', '{"env_name": 5, "env_kwargs": [1]}', "é" * 70_000]
+)
+ATTRIBUTES = st.one_of(
+    TEXTS, st.sampled_from([3, -1, 2.5, np.nan, 10**18, np.array([5, 5]), np.array([], "f8"), b"\xff\xfe", np.array([b"\xff"]), True])
+)
 
 
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 1000, database=None, suppress_health_check=list(HealthCheck))
@@ -310,15 +362,10 @@ def test_wrong_types_shapes_keys_and_attributes_never_give_more_than_a_line(tmp_
     make(source, **({} if raw else {"lengths": {"demo_1": 5, "demo_2": 5}, "masks": {"train": ["demo_1"]}}))
     with h5py.File(source, "a") as file:
         for name, key, values in arrays:
-            place = f"data/{name}/{key}"
-            if place in file:
-                del file[place]
-            if values is not None and all(not isinstance(file.get(f"data/{name}/{key.rsplit('/', count)[0]}"), h5py.Dataset) for count in range(1, key.count("/") + 1)):
-                if key != ".":
-                    file[place] = values
+            put(file, f"data/{name}/{key}", values)
         for place, name, value in attributes:
             if place in file:
-                file[place].attrs[name] = value.replace("\0", "") if isinstance(value, str) else value
+                file[place].attrs[name] = value
     survives(source, folder, missing=missing, filter_key=filter_key)
 
 

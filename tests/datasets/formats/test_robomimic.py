@@ -1,6 +1,8 @@
 """robomimic's HDF5: every trap of the format is told, and what comes in goes out again, to the bit."""
 
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -88,7 +90,10 @@ def test_numbers_types_and_words_are_the_sources_own(path):
     [
         ({"env_name": "Lift", "type": 1, "env_kwargs": {"controller_configs": {"type": "OSC_POSE"}}}, ("robosuite", "flat")),
         ({"env_name": "Lift", "env_type": 1, "env_kwargs": {"controller_configs": [{"type": "OSC_POSE"}]}}, ("robosuite", "flat")),
-        ({"env_name": "Lift", "type": 1, "env_kwargs": {"controller_configs": {"type": "BASIC", "body_parts": {}}}}, ("robosuite", "composite")),
+        (
+            {"env_name": "Lift", "type": 1, "env_kwargs": {"controller_configs": {"type": "BASIC", "body_parts": {}}}},
+            ("robosuite", "composite"),
+        ),
         ({"env_name": "Lift", "type": 2}, ("gym", None)),
         ({"env_name": "Lift", "type": "robosuite", "env_kwargs": 5}, (None, None)),
     ],
@@ -212,8 +217,14 @@ BROKEN = {
     "no steps": (sets("actions", lambda a: a[:0]), "demo_2/actions is float64"),
     "an observation less": (lacks("obs/eef_pos"), "demo_2 lacks obs/eef_pos, which demo_1 has"),
     "a wider action": (sets("actions", lambda a: a[:, :6]), r"demo_2/actions is float64 \(6,\) a step, in demo_1"),
-    "another type": (sets("obs/eef_pos", lambda a: a.astype("f4")), r"demo_2/obs/eef_pos is float32 \(3,\) a step, in demo_1 it is float64"),
-    "a short observation": (sets("obs/eef_pos", lambda a: a[:-1]), "demo_2/obs/eef_pos has shape .6, 3., expected a row for each of 7 actions"),
+    "another type": (
+        sets("obs/eef_pos", lambda a: a.astype("f4")),
+        r"demo_2/obs/eef_pos is float32 \(3,\) a step, in demo_1 it is float64",
+    ),
+    "a short observation": (
+        sets("obs/eef_pos", lambda a: a[:-1]),
+        "demo_2/obs/eef_pos has shape .6, 3., expected a row for each of 7 actions",
+    ),
     "NaN seen": (sets("obs/eef_pos", lambda a: a * np.nan), "demo_2: observation 'eef_pos' holds NaN"),
     "NaN done": (sets("actions", lambda a: a * np.nan), "demo_2: actions hold NaN"),
     "NaN earned": (sets("rewards", lambda a: a + np.inf), "demo_2: rewards hold NaN"),
@@ -222,20 +233,29 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_demonstration_that_is_broken_is_named_or_skipped_and_recorded(path, tmp_path, capsys, name):
+def test_a_demonstration_that_is_broken_is_named_or_skipped(path, name):
     edit, says = BROKEN[name]
     robomimic_file(path, edit=edit)
-    with pytest.raises(StoreError, match=says):
+    with pytest.raises(StoreError, match=says) as caught:
         list(RobomimicReader(path))
+    assert "square.hdf5" in str(caught.value) and "\n" not in str(caught.value)
+    reader = RobomimicReader(path, missing="skip")
+    assert [episode.provenance["original_name"] for episode in reader] == ["demo_1", "demo_10"]
+    assert len(reader.missing) == 1
+
+
+def test_a_failed_import_writes_nothing_and_a_partial_one_says_what_it_left_out(path, tmp_path, capsys):
+    robomimic_file(path, edit=BROKEN["NaN seen"][0])
     out = tmp_path / "target" / "out.zarr"
     assert run_import(path, out) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "square.hdf5" in error
-    assert [file.name for file in out.parent.iterdir()] in ([], [".out.zarr.lock"]) if out.parent.exists() else True
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [file.name for file in out.parent.iterdir()] == [".out.zarr.lock"]
     assert run_import(path, out, "missing=skip", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["episodes"], len(facts["missing"])) == (2, 1)
-    assert DemoStore.open(out).check() == []
+    store = DemoStore.open(out)
+    assert store.check() == []
+    assert store.attrs["imported"]["missing"] == facts["missing"]
 
 
 def test_num_samples_that_is_another_number_than_the_actions_is_an_error(path):
@@ -357,6 +377,29 @@ def test_options_that_mean_nothing_are_refused_and_nothing_is_written(own, tmp_p
         assert run_export(own, tmp_path / "x.hdf5", word) == 1
         assert word.split("=")[0] in capsys.readouterr().err or word == "valid_share=0.99"
     assert not list(tmp_path.glob("*x.hdf5"))
+
+
+FULL = """
+import resource, signal, sys
+from robolearn.cli import main
+import h5py
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.exit(main(["data", "export", f"store={sys.argv[2]}", f"out={sys.argv[3]}", "format=robomimic"]))
+"""
+
+
+@pytest.mark.parametrize("size", [0, 20000])
+def test_a_full_disk_is_one_line_and_nothing_is_left(own, tmp_path, size):
+    """HDF5 itself crashes on it: the limit on a file's size stands in for the disk."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    words = [sys.executable, "-c", FULL, str(size), str(own), str(folder / "x.hdf5")]
+    result = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: could not write") and result.stderr.count("\n") == 1
+    assert "File too large; nothing is left of it" in result.stderr
+    assert [file.name for file in folder.iterdir()] == [".x.hdf5.lock"]
 
 
 def test_an_export_replaces_robomimics_files_and_no_other(own, tmp_path, capsys):

@@ -78,10 +78,16 @@ def test_recordings_of_robosuite_0_have_no_actions_and_that_is_said(path):
     def edit(demos):
         for arrays in demos.values():
             steps = len(arrays.pop("actions"))
-            arrays |= {"joint_velocities": np.zeros((steps, 7)), "gripper_actuations": np.zeros((steps, 1)), "left_dpos": np.zeros((steps, 0))}
+            arrays |= {
+                "joint_velocities": np.zeros((steps, 7)),
+                "gripper_actuations": np.zeros((steps, 1)),
+                "left_dpos": np.zeros((steps, 0)),
+            }
 
     robosuite_file(path, edit=edit, attrs={"env_info": None})
-    with pytest.raises(StoreError, match=r"demo_1 lacks actions; it has gripper_actuations.*robosuite v0.x recorded joint velocities and no actions"):
+    with pytest.raises(
+        StoreError, match=r"demo_1 lacks actions; it has gripper_actuations.*robosuite v0.x recorded joint velocities and no actions"
+    ):
         RobosuiteReader(path)
 
 
@@ -131,7 +137,11 @@ def test_the_real_recordings_come_in_whole(tmp_path, capsys, task, steps, width)
     episode = store.episode(0)
     with h5py.File(source / "demo.hdf5") as file:
         group = file["data/demo_1"]
-        for name, values in (("actions", episode.actions), ("states", episode.sim_state), ("joint_torques", episode.extras["joint_torques"])):
+        for name, values in (
+            ("actions", episode.actions),
+            ("states", episode.sim_state),
+            ("joint_torques", episode.extras["joint_torques"]),
+        ):
             assert values.tobytes() == group[name][()].tobytes()
     assert episode.sim_state.shape == (steps, width)
     assert unpack(episode.provenance["model_xml"]) == (source / "models" / "model_1.xml").read_text()
