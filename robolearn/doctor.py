@@ -22,6 +22,7 @@ CORE = ("numpy", "zarr", "numcodecs", "rich", "hydra-core")
 EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
+    "formats": ("h5py",),
 }
 IMPORT_NAMES = {"hydra-core": "hydra"}
 GL_PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
