@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from robolearn.config import to_dict
 from robolearn.datasets import verify
 from robolearn.datasets.formats.registry import Reader, open_source
-from robolearn.datasets.place import put_in_place, require_free
+from robolearn.datasets.layout import StoreError
+from robolearn.datasets.place import note, put_in_place, require_free
 from robolearn.datasets.statistics import array_statistics, episode_statistics
 from robolearn.datasets.store import DemoStore
 from robolearn.lock import WriterLock
@@ -100,9 +101,11 @@ def import_(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     out = Path(options["out"])
     require_free(out, bool(options["overwrite"]))
+    if options["missing"] not in ("error", "skip"):
+        raise StoreError(f"missing takes error or skip, got {options['missing']!r}")
     format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
-    attrs = {"imported": {"source": Path(options["source"]).name, "format": format_name}}
-    _write_whole(reader, out, attrs, bool(options["overwrite"]))
+    notes = {"source": Path(options["source"]).name, "format": format_name}
+    _write_whole(reader, out, notes, bool(options["overwrite"]))
     store = DemoStore.open(out)
     facts = {
         "store": str(out),
@@ -111,6 +114,8 @@ def import_(cfg: DictConfig) -> int:
         "steps": store.num_steps,
         "successes": int(store.column("success").sum()),
         "fingerprint": store.fingerprint(),
+        "missing": list(getattr(reader, "missing", ())),
+        "lost": list(getattr(reader, "lost", ())),
     }
     repairs = [entry for index in range(store.num_episodes) if (entry := store.provenance(index).get("rotation_repair"))]
     if repairs:
@@ -119,14 +124,14 @@ def import_(cfg: DictConfig) -> int:
     return 0
 
 
-def _write_whole(reader: Reader, out: Path, attrs: dict[str, Any], overwrite: bool) -> None:
-    """Fill a store beside ``out`` and rename it there when it is complete."""
+def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bool) -> None:
+    """Fill a store beside ``out`` and rename it there when it is complete; ``notes`` and the reader's go to its attributes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(out)
     draft = out.with_name(f".{out.name}.importing")
     try:
         with (
-            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=attrs) as store,
+            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
             Progress(f"import {out}", len(reader)) as progress,
         ):
             batch = []
@@ -138,6 +143,8 @@ def _write_whole(reader: Reader, out: Path, attrs: dict[str, Any], overwrite: bo
                     batch = []
             store.extend(batch)
             progress.advance(len(batch))
+        kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
+        note(draft, imported={**notes, **kept})
         require_free(out, overwrite)
         put_in_place(draft, out)
     finally:
@@ -161,6 +168,7 @@ def _import_text(facts: dict[str, Any]) -> str:
     text = (
         f"{facts['store']}: {facts['episodes']} episodes, {facts['steps']:,} steps, {facts['successes']} successes, from {facts['format']}"
     )
+    text = "\n".join([text, *(f"missing, skipped: {line}" for line in facts["missing"]), *(f"not held: {line}" for line in facts["lost"])])
     if "rotation_repair" not in facts:
         return text
     repair = facts["rotation_repair"]
