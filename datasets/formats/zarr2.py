@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -68,10 +68,7 @@ def parse_header(meta: dict[str, Any]) -> Header:
     Raises:
         ValueError: they are damaged, absurd, or ask for what is not read.
     """
-    shape, chunks = meta.get("shape"), meta.get("chunks")
-    for name, sizes in (("shape", shape), ("chunks", chunks)):
-        if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes) or len(sizes) > _MAX_AXES:
-            raise ValueError(f"its {name} is {str(sizes)[:100]}, expected a list of at most {_MAX_AXES} whole numbers")
+    shape, chunks = _sizes(meta, "shape"), _sizes(meta, "chunks")
     dtype, separator = meta.get("dtype"), meta.get("dimension_separator", ".")
     if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
         raise ValueError(f"its dtype is {str(dtype)[:100]!r}, expected numbers or text such as '<f4', '|u1', '<U9'")
@@ -91,6 +88,13 @@ def parse_header(meta: dict[str, Any]) -> Header:
     if max(prod(chunks), prod([*chunks[:1], *sides[1:]])) * max(1, kind.itemsize) > _MAX_BLOCK_BYTES:
         raise ValueError(f"it claims the absurd chunks {chunks} of {dtype}, above {_MAX_BLOCK_BYTES} bytes")
     return header
+
+
+def _sizes(meta: dict[str, Any], name: str) -> list[int]:
+    sizes = meta.get(name)
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes) or len(sizes) > _MAX_AXES:
+        raise ValueError(f"its {name} is {str(sizes)[:100]}, expected a list of at most {_MAX_AXES} whole numbers")
+    return sizes
 
 
 def _text_codec(meta: dict[str, Any], dtype: str) -> str:
@@ -136,9 +140,7 @@ class ZarrSource:
         self.attrs: dict[str, Any] = read_json(self.files, f"{self.prefix}.zattrs") if f"{self.prefix}.zattrs" in names else {}
         suffix = "/.zarray"
         self._arrays = {
-            name.removeprefix(self.prefix).removesuffix(suffix)
-            for name in names
-            if name.startswith(self.prefix) and name.endswith(suffix)
+            name.removeprefix(self.prefix).removesuffix(suffix) for name in names if name.startswith(self.prefix) and name.endswith(suffix)
         }
         self._headers: dict[str, Header] = {}
         self._blocks: dict[str, tuple[int, NDArray[Any]]] = {}
@@ -181,12 +183,14 @@ class ZarrSource:
         header = self.header(name)
         if every_chunk:
             self.require_chunks(name)
-        if prod(header.shape) * header.dtype.itemsize > _MAX_WHOLE_BYTES:
-            raise StoreError(f"{self.path}: {name} claims the absurd shape {list(header.shape)} of {header.dtype}")
         if not header.shape:
             return self._chunk(name, header, ()).reshape(())
-        blocks = [self._block(name, header, number) for number in range(header.grid[0])]
-        return np.concatenate(blocks) if blocks else np.zeros(header.shape, header.dtype)
+        if header.texts:
+            blocks = [self._block(name, header, number) for number in range(header.grid[0])]
+            return np.concatenate(blocks) if blocks else np.zeros(0, header.dtype)
+        values = self.rows(name, 0, header.shape[0])
+        self._blocks.pop(name, None)
+        return values
 
     def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
         """Rows of an array ``(stop - start, ...)``; the block read last is kept, so that going forward reads each once.
@@ -196,13 +200,25 @@ class ZarrSource:
         """
         header = self.header(name)
         rows = header.chunks[0]
-        values = np.empty((stop - start, *header.shape[1:]), header.dtype)
+        values = self._empty(name, (stop - start, *header.shape[1:]), header.dtype)
         for number in range(start // rows, -(-stop // rows)):
             if name not in self._blocks or self._blocks[name][0] != number:
                 self._blocks[name] = (number, self._block(name, header, number))
             low, high = max(start, number * rows), min(stop, (number + 1) * rows)
             values[low - start : high - start] = self._blocks[name][1][low - number * rows : high - number * rows]
         return values
+
+    def episode_ends(self, name: str) -> NDArray[np.int64]:
+        """An array that says where each episode ends, ``(E,)``, counted in steps.
+
+        Raises:
+            StoreError: it does not increase from episode to episode, or there is none.
+        """
+        values = self.read(name, every_chunk=True)
+        ends = values.astype(np.int64) if values.dtype.kind in "iu" else np.zeros(0, np.int64)
+        if values.ndim != 1 or len(ends) == 0 or (np.diff(ends, prepend=0) <= 0).any():
+            raise StoreError(f"{self.path}: {name} does not increase: {values.dtype} {values.reshape(-1)[:8].tolist()}")
+        return ends
 
     def require_chunks(self, name: str) -> None:
         """Raise ``StoreError`` where a chunk that the array's shape asks for is not there."""
@@ -222,13 +238,21 @@ class ZarrSource:
         rows = min(header.chunks[0], header.shape[0] - first)
         if header.texts:
             return self._chunk(name, header, (number,))[:rows]
-        block = np.empty((rows, *header.shape[1:]), header.dtype)
+        block = self._empty(name, (rows, *header.shape[1:]), header.dtype)
         for place in np.ndindex(*header.grid[1:]):
             corner = [index * size for index, size in zip(place, header.chunks[1:], strict=True)]
             spans = [slice(low, low + size) for low, size in zip(corner, header.chunks[1:], strict=True)]
             target = block[(slice(None), *spans)]
             target[...] = self._chunk(name, header, (number, *place))[tuple(slice(size) for size in target.shape)]
         return block
+
+    def _empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        try:
+            if prod(shape) * dtype.itemsize <= _MAX_WHOLE_BYTES:
+                return np.empty(shape, dtype)
+        except MemoryError:
+            pass
+        raise StoreError(f"{self.path}: {name} claims {list(shape)} of {dtype}, more than is read at a time; it is damaged or too large")
 
     def _chunk(self, name: str, header: Header, place: tuple[int, ...]) -> NDArray[Any]:
         key = f"{self.prefix}{name}/{header.key(place)}"
@@ -248,10 +272,6 @@ class ZarrSource:
         """SHA-256 of the file, or of all files of the directory with their names."""
         return fingerprint(self.files)
 
-    def matching(self, pattern: str) -> Iterator[str]:
-        """Names of files beside and in the group that match a regular expression whole."""
-        return (name for name in sorted(self.files.names) if re.fullmatch(pattern, name))
-
 
 def _filled(header: Header) -> NDArray[Any]:
     """A chunk that was never written."""
@@ -265,7 +285,7 @@ def _filled(header: Header) -> NDArray[Any]:
 def _checked(values: NDArray[Any]) -> NDArray[Any]:
     """Text whose letters exist; numbers as they are."""
     if values.dtype.kind == "U" and values.size:
-        letters = values.reshape(-1).view(np.dtype("u4").newbyteorder(values.dtype.byteorder))
+        letters = values.reshape(-1).view(f"{values.dtype.str[0]}u4")
         if (letters > 0x10FFFF).any() or ((letters >= 0xD800) & (letters < 0xE000)).any():
             raise CodecError("its text holds letters that do not exist")
     return values
