@@ -143,7 +143,7 @@ class DiffusionPolicyReader:
     def _observation(self, key: str, start: int, end: int) -> NDArray[Any]:
         values = self.source.rows(key, start, end)
         if key in self._float_images:
-            whole = values.clip(0, 255).astype(np.uint8) if np.isfinite(values).all() else np.zeros(values.shape, np.uint8)
+            whole = np.nan_to_num(values).clip(0, 255).astype(np.uint8)
             if not np.array_equal(whole, values):
                 step = int(np.argmax((whole != values).reshape(len(values), -1).any(1)))
                 raise StoreError(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robolearn.datasets.formats import resip
+from robolearn.datasets.formats import diffusion_policy, diffusion_policy_export, dppo, resip, rlds
+from robolearn.datasets.formats.archive import looks_like_zip, open_files
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.errors import nearest
@@ -57,7 +58,17 @@ FORMATS = {
         resip.recognises,
         resip.ResipReader,
         ("repair_rotation", "repair_method", "response", "max_relabel"),
-    )
+    ),
+    "diffusion_policy": Format(
+        "diffusion_policy zarr (Push-T, robomimic cache, real robot, UMI)",
+        diffusion_policy.recognises,
+        diffusion_policy.DiffusionPolicyReader,
+        ("task", "control_hz", "images", "derive_action"),
+        diffusion_policy_export.write,
+        ("image_codec",),
+    ),
+    "rlds": Format("RLDS (TFDS directory, Open X-Embodiment)", rlds.recognises, rlds.RldsReader, ("task", "control_hz", "missing")),
+    "dppo": Format("DPPO npz", dppo.recognises, dppo.DppoReader, ("task", "control_hz")),
 }
 
 
@@ -95,10 +106,12 @@ def recognise(path: Path) -> str:
     """Name of the format a path is in.
 
     Raises:
-        StoreError: none of those known.
+        StoreError: none of those known, or an archive that is damaged or not safe to read.
     """
     if (path / "zarr.json").is_file():
         raise StoreError(f"{path} is zarr format 3, perhaps a robolearn store already: `robolearn data info store={path}`")
+    if looks_like_zip(path):
+        open_files(path)  # a zip that is damaged, or not safe to read, says so in its own words
     for name, candidate in FORMATS.items():
         if candidate.recognises(path):
             return name

@@ -76,8 +76,8 @@ def parse_header(meta: dict[str, Any]) -> Header:
         raise ValueError("its zarr_format, order or dimension_separator is not one of zarr format 2")
     texts = _text_codec(meta, dtype)
     compressor = meta.get("compressor")
-    if not (compressor is None or isinstance(compressor, dict)):
-        raise ValueError(f"its compressor is {str(compressor)[:100]}, expected an object or null")
+    if not (compressor is None or (isinstance(compressor, dict) and isinstance(compressor.get("id"), str))):
+        raise ValueError(f"its compressor is {str(compressor)[:100]}, expected an object with an id, or null")
     kind = np.dtype(_TEXT if texts else dtype)
     header = Header(tuple(shape), tuple(chunks), kind, meta["order"], separator, compressor, texts, meta.get("fill_value"))
     if len(shape) != len(chunks) or 0 in chunks:
@@ -275,11 +275,13 @@ class ZarrSource:
 
 def _filled(header: Header) -> NDArray[Any]:
     """A chunk that was never written."""
-    fill = "" if header.dtype.kind in "US" else header.fill or 0
+    fill = 0 if header.fill is None else header.fill
     try:
-        return np.full(header.chunks, fill, header.dtype)
+        if not isinstance(fill, int | float | str):
+            raise TypeError
+        return np.full(header.chunks, "" if header.dtype.kind in "US" else fill, header.dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise CodecError(f"its fill_value {str(fill)[:40]} is no {header.dtype}") from error
+        raise CodecError(f"its fill_value {repr(fill)[:40]} is no {header.dtype}") from error
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:
