@@ -21,6 +21,7 @@ MAX_FILE_BYTES = 1 << 33
 MAX_JSON_BYTES = 1 << 26
 _MAX_ENTRIES = 1 << 22
 _PIECE = 1 << 20
+_LONGEST_LINE = 400
 _ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
@@ -90,8 +91,9 @@ def fingerprint(files: Files) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error as one line of text."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error as one short line of text; some libraries quote the bytes they cannot read."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
 
 
 class DirectoryFiles:

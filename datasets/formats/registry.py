@@ -106,10 +106,11 @@ def recognise(path: Path) -> str:
     """Name of the format a path is in.
 
     Raises:
-        StoreError: none of those known, or an archive that is damaged or not safe to read.
+        StoreError: none of those known, pickles, or an archive that is damaged or not safe to read.
     """
     if (path / "zarr.json").is_file():
         raise StoreError(f"{path} is zarr format 3, perhaps a robolearn store already: `robolearn data info store={path}`")
+    _refuse_pickle(path)
     if looks_like_zip(path):
         open_files(path)  # a zip that is damaged, or not safe to read, says so in its own words
     for name, candidate in FORMATS.items():
@@ -117,3 +118,16 @@ def recognise(path: Path) -> str:
             return name
     known = "; ".join(f"{name}: {entry.title}" for name, entry in FORMATS.items())
     raise StoreError(f"{path} is in no format that can be imported ({known}); say format=NAME to see what is missing")
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Raise ``StoreError`` for a file of Python pickles (SERL and others save episodes so), which is never loaded."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(2)
+    if path.suffix in (".pkl", ".pickle") or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        raise StoreError(
+            f"{path} holds Python pickles, which can run any code when read; where you trust the file, save its episodes again in its own "
+            "environment, as robomimic HDF5, LeRobot or diffusion_policy zarr, and import that"
+        )

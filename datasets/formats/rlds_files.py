@@ -27,9 +27,11 @@ class Shard:
 
 def versions(source: Path) -> list[Path]:
     """Directories of a data set's versions: ``source`` itself, or those right below it."""
-    if not source.is_dir():
+    try:
+        folders = [source, *sorted(source.iterdir())] if source.is_dir() else []
+        return [folder for folder in folders if (folder / INFO).is_file() and (folder / FEATURES).is_file()]
+    except OSError:  # it may not be looked into
         return []
-    return [folder for folder in (source, *sorted(source.iterdir())) if (folder / INFO).is_file() and (folder / FEATURES).is_file()]
 
 
 def read_json(path: Path) -> dict[str, Any]:

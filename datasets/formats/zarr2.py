@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.datasets.formats.archive import fingerprint, looks_like_zip, open_files, read_json
+from robolearn.datasets.formats.archive import fingerprint, looks_like_zip, one_line, open_files, read_json
 from robolearn.datasets.formats.zarr2_codecs import CodecError, decode, decode_texts, decompress
 from robolearn.datasets.layout import StoreError
 
@@ -167,7 +167,7 @@ class ZarrSource:
             try:
                 self._headers[name] = parse_header(meta)
             except ValueError as error:
-                raise StoreError(f"{self.path}: {name} cannot be read: {error}") from error
+                raise StoreError(f"{self.path}: {name} cannot be read: {one_line(error)}") from error
         return self._headers[name]
 
     def read(self, name: str, *, every_chunk: bool = False) -> NDArray[Any]:
@@ -266,7 +266,7 @@ class ZarrSource:
             plain = decompress(raw, str(header.compressor.get("id")), size, exact=False) if header.compressor else raw
             return np.array(decode_texts(plain, header.texts, header.chunks[0]), dtype=str)
         except CodecError as error:
-            raise StoreError(f"{self.path}: {name} cannot be read: {key}: {' '.join(str(error).split())}") from error
+            raise StoreError(f"{self.path}: {name} cannot be read: {key}: {one_line(error)}") from error
 
     def fingerprint(self) -> str:
         """SHA-256 of the file, or of all files of the directory with their names."""

@@ -15,7 +15,7 @@ import numcodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError
+from robolearn.datasets.formats.optional import need
 
 IMAGE_PREFIX = "imagecodecs_"
 _LZMA_MEMORY = 1 << 28
@@ -141,11 +141,7 @@ def image_codec(config: dict[str, Any]) -> Any:
         UserError: the package is not installed.
         CodecError: it has no such codec, or not this setting.
     """
-    try:
-        from imagecodecs.numcodecs import register_codecs
-    except ImportError as error:
-        raise UserError(f"images in {config['id']} need the package imagecodecs: `pip install robolearn[formats]` ({error})") from error
-    register_codecs(verbose=False)
+    need("imagecodecs.numcodecs", f"reading or writing images in {config['id']}").register_codecs(verbose=False)
     try:
         return numcodecs.get_codec(dict(config))
     except Exception as error:  # an unknown name or argument; each codec raises its own

@@ -1,5 +1,6 @@
 """Zips from elsewhere: whatever a careless program could be tricked with is refused, in one line, before anything is inflated."""
 
+import pickle
 import stat
 import struct
 import warnings
@@ -112,7 +113,7 @@ def test_an_entry_that_lies_about_its_size_is_stopped_there(tmp_path, claimed):
     content = bytearray(source.read_bytes())
     struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, claimed)
     source.write_bytes(content)
-    with pytest.raises(StoreError, match="zeros|zip bombs") as caught:
+    with pytest.raises(StoreError, match=r"zeros|zip bombs") as caught:
         open_files(source).read("zeros")
     assert "\n" not in str(caught.value)
 
@@ -169,3 +170,10 @@ def test_a_fingerprint_changes_with_content_and_names(tmp_path):
     second = fingerprint(open_files(tmp_path))
     (tmp_path / "a").rename(tmp_path / "b")
     assert len({first, second, fingerprint(open_files(tmp_path))}) == 3
+
+
+@pytest.mark.parametrize(("name", "content"), [("demo.pkl", b"anything"), ("demo.dat", pickle.dumps([{"observations": 1}]))])
+def test_a_file_of_pickles_is_refused_with_the_way_out(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StoreError, match=r"Python pickles.*save its episodes again"):
+        open_source(tmp_path / name)

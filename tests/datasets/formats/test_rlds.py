@@ -7,11 +7,13 @@ import google_crc32c
 import numpy as np
 import pytest
 
+from robolearn.cli import main
 from robolearn.datasets.formats import rlds_features
 from robolearn.datasets.formats.registry import recognise
 from robolearn.datasets.formats.rlds import RldsReader
 from robolearn.datasets.formats.tfrecord import RecordError, masked_crc32c, parse_example, records
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.store import DemoStore
 from tests.datasets.formats.rlds_data import (
     STEPS,
     TEXT,
@@ -318,3 +320,20 @@ def test_a_template_for_shard_names_is_followed(tmp_path):
 
 def test_the_smallest_example_holds_nothing():
     assert parse_example(example({})) == {} == parse_example(b"")
+
+
+def test_an_import_is_a_store_that_checks_clean_and_lists_what_was_skipped(tmp_path, capsys):
+    folder = write_rlds(tmp_path)
+    (folder / "toy-train.tfrecord-00001-of-00002").unlink()
+    out = tmp_path / "out.zarr"
+    command = ["data", "import", f"source={folder}", f"out={out}", "control_hz=5", "--json"]
+    assert main(command) == 1
+    assert "missing=skip" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*command, "missing=skip"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["format"], facts["episodes"], facts["missing"]) == ("rlds", 2, ["toy-train.tfrecord-00001-of-00002"])
+    store = DemoStore.open(out)
+    assert store.check() == []
+    assert store.attrs["rlds"] == {"name": "toy", "version": "1.0.0"}
+    np.testing.assert_array_equal(store.episode(1).observations["image"], make_steps(1)["observation/image"])

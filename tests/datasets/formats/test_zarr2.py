@@ -115,7 +115,7 @@ def test_a_chunk_that_was_never_written_is_the_fill_value_where_that_is_allowed(
 def test_a_fill_value_that_is_none_is_refused_where_it_is_needed(tmp_path, fill):
     write(tmp_path, fill_value=fill)
     (tmp_path / "x" / "1.0").unlink()
-    with pytest.raises(StoreError, match="x cannot be read: x/1.0: its fill_value"):
+    with pytest.raises(StoreError, match=r"x cannot be read: x/1\.0: its fill_value"):
         ZarrSource(tmp_path).read("x")
 
 
