@@ -125,7 +125,11 @@ def decode_steps(feature: Feature, values: Values, steps: int) -> NDArray[Any]:
         raise RecordError(f"it holds {values.size} numbers for {steps} steps of shape {feature.shape}")
     if (values.dtype.kind == "f") != (dtype.kind == "f"):
         raise RecordError(f"it holds {values.dtype} where {dtype} belongs")
-    return values.astype(dtype).reshape(steps, *feature.shape)
+    with np.errstate(over="ignore"):  # beyond float16: infinity, which no episode may hold
+        cast = values.astype(dtype)
+    if dtype.kind != "f" and not np.array_equal(cast.astype(np.int64), values):
+        raise RecordError(f"it holds {values.min()} to {values.max()}, beyond {dtype}")
+    return cast.reshape(steps, *feature.shape)
 
 
 def decode_texts(values: Values, steps: int) -> list[str]:

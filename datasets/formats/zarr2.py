@@ -275,13 +275,17 @@ class ZarrSource:
 
 def _filled(header: Header) -> NDArray[Any]:
     """A chunk that was never written."""
-    fill = 0 if header.fill is None else header.fill
+    fill: Any = "" if header.dtype.kind in "US" else 0 if header.fill is None else header.fill
     try:
         if not isinstance(fill, int | float | str):
             raise TypeError
-        return np.full(header.chunks, "" if header.dtype.kind in "US" else fill, header.dtype)
-    except (TypeError, ValueError, OverflowError) as error:
+        with np.errstate(over="raise", invalid="raise"):
+            filled: NDArray[Any] = np.full(header.chunks, fill, header.dtype)
+        if header.dtype.kind in "biu" and filled.flat[0] != fill:
+            raise ValueError
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CodecError(f"its fill_value {repr(fill)[:40]} is no {header.dtype}") from error
+    return filled
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:

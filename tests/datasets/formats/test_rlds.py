@@ -249,6 +249,7 @@ def test_what_a_store_cannot_hold_is_listed(tmp_path):
     [
         ({"action": np.zeros(19, np.float32)}, r"episode 0: steps/action holds 19 numbers, expected 4 a step"),
         ({"reward": np.zeros(4, np.float32)}, r"steps/reward: it holds 4 numbers for 5 steps"),
+        ({"observation/state/count": np.full(5, 2**40)}, r"count: it holds 1099511627776 to 1099511627776, beyond int32"),
         ({"reward": None}, r"it lacks steps/reward, which features\.json promises"),
         ({"observation/state/joints": np.zeros((5, 3), int)}, r"joints: it holds int64 where float32 belongs"),
         ({"observation/state/joints": np.full((5, 3), np.nan)}, r"episode 0: observation 'state\.joints' holds NaN"),

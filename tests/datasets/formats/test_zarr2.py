@@ -111,11 +111,20 @@ def test_a_chunk_that_was_never_written_is_the_fill_value_where_that_is_allowed(
         source.read("x", every_chunk=True)
 
 
-@pytest.mark.parametrize("fill", [[1], {}, "x", 10**400])
-def test_a_fill_value_that_is_none_is_refused_where_it_is_needed(tmp_path, fill):
-    write(tmp_path, fill_value=fill)
+@pytest.mark.parametrize("fill", [[1], {}, "x", 10**400, 1e300])
+@pytest.mark.parametrize("dtype", ["<f4", "|u1"])
+def test_a_fill_value_that_is_none_is_refused_where_it_is_needed(tmp_path, fill, dtype):
+    write(tmp_path, values=np.abs(VALUES).astype(dtype), fill_value=fill)
     (tmp_path / "x" / "1.0").unlink()
     with pytest.raises(StoreError, match=r"x cannot be read: x/1\.0: its fill_value"):
+        ZarrSource(tmp_path).read("x")
+
+
+@pytest.mark.parametrize("fill", [-1, 256, 0.5, 1e30, "NaN"])
+def test_a_fill_value_beyond_its_type_is_refused(tmp_path, fill):
+    write(tmp_path, values=np.abs(VALUES).astype(np.uint8), fill_value=fill)
+    (tmp_path / "x" / "1.0").unlink()
+    with pytest.raises(StoreError, match="its fill_value"):
         ZarrSource(tmp_path).read("x")
 
 
