@@ -58,6 +58,7 @@ class DiffusionPolicyReader:
         UserError: an image codec needs a package that is not installed.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def __init__(
         self,
         source: str | Path,
@@ -110,6 +111,7 @@ class DiffusionPolicyReader:
                 raise StoreError(f"{self.source.path}: episode {index}: {error}") from error
             yield episode
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, start: int, end: int) -> Episode:
         observations = {name: self._observation(key, start, end) for name, key in self.layout.observations.items()}
         flags = {name: bool(self._meta[name][index]) if name in self._meta else False for name in ("success", "terminated", "truncated")}

@@ -44,6 +44,7 @@ class DppoReader:
         StoreError: arrays are missing, damaged, pickled, or do not fit together.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def __init__(self, source: str | Path, *, task: str | None = None, control_hz: float | None = None) -> None:
         self.path = Path(source)
         arrays = read_npz(self.path, (*_REQUIRED, "rewards", "terminals", "images"))
@@ -84,6 +85,7 @@ class DppoReader:
                 raise StoreError(f"{self.path}: episode {index}: {error}") from error
             yield episode
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, steps: slice) -> Episode:
         rewards, terminals = self._arrays.get("rewards"), self._arrays.get("terminals")
         length = steps.stop - steps.start

@@ -95,6 +95,7 @@ class ResipReader:
                 raise StoreError(f"{self.source.path}: episode {index}: {error}") from error
             yield episode
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, start: int, end: int) -> Episode:
         steps = slice(start, end)
         state, actions = self._state[steps], self._actions[steps].astype(np.float64)

@@ -79,6 +79,7 @@ class RldsReader:
         UserError: images need a package that is not installed.
     """
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def __init__(self, source: str | Path, *, task: str | None = None, control_hz: float | None = None, missing: str = "error") -> None:
         if missing not in ("error", "skip"):
             raise StoreError(f"missing takes error or skip, got {missing!r}")
@@ -130,6 +131,7 @@ class RldsReader:
             if number + 1 != shard.records:
                 raise StoreError(f"{shard.path} holds {number + 1} records, {INFO} promises {shard.records}; copy it anew from its source")
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, values: dict[str, Values], shard: Shard, number: int) -> Episode:
         steps = self._steps(values)
         row = sum(math.prod(feature.shape) * np.dtype(feature.dtype).itemsize for _, feature in self.columns.observations.values())
