@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import note, put_in_place, require_free
 from robolearn.datasets.statistics import array_statistics, episode_statistics
 from robolearn.datasets.store import DemoStore
+from robolearn.episode import Episode
 from robolearn.lock import WriterLock
 from robolearn.progress import Progress
 
 _QUICK_BYTES = 200_000_000  # stores up to this size are read whole for their figures
-_EPISODES_PER_COMMIT = 10
+_EPISODES_PER_COMMIT, _BYTES_PER_COMMIT = 10, 1 << 28
 
 
 def info(cfg: DictConfig) -> int:
@@ -134,15 +136,9 @@ def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bo
             DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
             Progress(f"import {out}", len(reader)) as progress,
         ):
-            batch = []
-            for episode in reader:
-                batch.append(episode)
-                if len(batch) == _EPISODES_PER_COMMIT:
-                    store.extend(batch)
-                    progress.advance(len(batch))
-                    batch = []
-            store.extend(batch)
-            progress.advance(len(batch))
+            for batch in _batches(reader):
+                store.extend(batch)
+                progress.advance(len(batch))
         kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
         note(draft, imported={**notes, **kept})
         require_free(out, overwrite)
@@ -151,6 +147,20 @@ def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bo
         shutil.rmtree(draft, ignore_errors=True)
         draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
         lock.release()
+
+
+def _batches(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
+    """Episodes a few at a time, fewer where they are large."""
+    batch: list[Episode] = []
+    size = 0
+    for episode in episodes:
+        batch.append(episode)
+        size += sum(array.nbytes for array in (*episode.observations.values(), *episode.extras.values()))
+        if len(batch) == _EPISODES_PER_COMMIT or size >= _BYTES_PER_COMMIT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _repair_summary(repairs: list[dict[str, Any]]) -> dict[str, Any]:
