@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.formats.diffusion_policy_layout import Layout, Told, is_float_image
-from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, as_float32, control_rate, storable
+from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, storable
 from robolearn.datasets.formats.zarr2 import ZarrSource, is_zarr2
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
@@ -81,9 +82,7 @@ class DiffusionPolicyReader:
         self._float_images = [key for key in self.layout.observations.values() if images == "auto" and self._holds_bytes(key)]
         self._check_sizes()
         self._actions = self._all_actions()
-        self._rewards = (
-            self._narrowed(self.layout.reward, self.source.rows(self.layout.reward, 0, self.steps)) if self.layout.reward else None
-        )
+        self._rewards = self._floats(self.layout.reward) if self.layout.reward else None
         self._meta = self._per_episode()
         self._fingerprint = self.source.fingerprint()
         self.env_spec, self.attrs = self._spec(told, task, control_rate(control_hz))
@@ -113,7 +112,7 @@ class DiffusionPolicyReader:
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, start: int, end: int) -> Episode:
-        observations = {name: self._observation(key, start, end) for name, key in self.layout.observations.items()}
+        arrays = {name: self._observation(key, start, end) for name, key in self.layout.observations.items()}
         flags = {name: bool(self._meta[name][index]) if name in self._meta else False for name in ("success", "terminated", "truncated")}
         provenance: dict[str, Any] = {
             "source": "import",
@@ -134,7 +133,8 @@ class DiffusionPolicyReader:
         if self._rewards is None:
             provenance["reward"] = "the source has none: 0"
         return Episode(
-            observations=observations,
+            observations={name: arrays[name] for name in self.env_spec.observation},
+            extras={name: arrays[name] for name in self.env_spec.extras},
             actions=self._action(start, end),
             rewards=self._rewards[start:end] if self._rewards is not None else np.zeros(end - start, np.float32),
             sim_state=self._sim_state(state, start, end) if state else None,
@@ -158,7 +158,7 @@ class DiffusionPolicyReader:
         values = self.source.rows(key, start, end)
         return None if np.isnan(values).all() else values
 
-    def _action(self, start: int, end: int) -> NDArray[np.float32]:
+    def _action(self, start: int, end: int) -> NDArray[Any]:
         if self.layout.derive_action != "next":
             return self._actions[start:end]
         return np.concatenate([self._actions[start + 1 : end], self._actions[end - 1 : end]])
@@ -193,16 +193,13 @@ class DiffusionPolicyReader:
         first = self.source.rows(key, 0, 1)
         return bool(np.isfinite(first).all() and (first == np.round(first)).all() and first.min() >= 0 and 1 < first.max() <= 255)
 
-    def _all_actions(self) -> NDArray[np.float32]:
+    def _all_actions(self) -> NDArray[Any]:
         """Actions ``(T, A)``, or what they are derived from."""
-        parts = [self.source.rows(key, 0, self.steps).reshape(self.steps, -1) for key in self.layout.actions]
-        return np.concatenate([self._narrowed(key, part) for key, part in zip(self.layout.actions, parts, strict=True)], axis=1)
+        return np.concatenate([self._floats(key).reshape(self.steps, -1) for key in self.layout.actions], axis=1)
 
-    def _narrowed(self, key: str, values: NDArray[Any]) -> NDArray[np.float32]:
-        rounded, difference = as_float32(values)
-        if difference:
-            self.lost.append(f"{key}: {values.dtype} is kept as float32, off by at most {difference:.1g}")
-        return rounded
+    def _floats(self, key: str) -> NDArray[Any]:
+        values = self.source.rows(key, 0, self.steps)
+        return values.astype(float_type(values.dtype))
 
     def _per_episode(self) -> dict[str, NDArray[Any]]:
         """Small arrays of ``meta/`` with an entry per episode."""
@@ -225,12 +222,14 @@ class DiffusionPolicyReader:
         if words is not None:
             told.require(observation, self._actions.shape[1])
             observation = dict(words.observation)
-        action = words.action if words else action_spec(self.layout.channels, self._actions.min(0), self._actions.max(0))
+        found = action_spec(self.layout.channels, self._actions.min(0), self._actions.max(0), self._actions.dtype)
+        action = replace(words.action, dtype=found.dtype) if words else found
         measured = words.control_hz if words else self._measured_hz()
         attrs = {} if control_hz or measured else {"control_hz_assumed": ASSUMED_HZ}
         name = task or (words.task if words else re.sub(r"(\.zarr|\.zip|\.hdf5)+$", "", self.source.path.resolve().name))
-        stages = words.stages if words else ()
-        return EnvSpec(name, observation, action, control_hz or measured or ASSUMED_HZ, stages), attrs
+        stages, extras = (words.stages, words.extras) if words else ((), {})
+        reward = self._rewards.dtype.name if self._rewards is not None else "float32"
+        return EnvSpec(name, observation, action, control_hz or measured or ASSUMED_HZ, stages, extras, reward), attrs
 
     def _measured_hz(self) -> float | None:
         """Rate of the array ``timestamp`` [s] within episodes."""

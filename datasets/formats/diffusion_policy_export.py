@@ -32,7 +32,7 @@ _CHUNK_BYTES = 2_000_000  # the size that its get_optimal_chunks aims at
 def write(store: StoreReader, out: Path, *, image_codec: str = "blosc") -> list[str]:
     """Write ``out``, a zip where its name ends in ``.zip``, else a directory.
 
-    Observations, actions, rewards and simulator states are there to the bit, under the names and types they had in the buffer
+    Observations, extra arrays, actions, rewards and simulator states are there to the bit, under the names and types they had in the buffer
     that they came from, if any; success, terminated and truncated as arrays of ``meta``, the spec in the root's attributes, which
     diffusion_policy does not look at and ``data import`` takes up again.
 
@@ -66,12 +66,12 @@ def write(store: StoreReader, out: Path, *, image_codec: str = "blosc") -> list[
 
 def _write_steps(group: zarr.Group, store: StoreReader, notes: dict[str, Any], image_codec: str) -> None:
     renamed, as_floats = notes.get("renamed", {}), notes.get("float_images", [])
-    for name in store.env_spec.observation:
+    for name in (*store.env_spec.observation, *store.env_spec.extras):
         dtype = np.dtype(np.float32) if name in as_floats else store.step_arrays[name].dtype
         _write_array(group, store, name, renamed.get(name, f"data/{name}"), dtype, image_codec)
     start = 0
     for key, width in notes.get("actions", {f"data/{ACTION}": store.env_spec.action.size}).items():
-        _write_array(group, store, ACTION, key, np.dtype(np.float32), image_codec, slice(start, start + width))
+        _write_array(group, store, ACTION, key, store.step_arrays[ACTION].dtype, image_codec, slice(start, start + width))
         start += width
     for name in (REWARD, SIM_STATE):
         if name in store.array_names:
@@ -130,7 +130,8 @@ def _common_notes(store: StoreReader) -> dict[str, Any]:
     found = [store.provenance(index).get(NAME, {}) for index in range(store.num_episodes)]
     notes = found[0] if found and all(entry == found[0] for entry in found) and isinstance(found[0], dict) else {}
     fits = sum(notes.get("actions", {}).values()) in (0, store.env_spec.action.size)
-    return notes if fits and set(notes.get("renamed", {})) | set(notes.get("float_images", [])) <= set(store.env_spec.observation) else {}
+    there = {*store.env_spec.observation, *store.env_spec.extras}
+    return notes if fits and {*notes.get("renamed", {}), *notes.get("float_images", [])} <= there else {}
 
 
 def _not_held(store: StoreReader, image_codec: str) -> list[str]:

@@ -111,7 +111,7 @@ class Told:
             raise StoreError(f"{source.path}: the env_spec in .zattrs is damaged: {error}") from error
         limits = (*spec.action.low, *spec.action.high, spec.control_hz)
         texts = (spec.task, *spec.action.names, *spec.stages, spec.action.units, spec.action.frame)
-        texts = (*texts, *(text for entry in spec.observation.values() for text in (entry.units, entry.frame)))
+        texts = (*texts, *(text for entry in (*spec.observation.values(), *spec.extras.values()) for text in (entry.units, entry.frame)))
         sound = all(isinstance(text, str) for text in texts) and all(isinstance(limit, int | float) for limit in limits)
         if not sound or not np.isfinite(np.asarray(limits, np.float64)).all() or spec.control_hz <= 0:
             raise StoreError(f"{source.path}: the env_spec in .zattrs is damaged: names are text, limits and rates numbers")
@@ -121,7 +121,7 @@ class Told:
         """Raise ``StoreError`` unless the spec told is that of the arrays found."""
         assert self.spec is not None
         found = {name: (entry.shape, entry.dtype) for name, entry in observation.items()}
-        told = {name: (entry.shape, entry.dtype) for name, entry in self.spec.observation.items()}
+        told = {name: (entry.shape, entry.dtype) for name, entry in {**self.spec.observation, **self.spec.extras}.items()}
         if told != found or self.spec.action.size != action_size:
             different = sorted(name for name in told.keys() | found.keys() if told.get(name) != found.get(name)) or ["action"]
             raise StoreError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.formats.archive import fingerprint, looks_like_zip, one_line, open_files
-from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, as_float32, control_rate, storable
+from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, storable
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.spec import ArraySpec, EnvSpec, SpecError
@@ -53,9 +53,9 @@ class DppoReader:
             raise StoreError(f"{self.path} lacks {', '.join(missing)}; it has {', '.join(arrays) or 'none of the arrays read'}")
         self.ends = self._ends(arrays["traj_lengths"])
         self._arrays = {name: self._of_steps(name, values) for name, values in arrays.items() if name != "traj_lengths"}
-        actions, difference = as_float32(self._arrays["actions"])
-        self._arrays["actions"] = actions
-        self.lost = [f"actions: kept as float32, off by at most {difference:.1g}"] if difference else []
+        for name in {"actions", "rewards"} & set(self._arrays):
+            self._arrays[name] = self._arrays[name].astype(float_type(self._arrays[name].dtype))
+        actions = self._arrays["actions"]
         rate = control_rate(control_hz)
         beside = self.path.with_name("normalization.npz")
         limits = read_npz(beside, _LIMITS) if beside.is_file() else {}
@@ -63,8 +63,10 @@ class DppoReader:
         self.attrs: dict[str, Any] = {NAME: {"normalised": True, **normalization}} | ({} if rate else {"control_hz_assumed": ASSUMED_HZ})
         channels = tuple(f"a{channel}" for channel in range(actions.shape[1]))
         observation = {name: ArraySpec(values.shape[1:], values.dtype.name) for name, values in self._observations(slice(None)).items()}
-        action = action_spec(channels, actions.min(0), actions.max(0))
-        self.env_spec = EnvSpec(task or self.path.resolve().parent.name, observation, action, rate or ASSUMED_HZ)
+        action = action_spec(channels, actions.min(0), actions.max(0), actions.dtype)
+        self.env_spec = EnvSpec(
+            task or self.path.resolve().parent.name, observation, action, rate or ASSUMED_HZ, reward_dtype=self._reward_dtype()
+        )
         self._fingerprint = fingerprint(open_files(self.path))
 
     def __len__(self) -> int:
@@ -103,12 +105,15 @@ class DppoReader:
         return Episode(
             observations=self._observations(steps),
             actions=self._arrays["actions"][steps],
-            rewards=as_float32(rewards[steps].reshape(length))[0] if rewards is not None else np.zeros(length, np.float32),
+            rewards=rewards[steps].reshape(length) if rewards is not None else np.zeros(length, np.float32),
             terminated=bool(terminals is not None and terminals[steps][-1]),
             truncated=False,
             success=False,
             provenance=provenance,
         )
+
+    def _reward_dtype(self) -> str:
+        return self._arrays["rewards"].dtype.name if "rewards" in self._arrays else "float32"
 
     def _observations(self, steps: slice) -> dict[str, NDArray[Any]]:
         """States, and images with channels last ``(T, H, W, C)``."""

@@ -38,25 +38,24 @@ def storable(dtype: np.dtype[Any]) -> bool:
     return dtype.itemsize in _STORABLE.get(dtype.kind, ())
 
 
-def action_spec(names: tuple[str, ...], low: NDArray[Any], high: NDArray[Any]) -> ActionSpec:
+def action_spec(names: tuple[str, ...], low: NDArray[Any], high: NDArray[Any], dtype: np.dtype[Any]) -> ActionSpec:
     """An action whose limits nobody stated: [-1, 1] where all data lie in it, else the data's own range.
 
     Args:
         names: of the channels.
         low: smallest of each channel in the data, ``(A,)``; NaN where the data hold one.
         high: largest of each channel, ``(A,)``.
+        dtype: of the actions in a store.
     """
     if not (np.isfinite(low).all() and np.isfinite(high).all()) or (low >= -1).all() & (high <= 1).all():
         low, high = -np.ones(len(names)), np.ones(len(names))
-    return ActionSpec(names, tuple(float(value) for value in low), tuple(float(value) for value in high), units="", frame="")
+    limits = tuple(float(value) for value in low), tuple(float(value) for value in high)
+    return ActionSpec(names, *limits, units="", frame="", dtype=dtype.name)
 
 
-def as_float32(values: NDArray[Any]) -> tuple[NDArray[np.float32], float]:
-    """Numbers as a store keeps actions and rewards, and the largest difference that rounding made (0: none)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        rounded = values.astype(np.float32)
-        difference = np.abs(rounded.astype(np.float64) - values.astype(np.float64))
-    return rounded, float(np.nan_to_num(difference, nan=0.0, posinf=np.inf).max(initial=0.0))
+def float_type(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """The floats that keep numbers of all these types as actions or rewards: float32, or float64 for wide integers and float64."""
+    return np.result_type(np.float32, *dtypes)
 
 
 def control_rate(given: float | None) -> float | None:

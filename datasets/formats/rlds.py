@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robolearn.datasets.formats import rlds_files
 from robolearn.datasets.formats.archive import one_line
-from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, as_float32, control_rate, store_names
+from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, store_names
 from robolearn.datasets.formats.rlds_features import Feature, decode_steps, decode_texts, leaves
 from robolearn.datasets.formats.rlds_files import FEATURES, INFO, Shard
 from robolearn.datasets.formats.tfrecord import RecordError, Values, parse_example, records
@@ -44,6 +44,11 @@ class Columns:
     numbers: Mapping[str, Feature]  # reward and the flags
 
     @property
+    def action_dtype(self) -> np.dtype[Any]:
+        """Floats that keep every part of the action."""
+        return float_type(*(np.dtype(feature.dtype) for feature in self.actions.values()))
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """A name per number of the action."""
         if list(self.actions) == ["action"]:
@@ -58,7 +63,7 @@ class Columns:
 class RldsReader:
     """An opened data set, read an episode at a time; opening reads the actions once, for their limits.
 
-    ``steps/observation/<name>`` and every other number of a step become observations, ``discount`` too; ``steps/action``, or its
+    ``steps/observation/<name>`` and every other number of a step become observations, ``discount`` an extra array; ``steps/action``, or its
     parts side by side, the action. Texts and the episode's metadata go to the provenance. Every step is kept: RLDS says that
     the action and the reward of the last one mean nothing, most data sets put something there.
 
@@ -139,7 +144,7 @@ class RldsReader:
             raise RecordError(f"its {steps} steps of {row} bytes are more than is read at a time")
         observations = {name: self._column(values, key, feature, steps) for name, (key, feature) in self.columns.observations.items()}
         numbers = {key: self._column(values, key, feature, steps) for key, feature in self.columns.numbers.items()}
-        rewards = as_float32(numbers["reward"])[0] if "reward" in numbers else np.zeros(steps, np.float32)
+        rewards = numbers["reward"].astype(self.env_spec.reward_dtype) if "reward" in numbers else np.zeros(steps, np.float32)
         metadata = self._episode_metadata(values)
         flags = {name: numbers[name].astype(bool) if name in numbers else None for name in _FLAGS}
         terminal, last = flags["is_terminal"], flags["is_last"]
@@ -159,7 +164,8 @@ class RldsReader:
         }
         return Episode(
             observations=observations,
-            actions=self._action(values, steps)[0],
+            extras={name: observations.pop(name) for name in self.env_spec.extras},
+            actions=self._action(values, steps),
             rewards=rewards,
             terminated=terminated,
             truncated=bool(last is not None and last[-1] and not terminated),
@@ -189,11 +195,11 @@ class RldsReader:
             raise RecordError(f"{STEPS}{key} holds {len(found)} numbers, expected {width} a step")
         return len(found) // width
 
-    def _action(self, values: dict[str, Values], steps: int) -> tuple[NDArray[np.float32], float]:
-        """Actions ``(T, A)`` and what rounding changed."""
+    def _action(self, values: dict[str, Values], steps: int) -> NDArray[Any]:
+        """Actions ``(T, A)``."""
         parts = [self._column(values, key, feature, steps).reshape(steps, -1) for key, feature in self.columns.actions.items()]
-        rounded = [as_float32(part) for part in parts]
-        return np.concatenate([part for part, _ in rounded], axis=1), max(difference for _, difference in rounded)
+        actions: NDArray[Any] = np.concatenate(parts, axis=1).astype(self.columns.action_dtype)
+        return actions
 
     def _episode_metadata(self, values: dict[str, Values]) -> dict[str, Any]:
         """Small numbers and texts beside the steps, JSON-ready."""
@@ -250,19 +256,19 @@ class RldsReader:
     def _spec(self, task: str, control_hz: float) -> EnvSpec:
         observation = {name: ArraySpec(feature.shape, feature.dtype) for name, (_, feature) in self.columns.observations.items()}
         wanted = {STEPS + key for key in self.columns.actions}
-        lows, highs, largest = [], [], 0.0
+        lows, highs = [], []
         for shard, number, data in self._records():
             try:
                 values = parse_example(data, wanted)
-                actions, difference = self._action(values, self._steps(values))
+                actions = self._action(values, self._steps(values))
             except RecordError as error:
                 raise StoreError(f"{shard.path}: episode {number}: {one_line(error)}") from error
             lows.append(actions.min(0))
             highs.append(actions.max(0))
-            largest = max(largest, difference)
-        if largest:
-            self.lost.append(f"steps/action: kept as float32, off by at most {largest:.1g}")
-        return EnvSpec(task, observation, action_spec(self.columns.channels, np.min(lows, axis=0), np.max(highs, axis=0)), control_hz)
+        action = action_spec(self.columns.channels, np.min(lows, axis=0), np.max(highs, axis=0), self.columns.action_dtype)
+        extras = {name: observation.pop(name) for name in ("discount",) if name in observation}
+        reward = float_type(np.dtype(self.columns.numbers["reward"].dtype)).name if "reward" in self.columns.numbers else "float32"
+        return EnvSpec(task, observation, action, control_hz, extras=extras, reward_dtype=reward)
 
 
 def _one_version(source: Path) -> Path:

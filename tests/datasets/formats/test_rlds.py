@@ -93,12 +93,13 @@ def test_episodes_have_every_number_as_it_was(tmp_path):
     assert len(episodes) == 3
     for number, episode in enumerate(episodes):
         steps = make_steps(number)
-        assert set(episode.observations) == {"image", "state.joints", "state.count", "discount"}
-        for name, key in (("image", "observation/image"), ("state.joints", "observation/state/joints"), ("discount", "discount")):
+        assert set(episode.observations) == {"image", "state.joints", "state.count"}
+        for name, key in (("image", "observation/image"), ("state.joints", "observation/state/joints")):
             assert episode.observations[name].dtype == steps[key].dtype
             np.testing.assert_array_equal(episode.observations[name], steps[key])
         assert episode.observations["state.count"].dtype == np.int32
         np.testing.assert_array_equal(episode.observations["state.count"], steps["observation/state/count"])
+        np.testing.assert_array_equal(episode.extras["discount"], steps["discount"])
         np.testing.assert_array_equal(episode.actions, steps["action"])
         np.testing.assert_array_equal(episode.rewards, steps["reward"])
         assert (episode.terminated, episode.truncated, episode.success) == (number % 2 == 1, number % 2 == 0, number % 2 == 1)
