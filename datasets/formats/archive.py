@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 1 << 33
 MAX_JSON_BYTES = 1 << 26
 _MAX_ENTRIES = 1 << 22
 _PIECE = 1 << 20
-_LONGEST_LINE = 400
+_LONGEST_LINE, _LONGEST_NAME = 400, 400
 _ZIP_START = (b"PK\x03\x04", b"PK\x05\x06")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
@@ -92,8 +92,17 @@ def fingerprint(files: Files) -> str:
 
 def one_line(error: BaseException) -> str:
     """An error as one short line of text; some libraries quote the bytes they cannot read."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
+    return short(" ".join(str(error).split()) or type(error).__name__)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for an error, as many as fit."""
+    return short(", ".join(sorted(names)))
+
+
+def short(text: str, longest: int = _LONGEST_LINE) -> str:
+    """A text cut where it becomes too long for a line."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 class DirectoryFiles:
@@ -144,7 +153,7 @@ class ZipFiles:
             if problem is None and entry.filename.rstrip("/") in seen:
                 problem = "is there twice"
             if problem:
-                raise self._unsafe(f"entry {entry.orig_filename!r} {problem}")
+                raise self._unsafe(f"has the entry {short(repr(entry.orig_filename), 100)}, which {problem}")
             seen.add(entry.filename.rstrip("/"))
         size = self.path.stat().st_size
         packed, claimed = sum(entry.compress_size for entry in entries), sum(entry.file_size for entry in entries)
@@ -181,7 +190,7 @@ class ZipFiles:
 def _name_problem(name: str) -> str | None:
     """Why an entry's name is refused, or None."""
     parts = PurePosixPath(name).parts
-    if not name or len(name) > 4096 or any(ord(letter) < 32 for letter in name):
+    if not name or len(name) > _LONGEST_NAME or any(ord(letter) < 32 for letter in name):
         return "has no proper name"
     if name.startswith("/") or "\\" in name or (len(name) > 1 and name[1] == ":"):
         return "has an absolute name or one of another system"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from robolearn.datasets.formats.archive import listed
 from robolearn.datasets.formats.naming import store_names
 from robolearn.datasets.formats.zarr2 import Header, ZarrSource
 from robolearn.datasets.layout import StoreError
@@ -57,14 +58,14 @@ class Layout:
             if not actions or derive_action is None:
                 ways = "; derive_action=next takes the next step's pose and gripper width, derive_action=same the same step's"
                 raise StoreError(
-                    f"{source.path} holds no action (data/action or data/action_*); it has {', '.join(keys) or 'no data'}"
+                    f"{source.path} holds no action (data/action or data/action_*); it has {listed(keys) or 'no data'}"
                     f"{ways if actions else ''}"
                 )
         elif derive_action is not None:
-            raise StoreError(f"{source.path} holds actions ({', '.join(actions)}); leave derive_action out")
+            raise StoreError(f"{source.path} holds actions ({listed(actions)}); leave derive_action out")
         widths = [math.prod(source.header(key).shape[1:]) for key in actions]
         if sum(widths) > _MAX_CHANNELS:
-            raise StoreError(f"{source.path}: {', '.join(actions)} have {sum(widths)} channels a step, more than an action has")
+            raise StoreError(f"{source.path}: {listed(actions)} have {sum(widths)} channels a step, more than an action has")
         reward = REWARD if REWARD in keys and source.header(REWARD).shape[1:] == () else None
         state = SIM_STATE if told.spec and SIM_STATE in keys and len(source.header(SIM_STATE).shape) == 2 else None
         taken = {reward, state, *(() if derived else actions)}

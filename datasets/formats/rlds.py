@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.formats import rlds_files
-from robolearn.datasets.formats.archive import one_line
+from robolearn.datasets.formats.archive import listed, one_line
 from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, store_names
 from robolearn.datasets.formats.rlds_features import Feature, decode_steps, decode_texts, leaves
 from robolearn.datasets.formats.rlds_files import FEATURES, INFO, Shard
@@ -242,9 +242,7 @@ class RldsReader:
         }
         width = sum(math.prod(feature.shape) for feature in actions.values())
         if not actions or width > _MAX_CHANNELS:
-            raise StoreError(
-                f"{self.root / FEATURES} has {width} action channels in steps/action; steps hold {', '.join(known) or 'nothing'}"
-            )
+            raise StoreError(f"{self.root / FEATURES} has {width} action channels in steps/action; steps hold {listed(known) or 'nothing'}")
         numbers = {name: known[name] for name in ("reward", *_FLAGS) if name in known and known[name].shape in ((), (1,))}
         numbers = {name: Feature("tensor", (), feature.dtype, feature.encoding) for name, feature in numbers.items()}
         rest = [name for name in known if name not in {*texts, *actions, *numbers}]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.datasets.formats.archive import fingerprint, looks_like_zip, one_line, open_files, read_json
+from robolearn.datasets.formats.archive import fingerprint, listed, looks_like_zip, one_line, open_files, read_json
 from robolearn.datasets.formats.zarr2_codecs import CodecError, decode, decode_texts, decompress
 from robolearn.datasets.layout import StoreError
 
@@ -131,7 +131,7 @@ class ZarrSource:
         names = self.files.names
         groups = [name.removesuffix(".zgroup") for name in names if name == ".zgroup" or name.endswith("/.zgroup")]
         if not groups:
-            raise StoreError(f"{self.path} holds no zarr group of format 2 (no .zgroup); it starts with {sorted(names)[:3]}")
+            raise StoreError(f"{self.path} holds no zarr group of format 2 (no .zgroup); it starts with {listed(sorted(names)[:3])}")
         depth = min(group.count("/") for group in groups)
         roots = sorted(group for group in groups if group.count("/") == depth)
         if len(roots) > 1:
@@ -153,7 +153,7 @@ class ZarrSource:
         """Raise ``StoreError`` unless all arrays are there."""
         missing = [name for name in names if name not in self._arrays]
         if missing:
-            raise StoreError(f"{self.path} lacks {', '.join(missing)}; it has {', '.join(sorted(self._arrays))}")
+            raise StoreError(f"{self.path} lacks {', '.join(missing)}; it has {listed(self._arrays)}")
 
     def header(self, name: str) -> Header:
         """Shape, type and codecs of an array.
