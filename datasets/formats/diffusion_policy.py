@@ -222,7 +222,7 @@ class DiffusionPolicyReader:
         if words is not None:
             told.require(observation, self._actions.shape[1])
             observation = dict(words.observation)
-        found = action_spec(self.layout.channels, self._actions.min(0), self._actions.max(0), self._actions.dtype)
+        found = action_spec(self.layout.channels, self._actions.min(0), self._actions.max(0), self._actions.dtype.name)
         action = replace(words.action, dtype=found.dtype) if words else found
         measured = words.control_hz if words else self._measured_hz()
         attrs = {} if control_hz or measured else {"control_hz_assumed": ASSUMED_HZ}

@@ -63,7 +63,7 @@ class DppoReader:
         self.attrs: dict[str, Any] = {NAME: {"normalised": True, **normalization}} | ({} if rate else {"control_hz_assumed": ASSUMED_HZ})
         channels = tuple(f"a{channel}" for channel in range(actions.shape[1]))
         observation = {name: ArraySpec(values.shape[1:], values.dtype.name) for name, values in self._observations(slice(None)).items()}
-        action = action_spec(channels, actions.min(0), actions.max(0), actions.dtype)
+        action = action_spec(channels, actions.min(0), actions.max(0), actions.dtype.name)
         self.env_spec = EnvSpec(
             task or self.path.resolve().parent.name, observation, action, rate or ASSUMED_HZ, reward_dtype=self._reward_dtype()
         )

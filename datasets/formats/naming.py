@@ -38,7 +38,7 @@ def storable(dtype: np.dtype[Any]) -> bool:
     return dtype.itemsize in _STORABLE.get(dtype.kind, ())
 
 
-def action_spec(names: tuple[str, ...], low: NDArray[Any], high: NDArray[Any], dtype: np.dtype[Any]) -> ActionSpec:
+def action_spec(names: tuple[str, ...], low: NDArray[Any], high: NDArray[Any], dtype: str = "float32") -> ActionSpec:
     """An action whose limits nobody stated: [-1, 1] where all data lie in it, else the data's own range.
 
     Args:
@@ -50,7 +50,7 @@ def action_spec(names: tuple[str, ...], low: NDArray[Any], high: NDArray[Any], d
     if not (np.isfinite(low).all() and np.isfinite(high).all()) or (low >= -1).all() & (high <= 1).all():
         low, high = -np.ones(len(names)), np.ones(len(names))
     limits = tuple(float(value) for value in low), tuple(float(value) for value in high)
-    return ActionSpec(names, *limits, units="", frame="", dtype=dtype.name)
+    return ActionSpec(names, *limits, units="", frame="", dtype=dtype)
 
 
 def float_type(*dtypes: np.dtype[Any]) -> np.dtype[Any]:

@@ -263,7 +263,7 @@ class RldsReader:
                 raise StoreError(f"{shard.path}: episode {number}: {one_line(error)}") from error
             lows.append(actions.min(0))
             highs.append(actions.max(0))
-        action = action_spec(self.columns.channels, np.min(lows, axis=0), np.max(highs, axis=0), self.columns.action_dtype)
+        action = action_spec(self.columns.channels, np.min(lows, axis=0), np.max(highs, axis=0), self.columns.action_dtype.name)
         extras = {name: observation.pop(name) for name in ("discount",) if name in observation}
         reward = float_type(np.dtype(self.columns.numbers["reward"].dtype)).name if "reward" in self.columns.numbers else "float32"
         return EnvSpec(task, observation, action, control_hz, extras=extras, reward_dtype=reward)
