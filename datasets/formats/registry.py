@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robolearn.datasets.formats import resip, robomimic, robomimic_write, robosuite
+from robolearn.datasets.formats import diffusion_policy, diffusion_policy_export, dppo, resip, rlds, robomimic, robomimic_write, robosuite
+from robolearn.datasets.formats.archive import looks_like_zip, open_files
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.errors import nearest
@@ -72,6 +73,16 @@ FORMATS = {
         robosuite.RobosuiteReader,
         ("filter_key", "missing"),
     ),
+    "diffusion_policy": Format(
+        "diffusion_policy zarr (Push-T, robomimic cache, real robot, UMI)",
+        diffusion_policy.recognises,
+        diffusion_policy.DiffusionPolicyReader,
+        ("task", "control_hz", "images", "derive_action"),
+        diffusion_policy_export.write,
+        ("image_codec",),
+    ),
+    "rlds": Format("RLDS (TFDS directory, Open X-Embodiment)", rlds.recognises, rlds.RldsReader, ("task", "control_hz", "missing")),
+    "dppo": Format("DPPO npz", dppo.recognises, dppo.DppoReader, ("task", "control_hz")),
 }
 
 
@@ -109,12 +120,28 @@ def recognise(path: Path) -> str:
     """Name of the format a path is in.
 
     Raises:
-        StoreError: none of those known.
+        StoreError: none of those known, pickles, or an archive that is damaged or not safe to read.
     """
     if (path / "zarr.json").is_file():
         raise StoreError(f"{path} is zarr format 3, perhaps a robolearn store already: `robolearn data info store={path}`")
+    _refuse_pickle(path)
+    if looks_like_zip(path):
+        open_files(path)  # a zip that is damaged, or not safe to read, says so in its own words
     for name, candidate in FORMATS.items():
         if candidate.recognises(path):
             return name
     known = "; ".join(f"{name}: {entry.title}" for name, entry in FORMATS.items())
     raise StoreError(f"{path} is in no format that can be imported ({known}); say format=NAME to see what is missing")
+
+
+def _refuse_pickle(path: Path) -> None:
+    """Raise ``StoreError`` for a file of Python pickles (SERL and others save episodes so), which is never loaded."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(2)
+    if path.suffix in (".pkl", ".pickle") or (start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")):
+        raise StoreError(
+            f"{path} holds Python pickles, which can run any code when read; where you trust the file, save its episodes again in its own "
+            "environment, as robomimic HDF5, LeRobot or diffusion_policy zarr, and import that"
+        )
