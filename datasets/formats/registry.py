@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robolearn.datasets.formats import resip
+from robolearn.datasets.formats import lerobot, lerobot_export, resip
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.errors import nearest
@@ -26,12 +26,17 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """One format: what it is, whether a path holds it, how it is read, and which options its reader takes."""
+    """One format: what it is, whether a path holds it, how it is read and written, and which options each takes.
+
+    ``write(store, out, **options)`` makes the new file or directory ``out`` and returns a line for each thing the format cannot hold.
+    """
 
     title: str
     recognises: Callable[[Path], bool]
     open: Callable[..., Reader]
     options: tuple[str, ...] = ()
+    write: Callable[..., list[str]] | None = None
+    write_options: tuple[str, ...] = ()
 
 
 FORMATS = {
@@ -40,7 +45,15 @@ FORMATS = {
         resip.recognises,
         resip.ResipReader,
         ("repair_rotation", "repair_method", "response", "max_relabel"),
-    )
+    ),
+    "lerobot": Format(
+        "LeRobot v2.0, v2.1, v3.0 (folder with meta/info.json)",
+        lerobot.recognises,
+        lerobot.LeRobotReader,
+        ("missing", "leave_out"),
+        write=lerobot_export.write,
+        write_options=("video", "codec", "crf", "data_files_size_in_mb", "video_files_size_in_mb"),
+    ),
 }
 
 
