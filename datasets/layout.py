@@ -33,7 +33,8 @@ COLUMNS: dict[str, Any] = {
     "digest": str,  # blake2b of the arrays
     "provenance": str,  # JSON
 }
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+RESERVED = frozenset({ACTION, REWARD, SIM_STATE})  # names that no observation has
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _CHUNK_BYTES = 1 << 18
 _MAX_CHUNK_ROWS = 1024
 _EPISODES_PER_CHUNK = 512
@@ -51,21 +52,22 @@ def codecs() -> list[Any]:
 
 def array_dtypes(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
     """The per-step arrays every store of ``spec`` has, without the optional simulator state."""
-    reserved = {ACTION, REWARD, SIM_STATE}
-    for name in spec.observation:
-        if name in reserved or not _NAME.fullmatch(name):
-            raise StoreError(
-                f"observation {name!r} cannot be stored: names use letters, digits, '_', '.', '-' and are not {sorted(reserved)}"
-            )
-        if np.dtype(spec.observation[name].dtype).kind not in "biuf":
-            raise StoreError(f"observation {name!r} has dtype {spec.observation[name].dtype}; a store holds numbers and booleans")
-    floats = np.dtype(np.float32)
-    return {**{name: np.dtype(entry.dtype) for name, entry in spec.observation.items()}, ACTION: floats, REWARD: floats}
+    for kind, entries in (("observation", spec.observation), ("extra array", spec.extras)):
+        for name, entry in entries.items():
+            if name in RESERVED or not NAME.fullmatch(name) or (kind != "observation" and name in spec.observation):
+                raise StoreError(
+                    f"{kind} {name!r} cannot be stored: names are unique, use letters, digits, '_', '.', '-' and are not {sorted(RESERVED)}"
+                )
+            if np.dtype(entry.dtype).kind not in "biuf":
+                raise StoreError(f"{kind} {name!r} has dtype {entry.dtype}; a store holds numbers and booleans")
+    dtypes = {name: np.dtype(entry.dtype) for name, entry in {**spec.observation, **spec.extras}.items()}
+    return {**dtypes, ACTION: np.dtype(spec.action.dtype), REWARD: np.dtype(spec.reward_dtype)}
 
 
 def array_shapes(spec: EnvSpec) -> dict[str, tuple[int, ...]]:
     """Shape of one step of each per-step array."""
-    return {**{name: entry.shape for name, entry in spec.observation.items()}, ACTION: (spec.action.size,), REWARD: ()}
+    shapes = {name: entry.shape for name, entry in {**spec.observation, **spec.extras}.items()}
+    return {**shapes, ACTION: (spec.action.size,), REWARD: ()}
 
 
 def create_step_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], length: int = 0) -> zarr.Array[Any]:
@@ -105,7 +107,8 @@ def create_arrays(group: zarr.Group, spec: EnvSpec, attrs: Mapping[str, Any]) ->
 
 def step_arrays(episode: Episode, spec: EnvSpec) -> dict[str, NDArray[Any]]:
     """The per-step arrays of an episode as they are stored."""
-    values: dict[str, Any] = {**{name: episode.observations[name] for name in spec.observation}}
+    values: dict[str, Any] = {name: episode.observations[name] for name in spec.observation}
+    values |= {name: episode.extras[name] for name in spec.extras}
     values |= {ACTION: episode.actions, REWARD: episode.rewards}
     arrays = {name: np.ascontiguousarray(np.asarray(values[name], dtype)) for name, dtype in array_dtypes(spec).items()}
     if episode.sim_state is not None:

@@ -67,14 +67,29 @@ def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any]) -> No
         shutil.rmtree(draft, ignore_errors=True)
 
 
+def note(path: Path, **attrs: Any) -> None:
+    """Add JSON-ready notes to the attributes of a store that nobody else is writing."""
+    storage = DurableStore(path)
+    zarr.open_group(storage, mode="r+", zarr_format=3).attrs.update(attrs)
+    storage.sync()
+
+
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a finished store to ``path``; what was there is removed after."""
+    """Rename a finished store (or another file or directory) to ``path``; what was there is removed after."""
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
         path.rename(old)
     draft.rename(path)
     sync_directory(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory with all that is in it, as far as it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def one_line(error: BaseException) -> str:

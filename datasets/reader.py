@@ -89,7 +89,7 @@ class StoreReader:
 
     @property
     def array_names(self) -> list[str]:
-        """What :meth:`array` gives: the observations, ``action``, ``reward``, and ``sim_state`` where there is one."""
+        """What :meth:`array` gives: the observations, extra arrays, ``action``, ``reward``, and ``sim_state`` where there is one."""
         return [name for name, array in self.step_arrays.items() if array.shape[0] >= self.num_steps]
 
     def array(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
@@ -173,6 +173,7 @@ class StoreReader:
             success=bool(self.column("success")[index]),
             sim_state=arrays.get(SIM_STATE),
             provenance=self.provenance(index),
+            extras={name: arrays[name] for name in self.env_spec.extras},
         )
 
     def __len__(self) -> int:

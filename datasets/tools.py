@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from omegaconf import DictConfig
 from robolearn.config import to_dict
 from robolearn.datasets import verify
 from robolearn.datasets.formats.registry import Reader, open_source
-from robolearn.datasets.place import put_in_place, require_free
+from robolearn.datasets.layout import StoreError
+from robolearn.datasets.place import note, put_in_place, require_free
 from robolearn.datasets.statistics import array_statistics, episode_statistics
 from robolearn.datasets.store import DemoStore
+from robolearn.episode import Episode
 from robolearn.lock import WriterLock
 from robolearn.progress import Progress
 
 _QUICK_BYTES = 200_000_000  # stores up to this size are read whole for their figures
-_EPISODES_PER_COMMIT = 10
+_EPISODES_PER_COMMIT, _BYTES_PER_COMMIT = 10, 1 << 28
 
 
 def info(cfg: DictConfig) -> int:
@@ -100,9 +103,11 @@ def import_(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     out = Path(options["out"])
     require_free(out, bool(options["overwrite"]))
+    if options["missing"] not in ("error", "skip"):
+        raise StoreError(f"missing takes error or skip, got {options['missing']!r}")
     format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
-    attrs = {"imported": {"source": Path(options["source"]).name, "format": format_name}}
-    _write_whole(reader, out, attrs, bool(options["overwrite"]))
+    notes = {"source": Path(options["source"]).name, "format": format_name}
+    _write_whole(reader, out, notes, bool(options["overwrite"]))
     store = DemoStore.open(out)
     facts = {
         "store": str(out),
@@ -111,6 +116,8 @@ def import_(cfg: DictConfig) -> int:
         "steps": store.num_steps,
         "successes": int(store.column("success").sum()),
         "fingerprint": store.fingerprint(),
+        "missing": list(getattr(reader, "missing", ())),
+        "lost": list(getattr(reader, "lost", ())),
     }
     repairs = [entry for index in range(store.num_episodes) if (entry := store.provenance(index).get("rotation_repair"))]
     if repairs:
@@ -119,31 +126,41 @@ def import_(cfg: DictConfig) -> int:
     return 0
 
 
-def _write_whole(reader: Reader, out: Path, attrs: dict[str, Any], overwrite: bool) -> None:
-    """Fill a store beside ``out`` and rename it there when it is complete."""
+def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bool) -> None:
+    """Fill a store beside ``out`` and rename it there when it is complete; ``notes`` and the reader's go to its attributes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(out)
     draft = out.with_name(f".{out.name}.importing")
     try:
         with (
-            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=attrs) as store,
+            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
             Progress(f"import {out}", len(reader)) as progress,
         ):
-            batch = []
-            for episode in reader:
-                batch.append(episode)
-                if len(batch) == _EPISODES_PER_COMMIT:
-                    store.extend(batch)
-                    progress.advance(len(batch))
-                    batch = []
-            store.extend(batch)
-            progress.advance(len(batch))
+            for batch in _batches(reader):
+                store.extend(batch)
+                progress.advance(len(batch))
+        kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
+        note(draft, imported={**notes, **kept})
         require_free(out, overwrite)
         put_in_place(draft, out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
         lock.release()
+
+
+def _batches(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
+    """Episodes a few at a time, fewer where they are large."""
+    batch: list[Episode] = []
+    size = 0
+    for episode in episodes:
+        batch.append(episode)
+        size += sum(array.nbytes for array in (*episode.observations.values(), *episode.extras.values()))
+        if len(batch) == _EPISODES_PER_COMMIT or size >= _BYTES_PER_COMMIT:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _repair_summary(repairs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -161,6 +178,7 @@ def _import_text(facts: dict[str, Any]) -> str:
     text = (
         f"{facts['store']}: {facts['episodes']} episodes, {facts['steps']:,} steps, {facts['successes']} successes, from {facts['format']}"
     )
+    text = "\n".join([text, *(f"missing, skipped: {line}" for line in facts["missing"]), *(f"not held: {line}" for line in facts["lost"])])
     if "rotation_repair" not in facts:
         return text
     repair = facts["rotation_repair"]

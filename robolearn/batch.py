@@ -22,11 +22,11 @@ class WindowBatch:
     is_pad: Any
 
     def torch(self, device: str = "cpu") -> WindowBatch:
-        """The same batch as tensors on ``device``, without a copy on the CPU."""
+        """The same batch as tensors on ``device``, without a copy on the CPU; float64, which some projects record, becomes float32."""
         import torch
 
-        return WindowBatch(
-            {name: torch.from_numpy(value).to(device) for name, value in self.observations.items()},
-            torch.from_numpy(self.actions).to(device),
-            torch.from_numpy(self.is_pad).to(device),
-        )
+        def tensor(values: Any) -> torch.Tensor:
+            there = torch.from_numpy(values).to(device)
+            return there.float() if there.dtype == torch.float64 else there
+
+        return WindowBatch({name: tensor(value) for name, value in self.observations.items()}, tensor(self.actions), tensor(self.is_pad))

@@ -21,7 +21,7 @@ VERBS = {
     "doctor": "check the installation, and say how to mend what is missing",
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
-    "data": "look into, check, import and replay demonstration stores",
+    "data": "look into, check, import, export and replay demonstration stores",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
@@ -35,6 +35,7 @@ TOOLS = {
         "info": "what a store holds",
         "check": "every promise of the format, chunk by chunk; exit 1 when one is broken",
         "import": "another format's demonstrations into a store",
+        "export": "a store in another project's format, with a line for what that cannot hold",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     }
 }

@@ -24,6 +24,7 @@ class Episode:
         truncated: a time limit cut the episode; never merged with ``terminated``.
         success: the task was solved.
         sim_state: ``(T, S)`` the simulator's integration state before each action, or None.
+        extras: ``{name: (T, ...)}``, recorded beside and seen by no policy; those that the spec names.
         provenance: source (teleop, expert, rollout, augmentation, import), seed, parent, note, versions; JSON-ready.
     """
 
@@ -35,6 +36,7 @@ class Episode:
     success: bool
     sim_state: NDArray[Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -54,5 +56,9 @@ class Episode:
         for name in spec.observation:
             if len(self.observations[name]) != steps:
                 raise SpecError(f"observation {name!r} has {len(self.observations[name])} rows for {steps} actions")
+        for name, entry in spec.extras.items():
+            if name not in self.extras or self.extras[name].shape != (steps, *entry.shape):
+                came = f"shape {self.extras[name].shape}" if name in self.extras else "is missing"
+                raise SpecError(f"extra array {name!r}: expected shape {(steps, *entry.shape)}, {came}")
         if self.sim_state is not None and len(self.sim_state) != steps:
             raise SpecError(f"sim_state has {len(self.sim_state)} rows for {steps} actions")

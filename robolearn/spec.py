@@ -36,13 +36,14 @@ class ArraySpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """A flat action vector: one name, lower and upper limit per channel (in the units of the channel)."""
+    """A flat action vector: one name, lower and upper limit per channel (in the units of the channel); ``dtype`` is that of a store."""
 
     names: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
     units: str = ""
     frame: str = "base"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if not len(self.names) == len(self.low) == len(self.high):
@@ -72,17 +73,36 @@ def tool_pose_action(position_low: tuple[float, float, float], position_high: tu
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """Observation, action and control rate of a task; saved in every store and checkpoint."""
+    """Observation, action and control rate of a task; saved in every store and checkpoint.
+
+    Args:
+        task: its name.
+        observation: what a policy may see.
+        action: what it sends.
+        control_hz: steps a second.
+        stages: names of the task's stages, in order.
+        extras: arrays recorded beside, step by step, that no policy sees (another project's labels and notes).
+        reward_dtype: that of a store.
+    """
 
     task: str
     observation: Mapping[str, ArraySpec]
     action: ActionSpec
     control_hz: float
     stages: tuple[str, ...] = field(default=())
+    extras: Mapping[str, ArraySpec] = field(default_factory=dict)
+    reward_dtype: str = "float32"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready dictionary; the inverse of ``from_dict``."""
-        return asdict(self)
+        """JSON-ready dictionary; the inverse of ``from_dict``. Fields that came later are left out where they say nothing."""
+        data = asdict(self)
+        if self.action.dtype == "float32":
+            del data["action"]["dtype"]
+        if self.reward_dtype == "float32":
+            del data["reward_dtype"]
+        if not self.extras:
+            del data["extras"]
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> EnvSpec:
@@ -92,23 +112,22 @@ class EnvSpec:
             SpecError: a field is missing or unknown.
         """
         try:
-            observation = {
-                name: ArraySpec(tuple(entry["shape"]), entry["dtype"], entry.get("units", ""), entry.get("frame", ""))
-                for name, entry in data["observation"].items()
-            }
             action = data["action"]
             return cls(
                 task=data["task"],
-                observation=observation,
+                observation=_array_specs(data["observation"]),
                 action=ActionSpec(
                     tuple(action["names"]),
                     tuple(action["low"]),
                     tuple(action["high"]),
                     action.get("units", ""),
                     action.get("frame", "base"),
+                    action.get("dtype", "float32"),
                 ),
                 control_hz=float(data["control_hz"]),
                 stages=tuple(data.get("stages", ())),
+                extras=_array_specs(data.get("extras", {})),
+                reward_dtype=data.get("reward_dtype", "float32"),
             )
         except SpecError:
             raise
@@ -143,3 +162,10 @@ class EnvSpec:
             raise SpecError(f"the policy acts on {wanted.action.names}, task {self.task!r} takes {self.action.names}")
         if abs(self.control_hz - wanted.control_hz) > 1e-6:
             raise SpecError(f"the policy was trained at {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
+
+
+def _array_specs(data: Mapping[str, Any]) -> dict[str, ArraySpec]:
+    return {
+        name: ArraySpec(tuple(entry["shape"]), entry["dtype"], entry.get("units", ""), entry.get("frame", ""))
+        for name, entry in data.items()
+    }

@@ -1,4 +1,4 @@
-"""The formats that can be imported, and which one a file is in."""
+"""The formats that can be imported and exported, and which one a file is in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from robolearn.spec import EnvSpec
 
 
 class Reader(Protocol):
-    """An opened data set: its spec, and its episodes in order."""
+    """An opened data set: its spec, and its episodes in order.
+
+    A reader may have three more attributes, complete once the episodes are read: ``attrs: dict``, JSON-ready notes for the
+    store's attributes; ``missing: list[str]``, what the source promises and lacks, and was skipped (``missing=skip``);
+    ``lost: list[str]``, what the source has and a store cannot hold. The last two are printed and kept in the attributes.
+    """
 
     env_spec: EnvSpec
 
@@ -26,9 +31,16 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """One format: what it is, whether a path holds it, how it is read and written, and which options each takes.
+    """One format.
 
-    ``write(store, out, **options)`` makes the new file or directory ``out`` and returns a line for each thing the format cannot hold.
+    Args:
+        title: what it is.
+        recognises: whether a path holds it; looks at little, raises nothing.
+        open: its reader's constructor ``(path, **options)``.
+        options: those of ``data import`` that the reader takes.
+        write: ``(store, out, **options)`` writes a store to a path that does not exist yet, of the suffix that was asked for
+            (the caller renames it into place), and returns a line for each thing that the format cannot hold.
+        write_options: those of ``data export`` that the writer takes.
     """
 
     title: str
@@ -72,6 +84,19 @@ def open_source(source: str | Path, format: str = "auto", **options: Any) -> tup
     name = recognise(path) if format == "auto" else format
     chosen = FORMATS[name]
     return name, chosen.open(path, **{key: value for key, value in options.items() if key in chosen.options})
+
+
+def writer_of(format: str) -> Format:
+    """The format of a name that can be exported.
+
+    Raises:
+        StoreError: no such format, or it can only be imported.
+    """
+    writable = [name for name, entry in FORMATS.items() if entry.write is not None]
+    if format not in writable:
+        what = f"format {format!r} can be imported but not exported" if format in FORMATS else f"no format {format!r}"
+        raise StoreError(f"{what}; a store can be exported to {', '.join(writable) or 'none yet'}{nearest(format, writable)}")
+    return FORMATS[format]
 
 
 def recognise(path: Path) -> str:

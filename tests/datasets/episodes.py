@@ -23,13 +23,14 @@ def make_episode(number: int, *, spec: EnvSpec = SPEC, steps: int | None = None,
     success = bool(rng.random() < 0.5)
     return Episode(
         observations={name: random_array(rng, (length, *entry.shape), entry.dtype) for name, entry in spec.observation.items()},
-        actions=rng.uniform(-1, 1, (length, spec.action.size)).astype(np.float32),
-        rewards=rng.standard_normal(length).astype(np.float32),
+        actions=rng.uniform(-1, 1, (length, spec.action.size)).astype(spec.action.dtype),
+        rewards=rng.standard_normal(length).astype(spec.reward_dtype),
         terminated=success,
         truncated=not success,
         success=success,
         sim_state=rng.standard_normal((length, state_size)) if state_size else None,
         provenance={"source": "expert", "seed": number, "note": f"épisode {number}"},
+        extras={name: random_array(rng, (length, *entry.shape), entry.dtype) for name, entry in spec.extras.items()},
     )
 
 
@@ -45,6 +46,8 @@ def assert_same(got: Episode, expected: Episode) -> None:
     assert (got.terminated, got.truncated, got.success) == (expected.terminated, expected.truncated, expected.success)
     assert got.observations.keys() == expected.observations.keys()
     pairs = [(got.observations[name], expected.observations[name]) for name in expected.observations]
+    assert got.extras.keys() == expected.extras.keys()
+    pairs += [(got.extras[name], expected.extras[name]) for name in expected.extras]
     pairs += [(got.actions, expected.actions), (got.rewards, expected.rewards)]
     assert (got.sim_state is None) == (expected.sim_state is None)
     if expected.sim_state is not None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import zarr
 
 from robolearn.datasets.store import DemoStore, StoreError
+from robolearn.datasets.windows import WindowDataset
 from robolearn.spec import ArraySpec, EnvSpec, SpecError
 from robolearn.tasks import one_leg_spec
 from tests.datasets.episodes import SPEC, assert_same, make_episode
@@ -73,6 +75,30 @@ def test_images_and_integers_come_back(path):
     for number, episode in enumerate(DemoStore.open(path)):
         assert_same(episode, make_episode(number, spec=spec, steps=50))
     assert DemoStore.open(path).check() == []
+
+
+def test_wider_numbers_and_arrays_that_no_policy_sees_come_back(path):
+    action = replace(SPEC.action, dtype="float64")
+    extras = {"labels.grasped": ArraySpec((), "bool"), "depth": ArraySpec((4, 5, 1), "float16")}
+    spec = replace(SPEC, action=action, reward_dtype="float64", extras=extras)
+    episodes = [make_episode(number, spec=spec) for number in range(3)]
+    with DemoStore.create(path, spec) as store:
+        store.extend(episodes)
+    store = DemoStore.open(path)
+    assert store.env_spec == spec
+    for episode, expected in zip(store, episodes, strict=True):
+        assert_same(episode, expected)
+    assert WindowDataset(store, prediction_horizon=2).observation_keys == ("joints",)
+    assert store.check() == []
+    with pytest.raises(SpecError, match=r"extra array 'depth': expected shape .*, is missing"):
+        replace(episodes[0], extras={"labels.grasped": episodes[0].extras["labels.grasped"]}).check(spec)
+    with pytest.raises(StoreError, match="names are unique"):
+        DemoStore.create(path.with_name("twice.zarr"), replace(SPEC, extras={"joints": ArraySpec((3,))}))
+
+
+def test_a_spec_without_the_later_fields_says_what_it_always_said():
+    assert set(SPEC.to_dict()) == {"task", "observation", "action", "control_hz", "stages"}
+    assert set(SPEC.to_dict()["action"]) == {"names", "low", "high", "units", "frame"}
 
 
 def test_simulator_states_may_begin_and_pause_in_mid_store(path):
