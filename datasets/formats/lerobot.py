@@ -15,7 +15,7 @@ from robolearn.datasets.formats import lerobot_paths as paths
 from robolearn.datasets.formats.lerobot_episodes import Entry, list_episodes, read_tasks, rows_by_episode
 from robolearn.datasets.formats.lerobot_features import FLAGS, NEXT_REWARD, TIMESTAMP, Info, read_info
 from robolearn.datasets.formats.lerobot_images import decode_images
-from robolearn.datasets.formats.lerobot_outcome import flags_of, outcome_of, runs_of
+from robolearn.datasets.formats.lerobot_outcome import outcome_of, runs_of
 from robolearn.datasets.formats.lerobot_plan import Plan, make_plan, spec_of
 from robolearn.datasets.formats.lerobot_table import Table
 from robolearn.datasets.formats.lerobot_video import frames_at
@@ -46,7 +46,8 @@ class LeRobotReader:
 
     Attributes:
         env_spec: observations are all features but the action and LeRobot's bookkeeping.
-        missing: what was left out, a line an episode.
+        missing: episodes that were listed and are not there, a line each.
+        lost: columns that a store cannot hold, a line each.
         attrs: notes for the store: the features as they were, and their names in the store.
 
     Raises:
@@ -71,14 +72,14 @@ class LeRobotReader:
         self.entries: list[Entry] = entries
         self.tasks = read_tasks(self.root, self.info.version)
         self.env_spec: EnvSpec = spec_of(self.plan, self.info, self._task(), low, high)
-        names = {name: feature for name, feature in self.plan.observations.items() if name != feature}
+        self.lost = [f"{name}: neither numbers, pictures nor text" for name in self.plan.left_out]
         self.attrs: dict[str, Any] = {
             "lerobot": {
                 "codebase_version": self.info.version,
                 "robot_type": self.info.robot_type,
                 "action": self.plan.action,
-                "renamed": names,
-                "left_out": list(self.plan.left_out),
+                "renamed": {name: feature for name, feature in self.plan.sources.items() if name != feature},
+                "left_out": list(leave_out),
                 "shapes": {name: list(feature.shape) for name, feature in self.info.features.items()},
                 "names": {name: list(feature.names) for name, feature in self.info.features.items() if feature.names},
             }
@@ -120,7 +121,9 @@ class LeRobotReader:
         gone = [entry.index for entry in listed if entry.index not in there]
         remedy = f"fetch them, or missing=skip imports the {len(entries)} that are whole" if entries else "fetch them"
         first = self.missing[0]
-        raise StoreError(f"{self.root} lists {len(listed)} episodes and lacks files of {len(gone)} ({paths.spans(gone)}), first {first}; {remedy}")
+        raise StoreError(
+            f"{self.root} lists {len(listed)} episodes and lacks files of {len(gone)} ({paths.spans(gone)}), first {first}; {remedy}"
+        )
 
     def _open(self, name: str) -> Table:
         """The data file ``name``; the last one stays open, as episodes share files."""
@@ -146,7 +149,9 @@ class LeRobotReader:
                 continue
             start, stop = rows[entry.index]
             if stop - start != entry.length:
-                raise StoreError(f"{table.path}: episode {entry.index} has {stop - start} rows, meta/ says {entry.length}; fetch both again")
+                raise StoreError(
+                    f"{table.path}: episode {entry.index} has {stop - start} rows, meta/ says {entry.length}; fetch both again"
+                )
             actions = table.array(table.read([self.plan.action], start, stop), self.plan.action, (math.prod(feature.shape),))
             low, high = np.minimum(low, actions.min(0)), np.maximum(high, actions.max(0))
             self._rows[entry.index] = (start, stop)
@@ -166,33 +171,31 @@ class LeRobotReader:
     # -- one episode -------------------------------------------------------------------------------------------------
 
     def _episode(self, entry: Entry) -> Episode:
-        table = self._open(entry.data)
+        table, spec = self._open(entry.data), self.env_spec
         columns = self.plan.columns(self.info, table)
         rows = table.read(columns, *self._rows[entry.index])
-        steps = entry.length
-        values = {name: table.array(rows, name, ()) for name in (NEXT_REWARD, *FLAGS, "task_index", TIMESTAMP) if name in columns}
-        flags = {name: values[name].astype(bool) for name in FLAGS if name in values}
-        terminated, truncated, success = self._outcome(entry, flags)
-        observations = {name: self._observation(entry, table, rows, name, values.get(TIMESTAMP)) for name in self.plan.observations}
-        actions = table.array(rows, self.plan.action, (self.env_spec.action.size,))
-        provenance = self._provenance(entry, table, rows, values)
-        if NEXT_REWARD not in values:
+        times = table.array(rows, TIMESTAMP, ()) if TIMESTAMP in columns else np.arange(entry.length) / self.info.fps
+        arrays = {name: self._array(entry, table, rows, name, times.astype(np.float64)) for name in self.plan.sources}
+        provenance = self._provenance(entry, table, rows)
+        if NEXT_REWARD in columns:
+            rewards = table.array(rows, NEXT_REWARD, ())
+        else:
+            rewards = np.zeros(entry.length)
             provenance["reward"] = "the source has none: 0"
+        flags = {name: arrays[name].reshape(-1).astype(bool) for name in FLAGS if name in arrays}
         if not flags and not entry.notes:
             provenance["outcome"] = "the source does not say how the episode ended"
-        usual = flags_of(terminated, truncated, success, steps)
-        odd = {name: runs_of(given.tolist()) for name, given in flags.items() if (given != usual[name]).any()}
-        if odd:
-            provenance["flags"] = odd
+        terminated, truncated, success = self._outcome(entry, flags)
         return Episode(
-            observations=observations,
-            actions=_narrow(actions, "action", provenance),
-            rewards=_narrow(values[NEXT_REWARD], "reward", provenance) if NEXT_REWARD in values else np.zeros(steps, np.float32),
+            observations={name: arrays[name] for name in spec.observation},
+            actions=_cast(table.array(rows, self.plan.action, (spec.action.size,)), spec.action.dtype),
+            rewards=_cast(rewards, spec.reward_dtype),
             terminated=terminated,
             truncated=truncated,
             success=success,
             sim_state=self._sim_state(table, rows, columns),
             provenance=provenance,
+            extras={name: arrays[name] for name in spec.extras},
         )
 
     def _outcome(self, entry: Entry, flags: dict[str, NDArray[np.bool_]]) -> tuple[bool, bool, bool]:
@@ -201,36 +204,40 @@ class LeRobotReader:
             return bool(noted[0]), bool(noted[1]), bool(noted[2])
         return outcome_of(flags)
 
-    def _observation(self, entry: Entry, table: Table, rows: Any, name: str, timestamps: NDArray[Any] | None) -> NDArray[Any]:
-        source, spec = self.plan.observations[name], self.plan.arrays[name]
+    def _array(self, entry: Entry, table: Table, rows: Any, name: str, times: NDArray[np.float64]) -> NDArray[Any]:
+        """One observation or extra array of an episode whose steps were taken at ``times`` ``(T,)`` [s]."""
+        source, spec = self.plan.sources[name], {**self.plan.observation, **self.plan.extras}[name]
         feature = self.info.features[source]
         if feature.dtype == "video":
             clip = entry.clips[source]
             file = paths.inside(self.root, clip.file)
-            times = np.arange(entry.length) / self.info.fps if timestamps is None else timestamps.astype(np.float64)
             if clip.duration is not None and round(clip.duration * self.info.fps) != entry.length:
-                raise StoreError(f"{file}: episode {entry.index} has {clip.duration:.3f} s of video for {entry.length} steps; restore meta/")
+                raise StoreError(
+                    f"{file}: episode {entry.index} has {clip.duration:.3f} s of video for {entry.length} steps; restore meta/"
+                )
             return frames_at(file, clip.start + times, feature.shape, self.info.fps, alone=clip.duration is None)
         if feature.dtype == "image":
             return decode_images(self.root, f"{table.path}: {source!r} of episode {entry.index}", table.values(rows, source), feature.shape)
         array = table.array(rows, source, spec.shape)
         if not np.can_cast(array.dtype, spec.dtype, "safe"):
-            raise StoreError(f"{table.path}: column {source!r} holds {array.dtype}, other files {spec.dtype}; the files of a data set share types")
+            raise StoreError(
+                f"{table.path}: column {source!r} holds {array.dtype}, other files {spec.dtype}; the files of a data set share types"
+            )
         return array.astype(spec.dtype, copy=False)
 
     def _sim_state(self, table: Table, rows: Any, columns: list[str]) -> NDArray[Any] | None:
-        if SIM_STATE not in columns or not self.plan.sim_state:
+        if SIM_STATE not in columns:
             return None
         states = table.array(rows, SIM_STATE, self.info.features[SIM_STATE].shape)
         return None if np.isnan(states).all() else states
 
-    def _provenance(self, entry: Entry, table: Table, rows: Any, values: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    def _provenance(self, entry: Entry, table: Table, rows: Any) -> dict[str, Any]:
         """Where the episode came from; texts that change within it as ``[[first step, text], ...]``."""
         provenance: dict[str, Any] = {"source": "import", "format": NAME, "version": self.info.version, "dataset": self.root.resolve().name}
         provenance |= {"file": entry.data, "original_index": entry.index}
         if self.info.robot_type:
             provenance["robot_type"] = self.info.robot_type
-        indices = values["task_index"].tolist() if "task_index" in values else []
+        indices = table.array(rows, "task_index", ()).tolist() if "task_index" in rows.column_names else []
         texts = [self.tasks.get(index, "") for index in indices]
         provenance["task"] = (texts[0] if texts else "") or (entry.tasks[0] if entry.tasks else "")
         if indices:
@@ -251,10 +258,7 @@ def _json_object(text: Any) -> Any:
         return None
 
 
-def _narrow(values: NDArray[Any], name: str, provenance: dict[str, Any]) -> NDArray[np.float32]:
-    """Numbers in a store's type for actions and rewards; said in the provenance where they do not survive it to the bit."""
-    with np.errstate(over="ignore"):  # infinity, which the check of the episode refuses
-        narrow: NDArray[np.float32] = values.astype(np.float32)
-    if (narrow.astype(values.dtype) != values).any():
-        provenance["rounded"] = [*provenance.get("rounded", []), f"{name}: {values.dtype} to float32"]
-    return narrow
+def _cast(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Numbers in the type that was chosen to hold them; what would not fit becomes infinity, which an episode's check refuses."""
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)

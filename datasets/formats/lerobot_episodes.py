@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def list_episodes(root: Path, info: Info, videos: Sequence[str]) -> list[Entry]:
         raise StoreError(f"{root / paths.INFO} gives no video_path for {videos[0]!r}; LeRobot writes {paths.VIDEO_PATH!r}")
     entries = _from_tables(root, info, videos) if info.version == "v3.0" else _from_lines(root, info, videos)
     entries.sort(key=lambda entry: entry.index)
-    twice = [one.index for one, other in zip(entries, entries[1:], strict=False) if one.index == other.index]
+    twice = [one.index for one, other in pairwise(entries) if one.index == other.index]
     if twice:
         raise StoreError(f"{root / 'meta'} lists episode {twice[0]} twice; restore meta/ from its source")
     if not entries:
@@ -144,7 +145,7 @@ def read_tasks(root: Path, version: str) -> dict[int, str]:
     wrong = [pair for pair in pairs if type(pair[0]) is not int or not isinstance(pair[1], str)]
     if wrong:
         raise StoreError(f"{root / name}: {str(wrong[0])[:80]} is no task index with its text; restore meta/ from its source")
-    return {int(index): str(text) for index, text in pairs}
+    return {index: text for index, text in pairs if isinstance(index, int) and isinstance(text, str)}
 
 
 def rows_by_episode(table: Table) -> dict[int, tuple[int, int]]:

@@ -16,7 +16,7 @@ from robolearn.datasets.formats.lerobot_features import FLAGS, INDICES, NEXT_REW
 from robolearn.datasets.formats.lerobot_files import FILES_PER_CHUNK, ParquetFiles, VideoFiles
 from robolearn.datasets.formats.lerobot_images import encode_images
 from robolearn.datasets.formats.lerobot_layout import Layout, layout_of
-from robolearn.datasets.formats.lerobot_outcome import flags_of, from_runs
+from robolearn.datasets.formats.lerobot_outcome import flags_of, from_runs, outcome_of
 from robolearn.datasets.formats.lerobot_stats import Aggregate, Figures, as_lists, image_stats, vector_stats
 from robolearn.datasets.formats.lerobot_table import column_of, hugging_face_metadata
 from robolearn.datasets.formats.lerobot_video import CODECS
@@ -125,29 +125,25 @@ class _Exporter:
     def _columns(self, index: int, episode: Episode, texts: list[str]) -> dict[str, NDArray[Any]]:
         """All numbers of an episode, ``{feature: (T, ...)}``."""
         length, layout = len(episode), self.layout
-        columns: dict[str, NDArray[Any]] = {ACTION: episode.actions}
-        for name, feature in layout.observations.items():
+        columns: dict[str, NDArray[Any]] = {ACTION: episode.actions, NEXT_REWARD: episode.rewards}
+        for name, feature in layout.sources.items():
             if feature not in layout.cameras:
-                columns[feature] = episode.observations[name]
+                columns[feature] = _array(episode, name)
         if SIM_STATE in layout.columns:
             blank = np.full((length, *layout.columns[SIM_STATE][1]), np.nan)
             columns[SIM_STATE] = blank if episode.sim_state is None else episode.sim_state
-        columns[NEXT_REWARD] = episode.rewards
-        usual = flags_of(episode.terminated, episode.truncated, episode.success, length)
-        noted = episode.provenance.get("flags")
-        for name in FLAGS:
-            given = from_runs(noted.get(name), length) if isinstance(noted, dict) else None
-            columns[name] = usual[name] if given is None else np.array(given, bool)
-        if not layout.own_timestamp:
-            columns[TIMESTAMP] = (np.arange(length) / layout.fps).astype(np.float32)
+        ended = (episode.terminated, episode.truncated, episode.success)
+        noted = {name: columns[name].reshape(-1) for name in FLAGS if name in columns}
+        usual = flags_of(*ended, length)
+        columns |= usual if outcome_of(noted) != ended else {**usual, **noted}  # a store's own, unless it was labelled anew
+        columns.setdefault(TIMESTAMP, (np.arange(length) / layout.fps).astype(np.float32))
         task = np.array([self.tasks.setdefault(text, len(self.tasks)) for text in texts])
         steps = np.arange(length)
         indices = (steps, np.full(length, index), self.steps + steps, task)
         return columns | {name: values.astype(np.int64) for name, values in zip(INDICES, indices, strict=True)}
 
     def _cameras(self, episode: Episode) -> dict[str, NDArray[np.uint8]]:
-        names = self.layout.observations
-        return {feature: episode.observations[name] for name, feature in names.items() if feature in self.layout.cameras}
+        return {feature: _array(episode, name) for name, feature in self.layout.sources.items() if feature in self.layout.cameras}
 
     def _table(self, episode: Episode, columns: Mapping[str, NDArray[Any]], cells: Mapping[str, list[dict[str, Any]]]) -> Any:
         """An episode's rows, typed as Hugging Face's ``datasets`` does."""
@@ -201,11 +197,15 @@ class _Exporter:
             "video_path": paths.VIDEO_PATH if self.videos else None,
             "features": layout.features(kind, camera_info),
         }
-        notes = {"env_spec": store.env_spec.to_dict(), "observations": dict(layout.observations)}
+        notes = {"env_spec": store.env_spec.to_dict(), "features": dict(layout.sources)}
         for name, content in ((paths.INFO, info), (paths.STATS, self.stats.result()), (paths.NOTES, notes)):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
         _write_tasks(out / paths.TASKS, self.tasks)
+
+
+def _array(episode: Episode, name: str) -> NDArray[Any]:
+    return episode.observations[name] if name in episode.observations else episode.extras[name]
 
 
 def _write_tasks(file: Path, tasks: Mapping[str, int]) -> None:
@@ -232,12 +232,14 @@ def _losses(store: StoreReader, layout: Layout, video: bool, codec: str, crf: in
         "provenance and terminated beside truncated have no place in LeRobot: kept in meta/episodes, columns robolearn/...",
     ]
     if video and layout.cameras:
-        lost.append(f"pictures of {', '.join(layout.cameras)} are {codec} video with crf {crf}, not the same to the bit; video=false keeps them")
+        lost.append(
+            f"pictures of {', '.join(layout.cameras)} are {codec} video with crf {crf}, not the same to the bit; video=false keeps them"
+        )
     if SIM_STATE in layout.columns:
         lost.append("sim_state is a column that LeRobot's policies do not read; episodes without it hold NaN there")
     if not float(layout.fps).is_integer():
         lost.append(f"control_hz {layout.fps:g} is written as fps; LeRobot expects a whole number")
-    moved = {name: feature for name, feature in layout.observations.items() if name != feature}
+    moved = {name: feature for name, feature in layout.sources.items() if name != feature}
     if moved:
         lost.append("renamed: " + ", ".join(f"{name} to {feature}" for name, feature in moved.items()))
     return lost

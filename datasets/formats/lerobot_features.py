@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from robolearn.datasets.formats import lerobot_paths as paths
-from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.layout import ACTION, StoreError
 from robolearn.errors import nearest
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
@@ -19,6 +18,7 @@ TIMESTAMP, NEXT_REWARD = "timestamp", "next.reward"
 FLAGS = ("next.done", "next.truncated", "next.success")
 INDICES = ("frame_index", "episode_index", "index", "task_index")
 TEXTS = ("string", "language")
+_BESIDE = ("action.", "next.")  # labels and other spellings of the action: no policy sees them
 _CHANNELS = (1, 3, 4)
 _MAX_SIZE = 1 << 24  # numbers of one feature in one step
 
@@ -63,7 +63,9 @@ def read_info(root: Path) -> Info:
         raise StoreError(f"{where} describes no features; restore it from its source")
     version = data.get("codebase_version")
     if version not in VERSIONS:
-        raise StoreError(f"{where} is of version {str(version)[:20]!r}; {', '.join(VERSIONS)} are read: convert it with lerobot's own scripts")
+        raise StoreError(
+            f"{where} is of version {str(version)[:20]!r}; {', '.join(VERSIONS)} are read: convert it with lerobot's own scripts"
+        )
     fps, chunks_size = data.get("fps"), data.get("chunks_size", 1000)
     if not isinstance(fps, int | float) or isinstance(fps, bool) or not 0 < fps < 1e6:
         raise StoreError(f"{where}: fps is {str(fps)[:40]!r}, expected steps a second, such as 30")
@@ -130,21 +132,9 @@ def action_name(root: Path, features: Mapping[str, Feature]) -> str:
     raise StoreError(f"{root / paths.INFO} has no feature 'action'; it has {', '.join(features)}{nearest(ACTION, features)}")
 
 
-def observation_names(features: Sequence[str]) -> dict[str, str]:
-    """From each feature that is an observation to its name in a store, which refuses some characters and words.
-
-    Raises:
-        StoreError: two come to the same name.
-    """
-    taken: dict[str, str] = {}
-    for feature in features:
-        name = re.sub(r"[^A-Za-z0-9_.-]", "_", feature.replace("/", "."))
-        if name in (ACTION, REWARD, SIM_STATE, END) or not re.match(r"\w", name):
-            name = f"source.{name}"
-        if name in taken:
-            raise StoreError(f"features {taken[name]!r} and {feature!r} come to one name in a store, {name!r}; leave_out=[{feature}] drops one")
-        taken[name] = feature
-    return {feature: name for name, feature in taken.items()}
+def is_extra(name: str) -> bool:
+    """Whether a feature is kept beside the observations: time stamps, outcomes, other spellings of the action."""
+    return name == TIMESTAMP or name.startswith(_BESIDE)
 
 
 def channel_names(feature: Feature) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def _encoded(root: Path, where: str, cell: Any) -> bytes:
         if not why and file.stat().st_size <= _MAX_ENCODED:
             return file.read_bytes()
         raise StoreError(f"{where}: the image {file} {why or 'is too big'}; fetch it again")
-    raise StoreError(f"{where} is no image: expected a cell of bytes and path, got {str(type(cell).__name__)}")
+    raise StoreError(f"{where} is no image: expected a cell of bytes and path, got {type(cell).__name__}")
 
 
 def _decode(data: bytes, where: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -83,7 +83,8 @@ def encode_images(pictures: NDArray[np.uint8]) -> list[dict[str, Any]]:
     cells = []
     for step, picture in enumerate(pictures):
         encoder = av.CodecContext.create("png", "w")
-        encoder.height, encoder.width, encoder.pix_fmt = *picture.shape[:2], "rgb24"
+        encoder.height, encoder.width = picture.shape[:2]
+        encoder.pix_fmt = "rgb24"
         encoder.time_base, encoder.options = Fraction(1, 30), {"compression_level": "3"}
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         packets = [*encoder.encode(frame), *encoder.encode(None)]

@@ -15,6 +15,8 @@ from robolearn.datasets.reader import StoreReader
 from robolearn.spec import ArraySpec
 
 _CLOSE_S = 1e-4  # LeRobot's tolerance for time stamps
+_OWN = (TIMESTAMP, *FLAGS)  # LeRobot's, which a store can hold as well
+_TAKEN = (ACTION, SIM_STATE, NEXT_REWARD, *INDICES)  # written from elsewhere
 IMAGE_NAMES = ["height", "width", "channels"]
 
 
@@ -23,22 +25,20 @@ class Layout:
     """The columns of an export.
 
     Args:
-        observations: from an observation's name to its feature.
+        sources: from the name of an observation or extra array to its feature.
         cameras: the features that are pictures, with their (height, width, 3).
         columns: type and shape of one step of every other feature of a store's arrays.
         names: what the numbers of a feature are called, where known.
         texts: features that came as texts, from the episodes' provenance.
         fps: steps a second.
-        own_timestamp: whether the store's ``timestamp`` is LeRobot's, frame by frame.
     """
 
-    observations: Mapping[str, str]
+    sources: Mapping[str, str]
     cameras: Mapping[str, tuple[int, ...]]
     columns: Mapping[str, tuple[str, tuple[int, ...]]]
     names: Mapping[str, list[str]]
     texts: tuple[str, ...]
     fps: float
-    own_timestamp: bool
 
     def features(self, camera_kind: str, camera_info: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """``features`` of ``info.json``; ``camera_kind`` is ``image`` or ``video``."""
@@ -62,24 +62,22 @@ def layout_of(store: StoreReader) -> Layout:
     if not store.num_episodes:
         raise StoreError(f"{store.path} holds no episode to export")
     source = _source_notes(store)
-    own_timestamp = _is_lerobot_time(store)
-    names = {name: _feature_name(name, entry, source, own_timestamp) for name, entry in spec.observation.items()}
-    cameras = {names[name]: entry.shape for name, entry in spec.observation.items() if is_camera(entry)}
-    columns: dict[str, tuple[str, tuple[int, ...]]] = {ACTION: ("float32", (spec.action.size,))}
-    for name, entry in spec.observation.items():
-        if not is_camera(entry) and names[name] != TIMESTAMP:
-            columns[names[name]] = (np.dtype(entry.dtype).name, entry.shape or (1,))
+    arrays = {**spec.observation, **spec.extras}
+    names = {name: _feature_name(store, name, entry, source) for name, entry in arrays.items()}
+    twice = [name for name in names if list(names.values()).count(names[name]) > 1]
+    if twice:
+        raise StoreError(f"arrays {' and '.join(twice)} come to one feature, {names[twice[0]]!r}; rename one in the store")
+    cameras = {names[name]: entry.shape for name, entry in arrays.items() if is_camera(entry)}
+    columns: dict[str, tuple[str, tuple[int, ...]]] = {ACTION: (spec.action.dtype, (spec.action.size,))}
+    columns |= {names[name]: (np.dtype(entry.dtype).name, entry.shape or (1,)) for name, entry in arrays.items() if not is_camera(entry)}
     if SIM_STATE in store.array_names:
         columns[SIM_STATE] = ("float64", tuple(store.step_arrays[SIM_STATE].shape[1:]))
     texts = _texts(store, {*columns, *cameras})
     columns |= {name: ("string", (1,)) for name in texts}
-    columns |= {NEXT_REWARD: ("float32", (1,)), **{name: ("bool", (1,)) for name in FLAGS}}
+    columns |= {NEXT_REWARD: (spec.reward_dtype, (1,)), **{name: ("bool", (1,)) for name in FLAGS}}
     columns |= {TIMESTAMP: ("float32", (1,)), **{name: ("int64", (1,)) for name in INDICES}}
-    twice = [name for name in names if list(names.values()).count(names[name]) > 1]
-    if twice:
-        raise StoreError(f"observations {' and '.join(twice)} come to one feature, {names[twice[0]]!r}; rename one in the store")
     called = {ACTION: list(spec.action.names), **_named(source, columns)}
-    return Layout(names, cameras, columns, called, texts, spec.control_hz, own_timestamp)
+    return Layout(names, cameras, columns, called, texts, spec.control_hz)
 
 
 def is_camera(entry: ArraySpec) -> bool:
@@ -87,18 +85,30 @@ def is_camera(entry: ArraySpec) -> bool:
     return np.dtype(entry.dtype) == np.uint8 and len(entry.shape) == 3 and entry.shape[2] == 3
 
 
-def _feature_name(name: str, entry: ArraySpec, source: Mapping[str, Any], own_timestamp: bool) -> str:
+def _feature_name(store: StoreReader, name: str, entry: ArraySpec, source: Mapping[str, Any]) -> str:
     """The source's name where the store came from LeRobot, else one that LeRobot's policies understand."""
+    if name in _OWN:
+        return name if _is_own(store, name, entry) else f"source.{name}"
     renamed = source.get("renamed")
     original = renamed.get(name, name) if isinstance(renamed, dict) else name
-    if source and isinstance(original, str) and original in source.get("shapes", {}) and "/" not in original and original != TIMESTAMP:
-        if original not in (ACTION, SIM_STATE, NEXT_REWARD, *FLAGS, *INDICES):
-            return original
-    if name == TIMESTAMP and own_timestamp:
-        return TIMESTAMP
-    if name.startswith("observation."):
-        return name
+    known = isinstance(original, str) and original in source.get("shapes", {}) and "/" not in original
+    if known and original not in _TAKEN:
+        return str(original)
+    if name in store.env_spec.extras or name.startswith("observation."):
+        return f"source.{name}" if name in _TAKEN else name
     return f"observation.images.{name}" if is_camera(entry) else f"observation.{name}"
+
+
+def _is_own(store: StoreReader, name: str, entry: ArraySpec) -> bool:
+    """Whether an array of that name is what LeRobot means: time as the step over the rate, an outcome as true or false."""
+    dtype = np.float32 if name == TIMESTAMP else np.bool_
+    if np.dtype(entry.dtype) != dtype or entry.shape not in ((), (1,)):
+        return False
+    if name != TIMESTAMP:
+        return True
+    given = store.array(name).reshape(-1).astype(np.float64)
+    steps = np.concatenate([np.arange(length) for length in store.lengths])
+    return bool((np.abs(given - steps / store.env_spec.control_hz) < _CLOSE_S).all())
 
 
 def _source_notes(store: StoreReader) -> dict[str, Any]:
@@ -116,21 +126,10 @@ def _named(source: Mapping[str, Any], columns: Mapping[str, tuple[str, tuple[int
     return {name: known[name] for name in columns if name != ACTION and isinstance(known.get(name), list)}
 
 
-def _is_lerobot_time(store: StoreReader) -> bool:
-    """Whether the store has a ``timestamp`` that is the step over the rate, as LeRobot wants it."""
-    entry = store.env_spec.observation.get(TIMESTAMP)
-    if entry is None or np.dtype(entry.dtype) != np.float32 or entry.shape not in ((), (1,)):
-        return False
-    given = store.array(TIMESTAMP).reshape(-1).astype(np.float64)
-    steps = np.concatenate([np.arange(length) for length in store.lengths])
-    return bool((np.abs(given - steps / store.env_spec.control_hz) < _CLOSE_S).all())
-
-
 def _texts(store: StoreReader, taken: set[str]) -> tuple[str, ...]:
     """Features that an import kept as texts in the provenance."""
     found: dict[str, None] = {}
     for text in store.column("provenance"):
         texts = json.loads(str(text)).get("texts")
         found |= dict.fromkeys(texts if isinstance(texts, dict) else {})
-    reserved = {*taken, TIMESTAMP, NEXT_REWARD, *FLAGS, *INDICES}
-    return tuple(name for name in found if name not in reserved and "/" not in name)
+    return tuple(name for name in found if name not in {*taken, *_OWN, *_TAKEN} and "/" not in name)

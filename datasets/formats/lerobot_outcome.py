@@ -1,4 +1,4 @@
-"""How an episode ended, as LeRobot's columns ``next.done``, ``next.truncated`` and ``next.success`` and back; values that change rarely as runs."""
+"""How an episode ended, as LeRobot's columns and back; texts that change rarely, as runs."""
 
 from __future__ import annotations
 

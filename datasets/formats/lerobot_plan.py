@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robolearn.datasets.formats import lerobot_paths as paths
 from robolearn.datasets.formats.lerobot_features import (
-    FLAGS,
     INDICES,
     NEXT_REWARD,
     TEXTS,
+    TIMESTAMP,
     Feature,
     Info,
     action_name,
     channel_names,
-    observation_names,
+    is_extra,
 )
 from robolearn.datasets.formats.lerobot_table import Table, number_type
+from robolearn.datasets.formats.naming import action_spec, store_names
 from robolearn.datasets.layout import SIM_STATE, StoreError
 from robolearn.errors import nearest
-from robolearn.spec import ActionSpec, ArraySpec, EnvSpec, SpecError
+from robolearn.spec import ArraySpec, EnvSpec, SpecError
 
 
 @dataclass(frozen=True)
@@ -34,30 +36,28 @@ class Plan:
 
     Args:
         action: the feature that is the action.
-        observations: from an observation's name to its feature.
-        arrays: the observations' specs.
+        sources: from the name of an array in the store to its feature.
+        observation: the observations' specs.
+        extras: the specs of what is kept beside them.
+        dtypes: types of the action and the reward.
         texts: features kept in provenance, as runs.
-        sim_state: whether the data hold our simulator states.
-        left_out: columns that a store cannot hold, or that were not asked for.
+        left_out: columns that a store cannot hold.
         spec: the spec that our own export noted, None for data of others.
     """
 
     action: str
-    observations: Mapping[str, str]
-    arrays: Mapping[str, ArraySpec]
+    sources: Mapping[str, str]
+    observation: Mapping[str, ArraySpec]
+    extras: Mapping[str, ArraySpec]
+    dtypes: tuple[str, str]
     texts: tuple[str, ...] = ()
-    sim_state: bool = False
     left_out: tuple[str, ...] = ()
     spec: EnvSpec | None = None
 
-    def videos(self, info: Info) -> list[str]:
-        """The features that lie in mp4 files."""
-        return [name for name in self.observations.values() if info.features[name].dtype == "video"]
-
     def columns(self, info: Info, table: Table) -> list[str]:
         """The columns to read of each episode, those that may be absent only where they are there."""
-        needed = [self.action, *(name for name in self.observations.values() if info.features[name].dtype != "video")]
-        optional = ["timestamp", NEXT_REWARD, *FLAGS, "task_index", *self.texts, *([SIM_STATE] if self.sim_state else [])]
+        needed = [self.action, *(name for name in self.sources.values() if info.features[name].dtype != "video")]
+        optional = [TIMESTAMP, NEXT_REWARD, "task_index", *self.texts, *([SIM_STATE] if self.spec else [])]
         return list(dict.fromkeys([*needed, *(name for name in optional if name in table.names)]))
 
 
@@ -72,16 +72,20 @@ def make_plan(root: Path, info: Info, table: Table, leave_out: Sequence[str]) ->
         raise StoreError(f"leave_out: no feature {unknown[0]!r} in {root / paths.INFO}{nearest(unknown[0], info.features)}")
     action = action_name(root, info.features)
     notes = _notes(root)
-    reserved = {action, NEXT_REWARD, *FLAGS, *INDICES, *([SIM_STATE] if notes else [])}
+    reserved = {action, NEXT_REWARD, *INDICES, *([SIM_STATE] if notes else [])}
     wanted = {name: feature for name, feature in info.features.items() if name not in reserved and name not in leave_out}
-    remedy = "fetch it again, or leave_out=[it] where it is an observation"
-    table.require([action, *(name for name, feature in wanted.items() if feature.dtype != "video")], remedy)
+    in_table = [name for name, feature in wanted.items() if feature.dtype != "video"]
+    table.require([action, *in_table], "fetch it again, or leave_out=[it] where it is no action")
     texts = tuple(name for name, feature in wanted.items() if feature.dtype in TEXTS)
     kept = {name: _array_spec(table, name, feature) for name, feature in wanted.items() if name not in texts}
     held = {name: spec for name, spec in kept.items() if spec is not None}
-    left_out = (*leave_out, *(name for name in kept if name not in held), *(name for name in table.names if name not in info.features))
-    names = observation_names(list(held))
-    plan = Plan(action, {names[name]: name for name in held}, {names[name]: spec for name, spec in held.items()}, texts, False, left_out)
+    left_out = (*(name for name in kept if name not in held), *(name for name in table.names if name not in info.features))
+    names = store_names(held)
+    observation = {names[name]: spec for name, spec in held.items() if not is_extra(name)}
+    extras = {names[name]: spec for name, spec in held.items() if is_extra(name)}
+    sources = {name: feature for feature, name in names.items()}
+    dtypes = (_float_type(table, action), _float_type(table, NEXT_REWARD))
+    plan = Plan(action, sources, observation, extras, dtypes, texts, left_out)
     return _noted(root, plan, notes, info) if notes else plan
 
 
@@ -95,12 +99,18 @@ def _array_spec(table: Table, name: str, feature: Feature) -> ArraySpec | None:
     return ArraySpec(feature.shape, dtype.name) if dtype is not None else None
 
 
+def _float_type(table: Table, name: str) -> str:
+    """The type that holds the numbers of an action or reward, which a store keeps as float32 or float64."""
+    dtype = number_type(table.schema, name) if name in table.names else None
+    return np.promote_types(dtype or np.float32, np.float32).name
+
+
 def _notes(root: Path) -> dict[str, Any] | None:
     """What our own export wrote beside the data."""
     if paths.absence(root / paths.NOTES):
         return None
     notes = paths.read_json(root, paths.NOTES)
-    if not isinstance(notes, dict) or not isinstance(notes.get("observations"), dict) or not isinstance(notes.get("env_spec"), dict):
+    if not isinstance(notes, dict) or not all(isinstance(notes.get(key), dict) for key in ("features", "env_spec")):
         raise StoreError(f"{root / paths.NOTES} is damaged; without that file the data set is read as anybody's")
     return notes
 
@@ -109,31 +119,39 @@ def _noted(root: Path, plan: Plan, notes: Mapping[str, Any], info: Info) -> Plan
     """The plan with the names, shapes and limits of the store that was exported."""
     try:
         spec = EnvSpec.from_dict(notes["env_spec"])
-        by_feature = {feature: name for name, feature in plan.observations.items()}
-        chosen = {name: str(feature) for name, feature in notes["observations"].items() if feature not in plan.left_out}
-        arrays = {name: spec.observation[name] for name in chosen}
-        fits = all(_same(arrays[name], plan.arrays[by_feature[feature]]) for name, feature in chosen.items())
-        limits = np.array([spec.action.low, spec.action.high], np.float64)
-        fits &= bool(np.isfinite(limits).all()) and all(isinstance(word, str) for word in (spec.task, *spec.action.names, *spec.stages))
-        fits &= abs(spec.control_hz - info.fps) < 1e-6
+        fits = (
+            _is_sound(spec) and abs(spec.control_hz - info.fps) < 1e-6 and spec.action.size == math.prod(info.features[plan.action].shape)
+        )
+        by_feature = {feature: name for name, feature in plan.sources.items()}
+        sources = {name: str(feature) for name, feature in notes["features"].items() if feature in by_feature}
+        found = {**plan.observation, **plan.extras}
+        fits &= all(_same({**spec.observation, **spec.extras}[name], found[by_feature[feature]]) for name, feature in sources.items())
     except (SpecError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{root / paths.NOTES} does not fit the data ({error}); without that file it is read as anybody's") from error
-    if not fits or spec.action.size != math.prod(info.features[plan.action].shape):
+    if not fits:
         raise StoreError(f"{root / paths.NOTES} does not fit the data; without that file it is read as anybody's")
-    spec = EnvSpec(spec.task, arrays, spec.action, spec.control_hz, spec.stages)
-    return Plan(plan.action, chosen, arrays, plan.texts, SIM_STATE in info.features, plan.left_out, spec)
+    observation = {name: entry for name, entry in spec.observation.items() if name in sources}
+    extras = {name: entry for name, entry in spec.extras.items() if name in sources}
+    spec = replace(spec, observation=observation, extras=extras)
+    return replace(plan, sources=sources, observation=observation, extras=extras, spec=spec)
+
+
+def _is_sound(spec: EnvSpec) -> bool:
+    """Whether a spec from a file has the right types throughout."""
+    words = (spec.task, *spec.action.names, *spec.stages)
+    limits = np.array([spec.action.low, spec.action.high], np.float64)
+    kinds = {np.dtype(spec.action.dtype).kind, np.dtype(spec.reward_dtype).kind}
+    return all(isinstance(word, str) for word in words) and bool(np.isfinite(limits).all()) and kinds == {"f"}
 
 
 def _same(one: ArraySpec, other: ArraySpec) -> bool:
     return math.prod(one.shape) == math.prod(other.shape) and np.dtype(one.dtype) == np.dtype(other.dtype)
 
 
-def spec_of(plan: Plan, info: Info, task: str, low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]) -> EnvSpec:
+def spec_of(plan: Plan, info: Info, task: str, low: NDArray[Any], high: NDArray[Any]) -> EnvSpec:
     """The spec of an import; ``low`` and ``high`` ``(A,)`` are the actions' range in the data."""
     if plan.spec is not None:
         return plan.spec
-    if (low >= -1).all() and (high <= 1).all():
-        low, high = np.full_like(low, -1), np.full_like(high, 1)
-    names = channel_names(info.features[plan.action])
-    action = ActionSpec(names, tuple(low.tolist()), tuple(high.tolist()), units="", frame="")
-    return EnvSpec(task, plan.arrays, action, info.fps)
+    action, reward = plan.dtypes
+    limits = replace(action_spec(channel_names(info.features[plan.action]), low, high), dtype=action)
+    return EnvSpec(task, plan.observation, limits, info.fps, extras=plan.extras, reward_dtype=reward)

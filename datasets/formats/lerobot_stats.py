@@ -44,7 +44,7 @@ class Aggregate:
             part = {name: figures[name] * count for name in (*QUANTILES, "mean")}
             part |= {"square": (figures["std"] ** 2 + mean**2) * count, "count": count, "min": figures["min"], "max": figures["max"]}
             held = self._sums.get(feature)
-            join = {"min": np.minimum, "max": np.maximum}
+            join: dict[str, Any] = {"min": np.minimum, "max": np.maximum}
             self._sums[feature] = part if held is None else {name: join.get(name, np.add)(held[name], part[name]) for name in part}
 
     def result(self) -> dict[str, dict[str, Any]]:

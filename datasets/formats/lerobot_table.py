@@ -43,6 +43,8 @@ class Table:
             self.schema: Any = file.schema_arrow
             self._sizes = [int(footer.row_group(group).num_rows) for group in range(footer.num_row_groups)]
             claimed = sum(int(footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups))
+        if len(set(self.names)) < len(self.names):
+            raise StoreError(f"{path} has two columns of one name among {', '.join(self.names)}; remove one")
         if not 0 <= self.rows <= _MAX_ROWS or min(self._sizes, default=0) < 0 or sum(self._sizes) != self.rows or claimed > _MAX_BYTES:
             raise StoreError(f"{path} claims {self.rows} rows of {claimed} bytes in all; no such file is that big")
 

@@ -91,7 +91,9 @@ def check_picture(where: str, frame: Any, shape: Sequence[int]) -> None:
     if (frame.height, frame.width, 3) != tuple(shape):
         raise StoreError(f"{where}: pictures are {frame.height}x{frame.width} in colour, meta/info.json says {tuple(shape)}")
     if frame.format.name.startswith("gray") and frame.format.name != "gray":
-        raise StoreError(f"{where}: pictures are {frame.format.name}, more than 8 bits a pixel: depth? leave_out=[its feature] imports without it")
+        raise StoreError(
+            f"{where}: pictures are {frame.format.name}, more than 8 bits a pixel: depth? leave_out=[its feature] imports without it"
+        )
 
 
 class VideoWriter:
