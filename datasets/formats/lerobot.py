@@ -54,6 +54,7 @@ class LeRobotReader:
         StoreError: damaged, incomplete, or of another version.
     """
 
+    @paths.errors_of_one_line()
     def __init__(self, source: str | Path, *, missing: str = "error", leave_out: Sequence[str] = ()) -> None:
         if missing not in ("error", "skip"):
             raise StoreError(f"missing={missing!r}; there are error and skip{nearest(missing, ('error', 'skip'))}")
@@ -97,6 +98,7 @@ class LeRobotReader:
         for entry in self.entries:
             yield self._checked(entry)  # not held here while the next is decoded
 
+    @paths.errors_of_one_line()
     def _checked(self, entry: Entry) -> Episode:
         try:
             episode = self._episode(entry)
@@ -111,7 +113,7 @@ class LeRobotReader:
         files = [entry.data, *(clip.file for clip in entry.clips.values())]
         absent = [f"{name} {why}" for name in dict.fromkeys(files) if (why := paths.absence(paths.inside(self.root, name)))]
         if absent:
-            self.missing.append(f"episode {entry.index}: {'; '.join(absent)}")
+            self.missing.append(" ".join(f"episode {entry.index}: {'; '.join(absent)}".split()))
         return not absent
 
     def _refuse_gaps(self, listed: list[Entry], entries: list[Entry], missing: str) -> None:

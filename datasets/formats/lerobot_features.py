@@ -82,7 +82,7 @@ def _feature(where: Path, name: str, entry: Any) -> Feature:
         raise StoreError(f"{where}: feature {name!r} has no dtype")
     dtype, shape = entry["dtype"], entry.get("shape") or [1]
     if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _MAX_SIZE:
-        raise StoreError(f"{where}: feature {name!r} has the shape {str(shape)[:60]}, expected a list of sizes, such as [7]")
+        raise StoreError(f"{where}: feature {name!r} has the shape {str(shape)[:60]!r}, expected a list of sizes, such as [7]")
     details = {**_dict(entry.get("info")), **_dict(entry.get("video_info"))}
     is_depth = any(bool(details.get(key)) for key in ("is_depth_map", "video.is_depth_map"))
     names = tuple(words(entry.get("names")))

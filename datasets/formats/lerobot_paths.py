@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.place import one_line
 
 INFO, TASKS_LINES, EPISODES_LINES = "meta/info.json", "meta/tasks.jsonl", "meta/episodes.jsonl"
 TASKS, EPISODES, STATS = "meta/tasks.parquet", "meta/episodes", "meta/stats.json"
@@ -19,6 +22,17 @@ VIDEO_PATH = f"videos/{{video_key}}/{CHUNK_FILE}.mp4"
 _FIELD = re.compile(r"\{(\w+)(?::0?(\d)d)?\}")
 _LFS = b"version https://git-lfs"
 _MAX_JSON_BYTES = 1 << 30
+_LONGEST_LINE = 2000
+
+
+@contextmanager
+def errors_of_one_line() -> Iterator[None]:
+    """Errors inside are one line of bearable length, whatever names a hostile file brings into them."""
+    try:
+        yield
+    except StoreError as error:
+        line = one_line(error)
+        raise StoreError(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} ...") from error.__cause__
 
 
 def fill(template: Any, **values: int | str) -> str:
