@@ -239,7 +239,7 @@ class LeRobotReader:
         provenance |= {"file": entry.data, "original_index": entry.index}
         if self.info.robot_type:
             provenance["robot_type"] = self.info.robot_type
-        indices = table.array(rows, "task_index", ()).tolist() if "task_index" in rows.column_names else []
+        indices = table.whole_numbers(rows, "task_index").tolist() if "task_index" in rows.column_names else []
         texts = [self.tasks.get(index, "") for index in indices]
         provenance["task"] = (texts[0] if texts else "") or (entry.tasks[0] if entry.tasks else "")
         if indices:
@@ -247,7 +247,7 @@ class LeRobotReader:
         if len(set(indices)) > 1:
             provenance["tasks"] = runs_of(texts)
         if self.plan.texts:
-            provenance["texts"] = {name: runs_of(table.values(rows, name)) for name in self.plan.texts}
+            provenance["texts"] = {name: runs_of(table.texts(rows, name)) for name in self.plan.texts}
         if isinstance(original := _json_object(entry.notes.get("provenance")), dict):
             provenance |= {"original": original} | {key: original[key] for key in ("seed",) if key in original}
         return provenance

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robolearn.datasets.formats import lerobot_paths as paths
 from robolearn.datasets.formats.lerobot_features import Info
@@ -154,10 +153,7 @@ def rows_by_episode(table: Table) -> dict[int, tuple[int, int]]:
     Raises:
         StoreError: an episode's rows do not follow each other.
     """
-    numbers: NDArray[Any] = table.array(table.read(["episode_index"]), "episode_index", ())
-    if numbers.dtype.kind not in "iu":
-        raise StoreError(f"{table.path}: column 'episode_index' holds {numbers.dtype}, expected whole numbers")
-    numbers = numbers.astype(np.int64)
+    numbers = table.whole_numbers(table.read(["episode_index"]), "episode_index")
     starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 1)) if len(numbers) else np.zeros(0, np.int64)
     stops = np.append(starts[1:], len(numbers))[: len(starts)]
     found = {int(numbers[start]): (int(start), int(stop)) for start, stop in zip(starts, stops, strict=True)}

@@ -158,7 +158,7 @@ class _Exporter:
                 arrays.append(column_of(columns[name]))
             else:
                 texts = from_runs(noted.get(name), len(episode)) if isinstance(noted, dict) else None
-                arrays.append(pa.array([str(text) for text in texts or [""] * len(episode)]))
+                arrays.append(pa.array([text if isinstance(text, str) else "" for text in texts or [""] * len(episode)]))
         table = pa.Table.from_arrays(arrays, names=list(features))
         return table.replace_schema_metadata(hugging_face_metadata(features))
 

@@ -23,7 +23,7 @@ from robolearn.datasets.formats.lerobot_features import (
     channel_names,
     is_extra,
 )
-from robolearn.datasets.formats.lerobot_table import Table, number_type
+from robolearn.datasets.formats.lerobot_table import Table, is_text, number_type
 from robolearn.datasets.formats.naming import action_spec, store_names
 from robolearn.datasets.layout import SIM_STATE, StoreError
 from robolearn.errors import nearest
@@ -76,7 +76,7 @@ def make_plan(root: Path, info: Info, table: Table, leave_out: Sequence[str]) ->
     wanted = {name: feature for name, feature in info.features.items() if name not in reserved and name not in leave_out}
     in_table = [name for name, feature in wanted.items() if feature.dtype != "video"]
     table.require([action, *in_table], "fetch it again, or leave_out=[it] where it is no action")
-    texts = tuple(name for name, feature in wanted.items() if feature.dtype in TEXTS)
+    texts = tuple(name for name, feature in wanted.items() if feature.dtype in TEXTS and is_text(table.schema, name))
     kept = {name: _array_spec(table, name, feature) for name, feature in wanted.items() if name not in texts}
     held = {name: spec for name, spec in kept.items() if spec is not None}
     left_out = (*(name for name in kept if name not in held), *(name for name in table.names if name not in info.features))

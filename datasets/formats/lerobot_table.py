@@ -111,12 +111,36 @@ class Table:
             raise StoreError(f"{self.path}: column {name!r} has {list(sizes)} numbers a row, meta/info.json says {list(shape)}")
         return values.reshape(len(column), *shape)
 
+    def whole_numbers(self, rows: Any, name: str) -> NDArray[np.int64]:
+        """A column of :meth:`read`'s result that counts or points, ``(T,)``; raises as :meth:`array`."""
+        numbers = self.array(rows, name, ())
+        if numbers.dtype.kind not in "iu":
+            raise StoreError(f"{self.path}: column {name!r} holds {numbers.dtype}, expected whole numbers")
+        return numbers.astype(np.int64)
+
+    def texts(self, rows: Any, name: str) -> list[str | None]:
+        """A column of texts.
+
+        Raises:
+            StoreError: it holds something else.
+        """
+        values = self.values(rows, name)
+        if not all(value is None or isinstance(value, str) for value in values):
+            raise StoreError(f"{self.path}: column {name!r} holds {rows.schema.field(name).type}, expected text")
+        return values
+
     def values(self, rows: Any, name: str) -> list[Any]:
         """A column of :meth:`read`'s result as Python values: texts, lists, encoded images."""
         try:
             return list(rows.column(name).to_pylist())
         except Exception as error:
             raise self._damage(error) from error
+
+
+def is_text(schema: Any, name: str) -> bool:
+    """Whether a column holds texts."""
+    pa = _pyarrow()
+    return bool(pa.types.is_string(schema.field(name).type) or pa.types.is_large_string(schema.field(name).type))
 
 
 def number_type(schema: Any, name: str) -> np.dtype[Any] | None:

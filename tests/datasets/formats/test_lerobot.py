@@ -177,7 +177,8 @@ def test_lists_without_fixed_size_and_other_number_types_keep_their_numbers(copy
 def test_texts_are_kept_as_runs_and_what_is_no_number_is_listed(copy):
     root = sets.edit_tables(copy("v2.1"), sets.with_column("said", lambda old: pa.array(["go"] * 2 + ["stop"] * (len(old) - 2))))
     sets.edit_tables(root, sets.with_column("odd", lambda old: pa.array([{"a": 1}] * len(old))))
-    reader = LeRobotReader(sets.edit_info(root, features={"said": {"dtype": "string", "shape": [1], "names": None}}))
+    text = {"dtype": "string", "shape": [1], "names": None}
+    reader = LeRobotReader(sets.edit_info(root, features={"said": text, "odd": text}))
     assert next(iter(reader)).provenance["texts"] == {"said": [[0, "go"], [2, "stop"]]}
     assert reader.lost == ["odd: neither numbers, pictures nor text"]
 
@@ -320,6 +321,10 @@ def nan_at(row):
         (sets.with_column("action", lambda old: pa.array([[0.5]] * len(old))), r"'action' has \[1\] numbers a row"),
         (sets.with_column("action", lambda old: pa.array([[0.1, None]] * len(old))), "has .* empty entries"),
         (sets.with_column("action", lambda old: pa.array([[0.1, 0.2]] + [[0.1]] * (len(old) - 1))), "rows of 1 and of 2 numbers"),
+        (
+            sets.with_column("task_index", lambda old: pa.array([float("nan")] * len(old))),
+            "'task_index' holds float64, expected whole numbers",
+        ),
         (sets.with_column("timestamp", lambda old: pa.array(np.zeros(len(old), np.float32))), "time stamps do not increase"),
         (sets.with_column("timestamp", lambda old: pa.array(np.arange(len(old)) / 7)), "no frame of its own for step"),
     ],
