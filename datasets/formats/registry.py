@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from robolearn.datasets.formats import diffusion_policy, diffusion_policy_export, dppo, resip, rlds, robomimic, robomimic_write, robosuite
+from robolearn.datasets.formats import (
+    diffusion_policy,
+    diffusion_policy_export,
+    dppo,
+    lerobot,
+    lerobot_export,
+    resip,
+    rlds,
+    robomimic,
+    robomimic_write,
+    robosuite,
+)
 from robolearn.datasets.formats.archive import looks_like_zip, open_files
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
@@ -83,6 +94,14 @@ FORMATS = {
     ),
     "rlds": Format("RLDS (TFDS directory, Open X-Embodiment)", rlds.recognises, rlds.RldsReader, ("task", "control_hz", "missing")),
     "dppo": Format("DPPO npz", dppo.recognises, dppo.DppoReader, ("task", "control_hz")),
+    "lerobot": Format(
+        "LeRobot v2.0, v2.1, v3.0 (folder with meta/info.json)",
+        lerobot.recognises,
+        lerobot.LeRobotReader,
+        ("missing", "leave_out"),
+        write=lerobot_export.write,
+        write_options=("video", "codec", "crf", "data_files_size_in_mb", "video_files_size_in_mb"),
+    ),
 }
 
 
