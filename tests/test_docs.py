@@ -42,11 +42,20 @@ def complete_lines(text):
         command += line
         if command.endswith("\\"):
             command = command.removesuffix("\\")
-        elif command.count("'") % 2:
+        elif is_open(command):
             command += "\n"
         else:
             yield command
             command = ""
+
+
+def is_open(command):
+    """Whether a quotation is still open; one in a comment is none."""
+    try:
+        shlex.split(command, comments=True)
+    except ValueError:
+        return True
+    return False
 
 
 def cases(run):

