@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +68,15 @@ class WindowDataset:
         self.episode_ends = np.cumsum(lengths)  # (E,)
         self.episode_starts = self.episode_ends - lengths  # (E,)
         first = np.zeros_like(lengths) if pad_before else np.minimum(observation_horizon - 1, lengths)
-        stops = np.concatenate([~np.isin(store.column("source").astype(str), list(open_ended)) for store in opened])[chosen] & pad_after
+        sources = np.concatenate([store.column("source").astype(str) for store in opened])[chosen]
+        stops = ~np.isin(sources, list(open_ended)) & pad_after
         last = np.where(stops, lengths, np.maximum(lengths - prediction_horizon + 1, 0))
         counts = np.maximum(last - first, 0)  # windows of each episode
         if counts.sum() == 0:
             longest = lengths.max(initial=0)
             raise UserError(f"no window of {observation_horizon} + {prediction_horizon} steps fits; the longest episode has {longest}")
         self.episode_of = np.repeat(np.arange(len(lengths)), counts)  # (n,) episode of each window
+        self.source_of = sources[self.episode_of]  # (n,) who acted in it: expert, rollout, augmentation, ...
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         self.step_of = within + np.repeat(self.episode_starts + first, counts)  # (n,) where each window stands, in array rows
 
@@ -95,75 +97,6 @@ class WindowDataset:
         is_pad = future >= end
         observations = {name: self._arrays[name].take(past, axis=0) for name in self.observation_keys}
         return WindowBatch(observations, self._arrays[ACTION].take(np.minimum(future, end - 1), axis=0), is_pad)
-
-
-class WindowSampler:
-    """An endless stream of shuffled window indices: one permutation of all windows after another, cut into batches.
-
-    Ranks of a data-parallel run share the stream: rank r takes the r-th part of every batch, so W processes of
-    ``batch_size / W`` see what one process of ``batch_size`` sees. The position is one number, the same for all ranks.
-
-    Args:
-        dataset_len: how many windows.
-        batch_size: windows in a batch over all ranks.
-        seed: of the permutations.
-        rank: this process.
-        world_size: how many processes.
-
-    Raises:
-        UserError: nothing to sample, or the batch does not divide over the ranks.
-    """
-
-    def __init__(self, dataset_len: int, batch_size: int, seed: int, *, rank: int = 0, world_size: int = 1) -> None:
-        if dataset_len < 1 or batch_size < 1:
-            raise UserError(f"a sampler needs windows and a batch size of at least 1, got {dataset_len} and {batch_size}")
-        if batch_size % world_size or not 0 <= rank < world_size:
-            raise UserError(f"a batch of {batch_size} does not divide over {world_size} processes (rank {rank})")
-        self.dataset_len, self.batch_size, self.seed = dataset_len, batch_size, seed
-        self._share = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self._batches = 0
-        self._cached: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
-
-    @property
-    def epoch(self) -> float:
-        """How often every window has been seen."""
-        return self._batches * self.batch_size / self.dataset_len
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        return self
-
-    def __next__(self) -> NDArray[np.int64]:
-        begin, end = self._batches * self.batch_size, (self._batches + 1) * self.batch_size
-        parts = []
-        while begin < end:
-            epoch, offset = divmod(begin, self.dataset_len)
-            part = self._permutation(epoch)[offset : offset + end - begin]
-            parts.append(part)
-            begin += len(part)
-        self._batches += 1
-        batch: NDArray[np.int64] = np.concatenate(parts)
-        return batch[self._share]
-
-    def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        if self._cached[0] != epoch:
-            self._cached = (epoch, np.random.default_rng([self.seed, epoch]).permutation(self.dataset_len))
-        return self._cached[1]
-
-    def state_dict(self) -> dict[str, int]:
-        """The position; JSON-ready."""
-        return {"batches": self._batches, "dataset_len": self.dataset_len, "batch_size": self.batch_size, "seed": self.seed}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on where :meth:`state_dict` was taken, to the index.
-
-        Raises:
-            UserError: the stream was another: windows, batch size or seed differ.
-        """
-        mine = self.state_dict()
-        for name in ("dataset_len", "batch_size", "seed"):
-            if state[name] != mine[name]:
-                raise UserError(f"cannot resume the sampler: {name} was {state[name]} and is {mine[name]} now")
-        self._batches = state["batches"]
 
 
 def split_episodes(num: int, fraction: float, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.sampler import WindowSampler
 from robolearn.datasets.store import DemoStore
-from robolearn.datasets.windows import WindowDataset, WindowSampler, split_episodes
+from robolearn.datasets.windows import WindowDataset, split_episodes
 from robolearn.errors import UserError
 from robolearn.spec import ActionSpec, EnvSpec
 from tests.datasets.episodes import SPEC, make_episode

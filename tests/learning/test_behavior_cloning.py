@@ -23,8 +23,8 @@ from omegaconf import OmegaConf
 from robolearn.batch import WindowBatch
 from robolearn.checkpoint import load_model, open_checkpoint
 from robolearn.config import compose
+from robolearn.datasets.sampler import WindowSampler
 from robolearn.datasets.store import DemoStore
-from robolearn.datasets.windows import WindowSampler
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning import behavior_cloning
