@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.datasets.formats.hdf5_probe import require_passable
+from robolearn.datasets.formats.hdf5_probe import fault
 from robolearn.datasets.formats.json_values import pack
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import one_line
@@ -65,8 +65,8 @@ class Hdf5Source:
             import h5py
         except ImportError as error:
             raise StoreError(f"{path} is HDF5, which needs h5py: pip install 'robolearn[formats]'") from error
-        if what := require_passable(path):
-            raise StoreError(f"{path} is damaged: the HDF5 library {what} on it; fetch it again, or restore it from a copy")
+        if what := fault(path):
+            raise StoreError(f"{path} is damaged or incomplete ({what}); fetch it again, or restore it from a copy")
         self._h5py: Any = h5py
         self._size = path.stat().st_size
         self._objects = self._claimed = 0

@@ -1,7 +1,8 @@
 """A process of its own that goes once through an HDF5 file's structure, because a damaged one can make the HDF5 library hang or crash.
 
-Run as a script, it reads paths (JSON, one a line) and answers each with dots while it is at work and ``!`` when it is through;
-:func:`require_passable` starts it, listens, and ends it where it no longer answers.
+Run as a script, it reads paths (JSON, one a line) and answers each with dots while it is at work and a line when it is through: empty,
+or what is wrong. :func:`fault` starts it, listens, and ends it where it no longer answers. A file with any fault is read no further: past
+the first one, nobody knows which call will hang.
 """
 
 from __future__ import annotations
@@ -27,24 +28,22 @@ _MAX_TEXTS = 1 << 20
 _lock = threading.Lock()
 _process: subprocess.Popen[bytes] | None = None
 _owner = 0  # the process that started it; a forked child starts its own
-_passed: dict[str, tuple[int, int]] = {}  # (size, modification time) of files that are through
+_answers: dict[str, tuple[tuple[int, int], str]] = {}  # by path: (size, modification time) and what was found
 
 
-def require_passable(path: Path) -> str | None:
-    """None where the HDF5 library gets through a file's structure; else what it does instead, in words."""
+def fault(path: Path) -> str:
+    """What is wrong with a file's structure, in words; empty where the HDF5 library gets through all of it."""
     status = path.stat()
-    mark = (status.st_size, status.st_mtime_ns)
-    key = str(path.resolve())
+    mark, key = (status.st_size, status.st_mtime_ns), str(path.resolve())
     with _lock:
-        if _passed.get(key) == mark:
-            return None
-        what = _ask(key)
-        if what is None:
-            _passed[key] = mark
+        known, what = _answers.get(key, (None, ""))
+        if known != mark:
+            what = _ask(key)
+            _answers[key] = (mark, what)
         return what
 
 
-def _ask(path: str) -> str | None:
+def _ask(path: str) -> str:
     global _process, _owner
     if _process is None or _owner != os.getpid() or _process.poll() is not None:
         _owner = os.getpid()
@@ -57,23 +56,20 @@ def _ask(path: str) -> str | None:
         )
         atexit.register(_stop)
     assert _process.stdin is not None and _process.stdout is not None
+    answer = b""
     try:
         _process.stdin.write(json.dumps(path).encode() + b"\n")
-        while True:
+        while not answer.endswith(b"\n"):
             ready, _, _ = select.select([_process.stdout], [], [], PATIENCE_S)
             signs = _process.stdout.read(4096) if ready else None
-            if signs is None:
-                what = f"hangs for {PATIENCE_S:g} s"
-                break
             if not signs:
-                what = "crashes"
-                break
-            if signs.endswith(b"!"):
-                return None
+                _stop()
+                return "the HDF5 library crashes on it" if ready else f"the HDF5 library hangs on it, for {PATIENCE_S:g} s"
+            answer += signs
     except BrokenPipeError:
-        what = "crashes"
-    _stop()
-    return what
+        _stop()
+        return "the HDF5 library crashes on it"
+    return answer.decode(errors="replace").strip(". \n")
 
 
 def _stop() -> None:
@@ -95,13 +91,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin.buffer:
-        _Walk().file(json.loads(line))
-        sys.stdout.buffer.write(b"!")
+        what = _Walk().file(json.loads(line))
+        sys.stdout.buffer.write(" ".join(what.split()).encode(errors="replace") + b"\n")
         sys.stdout.buffer.flush()
 
 
 class _Walk:
-    """Everything that a reader will ask for, once; ordinary errors are for the reader to report."""
+    """Everything that a reader will ask for, once."""
 
     def __init__(self) -> None:
         import h5py
@@ -110,11 +106,17 @@ class _Walk:
         self.seen: set[int] = set()
         self.last = time.monotonic()
 
-    def file(self, path: str) -> None:
-        with contextlib.suppress(Exception), self.h5py.File(path, "r") as file:
-            self.visit(file)
+    def file(self, path: str) -> str:
+        """The first fault of a file, or nothing."""
+        try:
+            with self.h5py.File(path, "r") as file:
+                self.visit(file)
+        except Exception as error:  # h5py raises many kinds for damaged bytes
+            return str(error) or type(error).__name__
+        return ""
 
     def visit(self, start: Any) -> None:
+        """A group or array and all below it, each once."""
         waiting = [start]
         while waiting:
             found = waiting.pop()
@@ -122,38 +124,32 @@ class _Walk:
             if address in self.seen:
                 continue
             self.seen.add(address)
-            names: list[str] = []
-            with contextlib.suppress(Exception):
-                names = list(found.attrs)
-            for name in names:
+            for name in found.attrs:
                 self.sign_of_life()
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(TypeError):  # a type that numpy does not know, and no reader asks for
                     found.attrs[name]
             if isinstance(found, self.h5py.Dataset):
                 self.array(found)
             elif isinstance(found, self.h5py.Group):
-                waiting += self.members(found)
-
-    def members(self, group: Any) -> list[Any]:
-        found = []
-        with contextlib.suppress(Exception):
-            for name in group:
-                self.sign_of_life()
-                with contextlib.suppress(Exception):
-                    if isinstance(group.get(name, getlink=True), self.h5py.HardLink):
-                        found.append(group[name])
-        return found
+                for name in found:
+                    self.sign_of_life()
+                    if isinstance(found.get(name, getlink=True), self.h5py.HardLink):
+                        waiting.append(found[name])
 
     def array(self, array: Any) -> None:
-        with contextlib.suppress(Exception):
-            if array.chunks is not None:
-                array.id.get_num_chunks()
+        """Where an array's chunks lie, and texts, which lie elsewhere."""
+        if array.is_virtual or array.external:
+            return
+        if array.chunks is not None:
+            array.id.get_num_chunks()
+        with contextlib.suppress(TypeError):
             if array.dtype.kind == "O" and array.ndim == 1:
                 for index in range(min(len(array), _MAX_TEXTS)):
                     self.sign_of_life()
                     array[index]
 
     def sign_of_life(self) -> None:
+        """Tell whoever waits that this one is alive."""
         if time.monotonic() - self.last > _SIGN_OF_LIFE_S:
             self.last = time.monotonic()
             sys.stdout.buffer.write(b".")
