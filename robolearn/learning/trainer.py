@@ -175,7 +175,7 @@ class Trainer:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         metrics = self.backward(self.data.batch(next(self.sampler)))
-        norm = float(nn.utils.clip_grad_norm_(self._weights, self.settings.max_grad_norm))
+        norm = self._clip()
         if not (math.isfinite(norm) and math.isfinite(metrics["loss"])):
             raise UserError(
                 f"step {self.record.step + 1}: the loss is {metrics['loss']}, its gradient's norm {norm}; the last checkpoint is good: "
@@ -186,6 +186,14 @@ class Trainer:
         self.record.step += 1
         self.record.seconds += time.perf_counter() - begun
         return {**metrics, "grad_norm": norm, "lr": lr}
+
+    def _clip(self) -> float:
+        """Norm of the gradient, which is scaled down where it exceeds the limit, and left alone where it does not."""
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if norm > self.settings.max_grad_norm:
+            nn.utils.clip_grads_with_norm_(self._weights, self.settings.max_grad_norm, norm)
+        return float(norm)
 
     def backward(self, batch: WindowBatch) -> dict[str, float]:
         """Gradients and metrics of a batch, averaged over the processes."""
