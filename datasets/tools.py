@@ -190,11 +190,17 @@ def _repair_summary(repairs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _first_lines(label: str, lines: list[str], most: int = 5) -> list[str]:
+    """A few lines for people; JSON and the store's attributes hold all of them."""
+    more = [f"{label}: and {len(lines) - most} more, which --json lists"] if len(lines) > most else []
+    return [*(f"{label}: {line}" for line in lines[:most]), *more]
+
+
 def _import_text(facts: dict[str, Any]) -> str:
     text = (
         f"{facts['store']}: {facts['episodes']} episodes, {facts['steps']:,} steps, {facts['successes']} successes, from {facts['format']}"
     )
-    text = "\n".join([text, *(f"missing, skipped: {line}" for line in facts["missing"]), *(f"not held: {line}" for line in facts["lost"])])
+    text = "\n".join([text, *_first_lines("missing, skipped", facts["missing"]), *_first_lines("not held", facts["lost"])])
     if "rotation_repair" not in facts:
         return text
     repair = facts["rotation_repair"]

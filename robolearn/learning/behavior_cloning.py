@@ -41,7 +41,6 @@ def main(cfg: DictConfig) -> int:
     if document["resume"] and not document["out"]:
         raise UserError("resume=true goes on with a run: name its folder, out=...")
     _use_threads(document["threads"])
-    keep_freed_memory()
     with ExitStack() as stack:
         group = stack.enter_context(workers(document["device"]))
         torch.manual_seed(settings.seed)
@@ -118,6 +117,7 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
     paths = list(document["store"]) if isinstance(document["store"], list) else [str(document["store"] or "")]
     if not any(paths):
         raise UserError("no store given: store=expert.zarr, or several: store=[a.zarr,b.zarr]")
+    keep_freed_memory()
     stores = [find_target(document["store_type"]).open(path) for path in paths]
     env_spec = stores[0].env_spec
     rng = np.random.default_rng(settings.seed)
