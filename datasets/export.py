@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import to_dict
-from robolearn.datasets.commit import sync_directory
+from robolearn.datasets.commit import sync_directory, sync_tree
 from robolearn.datasets.formats.registry import Format, writer_of
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import one_line, put_in_place, remove
 from robolearn.datasets.store import DemoStore
 from robolearn.lock import WriterLock
+from robolearn.nodes import to_dict
 
 
 def export(cfg: DictConfig) -> int:
@@ -61,8 +60,7 @@ def write_whole(store: DemoStore, out: Path, format_name: str, overwrite: bool, 
         remove(draft)
         assert chosen.write is not None
         lost = chosen.write(store, draft, **options)
-        for file in files_of(draft):
-            _sync(file)
+        (sync_tree if draft.is_dir() else sync_directory)(draft)
         require_replaceable(out, format_name, chosen, overwrite)
         put_in_place(draft, out)
         return lost
@@ -87,15 +85,6 @@ def require_replaceable(out: Path, format_name: str, chosen: Format, overwrite: 
 def files_of(path: Path) -> Iterator[Path]:
     """A file itself, or the files of a directory at any depth."""
     return iter([path]) if path.is_file() else (file for file in path.rglob("*") if file.is_file())
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    sync_directory(file.parent)
 
 
 def _text(facts: dict[str, Any]) -> str:

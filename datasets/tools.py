@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from robolearn.config import to_dict
 from robolearn.datasets import verify
 from robolearn.datasets.figures import array_figures, counts, episode_rows
 from robolearn.datasets.formats.registry import Reader, open_source
@@ -21,6 +20,7 @@ from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.lock import WriterLock
+from robolearn.nodes import to_dict
 from robolearn.progress import Progress
 
 # What is read in moments: for figures of every array, for a row per episode, for the rewards in it.

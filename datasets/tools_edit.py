@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.config import to_dict
 from robolearn.datasets.editing import Piece, Plan, require_apart, whole, write
 from robolearn.datasets.edits import drop_pieces, label_pieces, merge_plan, split_episodes, trim_pieces
 from robolearn.datasets.layout import StoreError
@@ -19,6 +18,7 @@ from robolearn.datasets.place import require_free
 from robolearn.datasets.selection import select
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
+from robolearn.nodes import to_dict
 from robolearn.progress import Progress
 
 _MOST_LINES = 20

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from robolearn.config import to_dict
 from robolearn.datasets import schema
 from robolearn.datasets.place import require_free
 from robolearn.datasets.repair import Torn
 from robolearn.datasets.repair import repair as mend
 from robolearn.datasets.store import DemoStore
+from robolearn.nodes import to_dict
 from robolearn.progress import Progress
 
 

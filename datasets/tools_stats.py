@@ -8,11 +8,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import to_dict
 from robolearn.datasets.figures import array_figures, by_source, counts
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.selection import select
 from robolearn.datasets.store import DemoStore
+from robolearn.nodes import to_dict
 from robolearn.progress import Progress
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robolearn.config import check_arguments, find_target
 from robolearn.errors import UserError
+from robolearn.nodes import check_arguments, find_target
 from robolearn.normalize import Normalizer
 from robolearn.spec import EnvSpec
 

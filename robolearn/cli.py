@@ -128,7 +128,8 @@ def _run(verb: str, words: list[str]) -> int:
     # one that sleeps at once takes a quarter longer over a gradient step.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    from robolearn.config import compose, find_target
+    from robolearn.config import compose
+    from robolearn.nodes import find_target
 
     config = compose(verb, overrides)
     for flag in flags:

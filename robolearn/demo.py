@@ -16,9 +16,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robolearn.config import CONF, option_value, to_dict
+from robolearn.config import CONF, option_value
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Terminated
+from robolearn.nodes import to_dict
 from robolearn.run import Run, go_on, read_json, start_run, write_json
 
 PLACE = "{run}"

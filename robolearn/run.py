@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from robolearn.config import option_value, to_dict
+from robolearn.config import option_value
 from robolearn.errors import UserError, nearest
 from robolearn.lock import WriterLock
 from robolearn.logger import Logger
+from robolearn.nodes import to_dict
 
 CONFIG = "config.yaml"
 VERSIONS = "versions.json"

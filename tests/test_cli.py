@@ -11,7 +11,7 @@ import time
 import pytest
 
 import robolearn
-from robolearn import cli, config
+from robolearn import cli, nodes
 from robolearn.errors import UserError
 
 
@@ -86,7 +86,7 @@ def test_no_verb_prints_help_and_fails():
 
 
 def replaced_main(monkeypatch, function):
-    monkeypatch.setattr(config, "find_target", lambda name: function)
+    monkeypatch.setattr(nodes, "find_target", lambda name: function)
 
 
 def test_interruption_exits_130_and_says_how_to_go_on(monkeypatch, capsys):

@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from robolearn import config
-from robolearn.config import compose, instantiate, option_value, to_dict
+from robolearn.config import compose, option_value
 from robolearn.errors import UserError, nearest
+from robolearn.nodes import instantiate, to_dict
 from robolearn.run import go_on, start_run
 
 

@@ -9,8 +9,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from robolearn import cli
 from robolearn.checkpoint import build
-from robolearn.config import CONF, accepted_arguments, choices, compose, find_target, groups, instantiate, make_environment, to_dict
+from robolearn.config import CONF, choices, compose, groups
 from robolearn.demo import read_stages
+from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.normalize import ACTION, Affine, Normalizer
 from robolearn.tasks import one_leg_spec
 

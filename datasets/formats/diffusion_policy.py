@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.datasets.formats.checked import checked
 from robolearn.datasets.formats.diffusion_policy_layout import Layout, Told, is_float_image
 from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, storable
 from robolearn.datasets.formats.zarr2 import ZarrSource, is_zarr2
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
-from robolearn.spec import ArraySpec, EnvSpec, SpecError
+from robolearn.provenance import describe
+from robolearn.spec import ArraySpec, EnvSpec
 
 NAME = "diffusion_policy"
 ENDS = "meta/episode_ends"
@@ -103,26 +105,22 @@ class DiffusionPolicyReader:
             StoreError: an episode holds NaN or a damaged chunk; the message names it.
         """
         for index, end in enumerate(self.ends):
-            episode = self._episode(index, int(self.ends[index - 1]) if index else 0, int(end))
-            try:
-                episode.check(self.env_spec)
-            except SpecError as error:
-                raise StoreError(f"{self.source.path}: episode {index}: {error}") from error
-            yield episode
+            start = int(self.ends[index - 1]) if index else 0
+            yield checked(self._episode(index, start, int(end)), self.env_spec, f"{self.source.path}: episode {index}")
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, start: int, end: int) -> Episode:
         arrays = {name: self._observation(key, start, end) for name, key in self.layout.observations.items()}
         flags = {name: bool(self._meta[name][index]) if name in self._meta else False for name in ("success", "terminated", "truncated")}
-        provenance: dict[str, Any] = {
-            "source": "import",
-            "format": NAME,
-            "file": self.source.path.name,
-            "file_sha256": self._fingerprint,
-            "original_index": index,
-            "task": self.env_spec.task,
-            NAME: self.layout.to_dict(self._float_images),
-        }
+        provenance = describe(
+            "import",
+            format=NAME,
+            file=self.source.path.name,
+            file_sha256=self._fingerprint,
+            original_index=index,
+            task=self.env_spec.task,
+            **{NAME: self.layout.to_dict(self._float_images)},
+        )
         if "success" not in self._meta:
             provenance["outcome"] = "the source does not say"
         if self.layout.derive_action:

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.formats.archive import fingerprint, looks_like_zip, one_line, open_files
+from robolearn.datasets.formats.checked import checked
 from robolearn.datasets.formats.naming import ASSUMED_HZ, action_spec, control_rate, float_type, storable
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
-from robolearn.spec import ArraySpec, EnvSpec, SpecError
+from robolearn.provenance import describe
+from robolearn.spec import ArraySpec, EnvSpec
 
 NAME = "dppo"
 _REQUIRED = ("states", "actions", "traj_lengths")
@@ -80,26 +82,21 @@ class DppoReader:
         """
         for index, end in enumerate(self.ends):
             steps = slice(int(self.ends[index - 1]) if index else 0, int(end))
-            episode = self._episode(index, steps)
-            try:
-                episode.check(self.env_spec)
-            except SpecError as error:
-                raise StoreError(f"{self.path}: episode {index}: {error}") from error
-            yield episode
+            yield checked(self._episode(index, steps), self.env_spec, f"{self.path}: episode {index}")
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, steps: slice) -> Episode:
         rewards, terminals = self._arrays.get("rewards"), self._arrays.get("terminals")
         length = steps.stop - steps.start
-        provenance = {
-            "source": "import",
-            "format": NAME,
-            "file": self.path.name,
-            "file_sha256": self._fingerprint,
-            "original_index": index,
-            "task": self.env_spec.task,
-            "outcome": "the source does not say",
-        }
+        provenance = describe(
+            "import",
+            format=NAME,
+            file=self.path.name,
+            file_sha256=self._fingerprint,
+            original_index=index,
+            task=self.env_spec.task,
+            outcome="the source does not say",
+        )
         if rewards is None:
             provenance["reward"] = "the source has none: 0"
         return Episode(

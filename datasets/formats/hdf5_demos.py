@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.datasets.formats.checked import checked
 from robolearn.datasets.formats.hdf5 import Hdf5Source
 from robolearn.datasets.formats.hdf5_plan import ACTIONS, NEXT_OBSERVATION, OBSERVATION, REWARDS, Demo, make_plan
 from robolearn.datasets.formats.hdf5_survey import Survey, parsed
@@ -25,7 +27,7 @@ DEFAULT_HZ = 20.0  # robosuite's, where a file does not say
 _SMALL_FRAME = 1 << 16  # bytes of a last observation that the provenance holds
 
 
-class Hdf5Demos:
+class Hdf5Demos(ABC):
     """What the two formats share; a subclass says what the attributes of ``data`` mean.
 
     Args:
@@ -80,10 +82,7 @@ class Hdf5Demos:
             try:
                 with self.source.open() as file:
                     episode = self._episode(file[f"data/{demo.name}"], demo, index)
-                try:
-                    episode.check(self.env_spec)
-                except SpecError as error:
-                    raise StoreError(f"{self.source.path}: {demo.name}: {error}") from error
+                checked(episode, self.env_spec, f"{self.source.path}: {demo.name}")
             except StoreError as error:
                 self._leave_out(demo.name, error)
                 continue
@@ -94,9 +93,9 @@ class Hdf5Demos:
     def _file(self, path: Path) -> Path:
         return path
 
+    @abstractmethod
     def _read_facts(self, data: Any) -> dict[str, Any]:
         """``task``, ``control_hz``, ``success_reward`` (the least reward that means success), ``environment`` (more to note)."""
-        raise NotImplementedError
 
     def _demo_provenance(self, group: Any) -> dict[str, Any]:
         """More of one demonstration's origin."""

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.datasets.formats.checked import checked
 from robolearn.datasets.formats.rotation_labels import RotationRepair
 from robolearn.datasets.formats.zarr2 import ZarrSource, is_zarr2
 from robolearn.datasets.layout import StoreError
 from robolearn.episode import Episode
 from robolearn.provenance import describe
 from robolearn.rotation import matrix_from_quaternion, orthonormalize_rot6d, rot6d_from_matrix
-from robolearn.spec import EnvSpec, SpecError
+from robolearn.spec import EnvSpec
 from robolearn.tasks import ONE_LEG_PARTS, env_spec_of
 
 NAME = "resip"
@@ -89,12 +90,8 @@ class ResipReader:
             StoreError: an episode holds NaN or leaves the format; the message names it.
         """
         for index, end in enumerate(self.ends):
-            episode = self._episode(index, int(self.ends[index - 1]) if index else 0, int(end))
-            try:
-                episode.check(self.env_spec)
-            except SpecError as error:
-                raise StoreError(f"{self.source.path}: episode {index}: {error}") from error
-            yield episode
+            start = int(self.ends[index - 1]) if index else 0
+            yield checked(self._episode(index, start, int(end)), self.env_spec, f"{self.source.path}: episode {index}")
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by the check, in its own words
     def _episode(self, index: int, start: int, end: int) -> Episode:

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.stand_ins import random_episode
 from robolearn.bench.train import seconds_of
-from robolearn.config import find_target, instantiate
 from robolearn.episode import Episode
+from robolearn.nodes import find_target, instantiate
 from robolearn.spec import EnvSpec
 
 HORIZON = 16  # actions of a window

@@ -12,7 +12,7 @@ from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.peer import Peer, lerobot
 from robolearn.bench.stand_ins import normalizer_of, random_observation, untrained_policy
 from robolearn.bench.train import peer_sizes, seconds_of
-from robolearn.config import instantiate
+from robolearn.nodes import instantiate
 from robolearn.protocols import ChunkSampler
 from robolearn.spec import EnvSpec
 

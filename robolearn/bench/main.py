@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import DictConfig
 
 from robolearn.bench.figures import Figure
-from robolearn.config import find_target, to_dict
 from robolearn.errors import UserError, nearest
+from robolearn.nodes import find_target, to_dict
 
 Bench = Callable[[Mapping[str, Any]], Iterator[Figure]]
 PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "infer", "data")}

@@ -16,9 +16,10 @@ from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
 from robolearn.checkpoint import open_checkpoint
-from robolearn.config import compose, instantiate, to_dict
+from robolearn.config import compose
 from robolearn.errors import UserError
 from robolearn.learning.finetune import build_residual
+from robolearn.nodes import instantiate, to_dict
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.checkpoint import build, save_checkpoint
-from robolearn.config import compose, to_dict
+from robolearn.config import compose
 from robolearn.episode import Episode
+from robolearn.nodes import to_dict
 from robolearn.normalize import ACTION, Affine, Normalizer
 from robolearn.spec import EnvSpec
 

@@ -14,9 +14,10 @@ import torch
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.peer import Peer, lerobot
 from robolearn.bench.stand_ins import random_episode
-from robolearn.config import compose, find_target, instantiate, to_dict
+from robolearn.config import compose
 from robolearn.learning.behavior_cloning import build_trainer, training_settings
 from robolearn.learning.parallel import Workers
+from robolearn.nodes import find_target, instantiate, to_dict
 from robolearn.spec import EnvSpec
 
 SHARED_SIZES = ("observation_horizon", "prediction_horizon", "action_horizon", "down_dims", "inference_steps")

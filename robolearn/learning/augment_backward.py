@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, play
 from robolearn.learning.bottlenecks import check_step, find_bottlenecks
+from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
 from robolearn.run import versions

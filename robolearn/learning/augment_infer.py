@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import option_value, to_dict
+from robolearn.config import option_value
 from robolearn.demo import PLACE, Stage, play
 from robolearn.errors import UserError
+from robolearn.nodes import to_dict
 from robolearn.run import read_result, start_run
 
 LAST = "policy"

@@ -18,7 +18,6 @@ from omegaconf import DictConfig
 from torch import nn
 
 from robolearn.checkpoint import build, open_checkpoint, prune_checkpoints
-from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.device import torch_device
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Interrupt
@@ -26,6 +25,7 @@ from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.rollout import RolloutResult, rollout
 from robolearn.learning.trainer import Record, RunningMean, Trainer, TrainingSettings
 from robolearn.memory import keep_freed_memory
+from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Environment
 from robolearn.run import Run, start_run

@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.rollout import rollout
+from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
 from robolearn.run import versions

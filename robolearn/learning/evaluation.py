@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.checkpoint import Checkpoint, open_checkpoint
-from robolearn.config import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.rollout import rollout
+from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
 from robolearn.report import build_report

@@ -15,13 +15,13 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, prune_checkpoints, save_checkpoint
-from robolearn.config import instantiate, make_environment, to_dict
 from robolearn.errors import UserError, reading
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.processes import run_jobs
 from robolearn.learning.rollout import rollout
 from robolearn.lock import WriterLock
 from robolearn.logger import Logger
+from robolearn.nodes import instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Environment, Policy
 from robolearn.run import start_run

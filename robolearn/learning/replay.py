@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.config import find_target, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError
+from robolearn.nodes import find_target, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.run import write_whole
 from robolearn.seeding import split_seeds

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robolearn.config import find_target
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.collector import Collector, Experience, ResidualActor
 from robolearn.learning.optimizer_state import optimizer_tensors, restore_optimizer
 from robolearn.learning.q_ensemble import QEnsemble
 from robolearn.learning.transition_buffer import TransitionBuffer, Transitions, n_step_transitions
+from robolearn.nodes import find_target
 from robolearn.precision import autocast
 from robolearn.protocols import Environment
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.checkpoint import build, load_model, open_checkpoint, point_link
-from robolearn.config import find_target, instantiate, make_environment, to_dict
 from robolearn.episode import Episode
 from robolearn.errors import UserError, check_share, nearest
 from robolearn.learning.rollout import rollout
@@ -21,6 +20,7 @@ from robolearn.learning.value_data import CriticData, branch_points, draw_propos
 from robolearn.learning.value_objectives import OBJECTIVES, Objective
 from robolearn.learning.value_trainer import CriticTrainer, check_training
 from robolearn.logger import Logger
+from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.run import Run, read_json, start_run, write_json
 from robolearn.seeding import split_seeds, training_seeds

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from robolearn import cli
-from robolearn.config import compose, to_dict
+from robolearn.config import compose
 from robolearn.datasets.store import DemoStore
 from robolearn.learning.augment_infer import stages_of
+from robolearn.nodes import to_dict
 
 
 def test_each_round_learns_from_all_successes_before_it_on_starts_of_its_own():
