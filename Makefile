@@ -1,4 +1,4 @@
-# make setup | test | demo, on Debian or Ubuntu with Python 3.11 or 3.12.
+# make setup | test | demo | fuzz, on Debian or Ubuntu with Python 3.11 or 3.12.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 /usr/bin/python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: setup test demo lint format clean
+.PHONY: setup test demo fuzz lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -30,6 +30,11 @@ format: setup
 
 demo: setup
 	$(BIN)/robolearn demo $(ARGS)
+
+# Every importer meets this many broken inputs; 10,000 take about an hour.
+INPUTS ?= 10000
+fuzz: setup
+	ROBOLEARN_FUZZ=$(INPUTS) $(BIN)/pytest -m fuzz --timeout=0 -v
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

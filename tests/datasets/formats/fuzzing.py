@@ -1,6 +1,6 @@
 """What fuzz tests of importers share: ways to spoil bytes and directories, and the promise that a reader keeps whatever comes.
 
-A few hundred examples run by default; ``ROBOLEARN_FUZZ=10000`` runs that many for each importer.
+A few hundred examples run by default; ``make fuzz`` runs 10,000 for each importer.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from tests.datasets.formats.test_dppo import saved
 from tests.datasets.formats.test_resip import source_arrays, write_zarr2
 
 pytest.importorskip("imagecodecs")
+pytestmark = pytest.mark.fuzz
 
 
 def make_umi(root):

@@ -1,14 +1,13 @@
 """HDF5 made by an enemy, or broken in any way: one line, nothing read from elsewhere, nothing written."""
 
 import contextlib
-import os
 import random
 import time
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.datasets.formats import hdf5, hdf5_probe
@@ -16,9 +15,8 @@ from robolearn.datasets.formats.json_values import pack, unpack
 from robolearn.datasets.formats.registry import open_source, recognise
 from robolearn.datasets.layout import StoreError
 from robolearn.errors import UserError
+from tests.datasets.formats.fuzzing import fuzz_settings
 from tests.datasets.formats.hdf5_files import robomimic_file, robosuite_file
-
-EXAMPLES = int(os.environ.get("ROBOLEARN_FUZZ", "150"))  # ROBOLEARN_FUZZ=10000 for the long run
 
 
 @pytest.fixture
@@ -297,7 +295,8 @@ def survives(source, folder, **options):
     return bool(episodes)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 1000, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.fuzz
+@fuzz_settings
 @given(number=st.integers(0, 2**63), format=st.sampled_from(["auto", "robomimic", "robosuite"]), missing=st.sampled_from(["error", "skip"]))
 def test_damaged_bytes_never_give_more_than_a_line(seeds, tmp_path_factory, number, format, missing):
     hdf5_probe.PATIENCE_S = 3.0
@@ -353,7 +352,8 @@ ATTRIBUTES = st.one_of(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=EXAMPLES < 1000, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.fuzz
+@fuzz_settings
 @given(
     arrays=st.lists(st.tuples(st.sampled_from(["demo_1", "demo_2"]), PLACES, st.one_of(st.none(), ARRAYS)), max_size=4),
     attributes=st.lists(

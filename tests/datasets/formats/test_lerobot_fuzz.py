@@ -1,7 +1,4 @@
-"""Whatever a LeRobot data set's files hold, an import succeeds or ends in one line; nothing is written, nothing outside is opened.
-
-``ROBOLEARN_FUZZ=10000`` tries that many.
-"""
+"""Whatever a LeRobot data set's files hold, an import succeeds or ends in one line; nothing is written, nothing outside is opened."""
 
 import json
 import os
@@ -15,7 +12,7 @@ pytest.importorskip("pyarrow", exc_type=ImportError)
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from robolearn.datasets import layout
@@ -23,10 +20,10 @@ from robolearn.datasets.formats import lerobot_paths, lerobot_table
 from robolearn.datasets.formats.lerobot import LeRobotReader, recognises
 from robolearn.errors import UserError
 from tests.datasets.formats import lerobot_sets as sets
+from tests.datasets.formats.fuzzing import fuzz_settings
 
-EXAMPLES = int(os.environ.get("ROBOLEARN_FUZZ", 100))
 SEEDS = st.integers(0, 2**63)
-FUZZ = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True)
+pytestmark = pytest.mark.fuzz
 
 
 def files_of(root):
@@ -92,7 +89,7 @@ def draw(originals, seed):
     return dict(one_of(rng, originals)), rng
 
 
-@FUZZ
+@fuzz_settings
 @given(seed=SEEDS)
 def test_damaged_bytes_are_one_line(originals, seed):
     files, rng = draw(originals, seed)
@@ -135,7 +132,7 @@ def replaced(value, path, new):
     return entries
 
 
-@FUZZ
+@fuzz_settings
 @given(seed=SEEDS)
 def test_odd_values_in_the_meta_data_are_one_line(originals, seed):
     files, rng = draw(originals, seed)
@@ -174,7 +171,7 @@ def odd_column(rng, rows):
     return pa.array([one_of(rng, values) for _ in range(rows)], kind)
 
 
-@FUZZ
+@fuzz_settings
 @given(seed=SEEDS)
 def test_odd_columns_are_one_line(originals, seed):
     files, rng = draw(originals, seed)
@@ -200,7 +197,7 @@ def test_odd_columns_are_one_line(originals, seed):
     survives(files | {name: sink.getvalue().to_pybytes()})
 
 
-@FUZZ
+@fuzz_settings
 @given(
     name=st.one_of(
         st.text(max_size=40), st.lists(st.sampled_from(["..", ".", "a", "/", "//", "\\", "~", "\0", " "]), max_size=8).map("".join)
@@ -215,7 +212,7 @@ def test_no_name_leads_out_of_the_folder(name):
     assert Path(os.path.normpath(found)).is_relative_to(root)
 
 
-@FUZZ
+@fuzz_settings
 @given(template=st.text(alphabet="{}:0dx_.episode/é", max_size=30))
 def test_a_template_gives_a_short_name_or_one_line(template):
     try:
