@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robolearn.batch import WindowBatch
 from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.parallel import Shard, randn
+from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.networks.packed import can_pack, packed
 from robolearn.precision import PRECISIONS, autocast
@@ -35,6 +36,8 @@ class ChunkModel(nn.Module):
         action_clamp: normalised actions are clipped to this magnitude.
         mask_padding: actions beyond an episode's end do not count in the loss.
         precision: ``float32``; ``bfloat16`` for the matrix products; ``auto`` takes bfloat16 where the processor has it.
+        actions: what the network predicts: ``absolute`` targets; ``relative`` to the tool's pose at the window's present step; or
+            ``delta``, each from the one before. Whoever calls the model deals in environment units whichever it is.
 
     Raises:
         UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
@@ -60,9 +63,12 @@ class ChunkModel(nn.Module):
         action_clamp: float = 1.0,
         mask_padding: bool = True,
         precision: str = "auto",
+        actions: str = "absolute",
     ) -> None:
         super().__init__()
-        _check_keys(observation_keys, env_spec, normalizer)
+        check_representation(actions, env_spec, observation_keys)
+        self.actions = actions
+        _check_keys(observation_keys, env_spec, normalizer, normalizer_key(actions))
         if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
             raise UserError(
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
@@ -78,7 +84,7 @@ class ChunkModel(nn.Module):
         self.set_precision(precision)
         self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
         self._register_affine("observation", self.observation_keys)
-        self._register_affine("action", (ACTION,))
+        self._register_affine("action", (normalizer_key(actions),))
 
     @property
     def device(self) -> torch.device:
@@ -134,13 +140,30 @@ class ChunkModel(nn.Module):
             condition = condition + self.observation_noise * randn(condition.shape, generator, shard).to(condition)
         return condition
 
-    def normalise_actions(self, actions: Tensor) -> Tensor:
-        """``(..., A)`` in environment units to about [-1, 1]; clipped, so the inverse of :meth:`denormalise_actions` within the range."""
+    def normalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
+        """``(..., Tp, A)`` in environment units as the network predicts them: represented, about [-1, 1], clipped.
+
+        Within the range the inverse of :meth:`denormalise_actions`. Actions that are not absolute need ``observations``,
+        ``{name: (..., To, D)}``.
+        """
+        if self.actions != "absolute":
+            actions = to_representation(self.actions, actions, *_tool_pose(observations))
         return ((actions - self.action_offset) / self.action_scale).clamp(-self.action_clamp, self.action_clamp)
 
-    def denormalise_actions(self, actions: Tensor) -> Tensor:
-        """``(..., A)`` to environment units, rotations made orthonormal."""
-        return orthonormal_actions(actions.float() * self.action_scale + self.action_offset, self.env_spec.action)
+    def denormalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
+        """``(..., Tp, A)`` to environment units, rotations made orthonormal."""
+        actions = actions.float() * self.action_scale + self.action_offset
+        if self.actions != "absolute":
+            actions = from_representation(self.actions, actions, *_tool_pose(observations))
+        return orthonormal_actions(actions, self.env_spec.action)
+
+    def chunks_numpy(self, actions: Tensor, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What the network predicted, ``(B, K, Tp, A)``, clipped and in environment units; ``observation`` is what it saw."""
+        pose: dict[str, Tensor] = {}
+        if self.actions != "absolute":
+            pose = {name: torch.as_tensor(observation[name], dtype=torch.float32, device=self.device)[:, None] for name in TCP}
+        chunks: NDArray[np.float32] = self.denormalise_actions(actions.clamp(-self.action_clamp, self.action_clamp), pose).cpu().numpy()
+        return chunks
 
     def masked_mean(self, errors: Tensor, is_pad: Tensor) -> Tensor:
         """Mean of ``(B, Tp, A)`` over all entries, padded steps counting as zero.
@@ -152,7 +175,7 @@ class ChunkModel(nn.Module):
     def _register_affine(self, name: str, keys: Sequence[str]) -> None:
         # The checkpoint holds the normaliser itself, so these copies of it are not saved.
         for key in keys:
-            wanted = self.env_spec.action.size if key == ACTION else math.prod(self.env_spec.observation[key].shape)
+            wanted = self.env_spec.action.size if key.partition(":")[0] == ACTION else math.prod(self.env_spec.observation[key].shape)
             if self.normalizer[key].offset.size != wanted:
                 raise UserError(
                     f"the normaliser was fitted on {self.normalizer[key].offset.size} numbers of {key!r}, the task has {wanted}"
@@ -172,10 +195,17 @@ def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:
     return actions
 
 
-def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer) -> None:
+def _tool_pose(observations: Mapping[str, Tensor] | None) -> list[Tensor]:
+    """Position ``(..., 3)`` and rot6d ``(..., 6)`` of the tool at the present step."""
+    if observations is None:
+        raise ValueError(f"actions that are not absolute need the observation that they are seen from: {', '.join(TCP)}")
+    return [observations[name][..., -1, :] for name in TCP]
+
+
+def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer, action: str) -> None:
     for name in keys:
         if name not in env_spec.observation:
             raise UserError(f"task {env_spec.task!r} observes no {name!r}; there are {', '.join(sorted(env_spec.observation))}")
-    for name in (*keys, ACTION):
+    for name in (*keys, action):
         if name not in normalizer.parts:
             raise UserError(f"the normaliser was fitted without {name!r}; it has {', '.join(sorted(normalizer.parts))}")

@@ -49,6 +49,7 @@ class DiffusionPolicy(ChunkModel):
         action_clamp: of normalised actions, and of the denoised sample at every step.
         mask_padding: padded actions do not count in the loss.
         precision: ``auto``, ``float32`` or ``bfloat16``.
+        actions: ``absolute``, ``relative`` or ``delta``.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -82,6 +83,7 @@ class DiffusionPolicy(ChunkModel):
         action_clamp: float = 1.0,
         mask_padding: bool = True,
         precision: str = "auto",
+        actions: str = "absolute",
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -95,6 +97,7 @@ class DiffusionPolicy(ChunkModel):
             action_clamp=action_clamp,
             mask_padding=mask_padding,
             precision=precision,
+            actions=actions,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)
@@ -121,7 +124,7 @@ class DiffusionPolicy(ChunkModel):
             generator: draws observation noise, diffusion noise and steps.
             shard: which rows of a global batch these are, where processes train together.
         """
-        condition, clean = self.noisy_condition(batch, generator, shard), self.normalise_actions(batch.actions)
+        condition, clean = self.noisy_condition(batch, generator, shard), self.normalise_actions(batch.actions, batch.observations)
         noise = randn(clean.shape, generator, shard).to(clean)
         steps = randint(self.train_steps, len(clean), generator, shard).to(clean.device)
         noisy = self.schedule.forward.add_noise(clean, noise, steps)
@@ -151,6 +154,4 @@ class DiffusionPolicy(ChunkModel):
                     modulations[step] = network.modulate(torch.tensor([step], device=chunk.device))
                 predicted = network(chunk, modulations[step], prepared)
                 chunk = scheduler.step(predicted.float(), step, chunk).prev_sample
-        actions = self.denormalise_actions(chunk.clamp(-self.action_clamp, self.action_clamp))
-        drawn: NDArray[np.float32] = torch.unflatten(actions, 0, (-1, candidates)).cpu().numpy()
-        return drawn
+        return self.chunks_numpy(chunk.unflatten(0, (-1, candidates)), observation)
