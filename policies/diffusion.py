@@ -154,4 +154,4 @@ class DiffusionPolicy(ChunkModel):
                     modulations[step] = network.modulate(torch.tensor([step], device=chunk.device))
                 predicted = network(chunk, modulations[step], prepared)
                 chunk = scheduler.step(predicted.float(), step, chunk).prev_sample
-        return self.chunks_numpy(chunk.unflatten(0, (-1, candidates)), observation)
+        return self.chunks_numpy(torch.unflatten(chunk, 0, (-1, candidates)), observation)

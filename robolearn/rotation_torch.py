@@ -24,7 +24,8 @@ def matrix_from_rotvec(rotvec: Tensor) -> Tensor:
     angle = rotvec.norm(dim=-1)[..., None, None]
     x, y, z = rotvec.unbind(-1)
     zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).view(*x.shape, 3, 3)
     # sin(a)/a and (1 - cos(a))/a^2 stay exact at zero through sinc.
     first, second = torch.sinc(angle / torch.pi), 0.5 * torch.sinc(angle / (2 * torch.pi)) ** 2
-    return torch.eye(3).to(rotvec) + first * cross + second * (cross @ cross)
+    matrix: Tensor = torch.eye(3).to(rotvec) + first * cross + second * (cross @ cross)
+    return matrix

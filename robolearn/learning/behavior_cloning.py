@@ -173,7 +173,7 @@ def _fit_actions(document: Mapping[str, Any], config: Mapping[str, Any], normali
     defaults = inspect.signature(find_target(config["_target_"])).parameters
     horizons = {name: config.get(name, defaults[name].default) for name in ("observation_horizon", "prediction_horizon")}
     windows = instantiate(document["data"], stores=stores, episodes=episodes, observation_keys=TCP, **horizons)
-    options = {name: value for name, value in document["normalizer"].items() if name in accepted_arguments(fit_affine)}
+    options = {name: value for name, value in document["normalizer"].items() if name in (accepted_arguments(fit_affine) or ())}
     return fit_represented_actions(normalizer, actions, windows, **options)
 
 

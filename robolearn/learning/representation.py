@@ -1,4 +1,4 @@
-"""How a policy represents its actions: absolute targets, targets seen from the tool, or steps from target to target; each with its inverse."""
+"""How a policy represents its actions: absolute targets, seen from the tool, or steps from target to target; and back."""
 
 from __future__ import annotations
 
@@ -35,9 +35,8 @@ def check_representation(representation: str, env_spec: EnvSpec, observation_key
     if representation == "absolute":
         return
     if env_spec.action.names != _CANONICAL:
-        raise UserError(
-            f"actions={representation} is of the action {', '.join(_CANONICAL)}; {env_spec.task!r} takes {', '.join(env_spec.action.names)}"
-        )
+        takes = ", ".join(env_spec.action.names)
+        raise UserError(f"actions={representation} is of the action {', '.join(_CANONICAL)}; {env_spec.task!r} takes {takes}")
     for name, size in zip(TCP, (3, 6), strict=True):
         if name not in observation_keys or env_spec.observation[name].shape != (size,):
             raise UserError(f"actions={representation} starts from the tool's pose: the policy must read {TCP[0]} (3,) and {TCP[1]} (6,)")

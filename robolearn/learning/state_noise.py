@@ -86,9 +86,10 @@ class StateNoise:
 
     def _displace(self, values: Tensor, pieces: Sequence[str], hit: Tensor, generator: torch.Generator, shard: Shard | None) -> Tensor:
         """``(B, To, D)`` with the rows of ``hit (B,)`` displaced, piece by piece."""
-        noise = randn((len(values), 1, 3 * len(pieces)), generator, shard).to(values).split(3, -1)
+        noise = randn((len(values), 1, 3 * len(pieces)), generator, shard).to(values)
         parts = []
-        for piece, part, drawn in zip(pieces, values.split([PIECES[piece] for piece in pieces], -1), noise, strict=True):
+        sizes = [PIECES[piece] for piece in pieces]
+        for piece, part, drawn in zip(pieces, torch.split(values, sizes, -1), torch.split(noise, 3, -1), strict=True):
             if piece == "m":
                 parts.append(part + self.position * drawn)
             else:
