@@ -38,6 +38,7 @@ class ChunkModel(nn.Module):
         precision: ``float32``; ``bfloat16`` for the matrix products; ``auto`` takes bfloat16 where the processor has it.
         actions: what the network predicts: ``absolute`` targets; ``relative`` to the tool's pose at the window's present step; or
             ``delta``, each from the one before. Whoever calls the model deals in environment units whichever it is.
+        encoder: turns the images among ``observation_keys`` into features; see :class:`robolearn.policies.encoders.ImageEncoder`.
 
     Raises:
         UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
@@ -64,11 +65,16 @@ class ChunkModel(nn.Module):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
+        encoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
         check_representation(actions, env_spec, observation_keys)
         self.actions = actions
         _check_keys(observation_keys, env_spec, normalizer, normalizer_key(actions))
+        self.image_keys = tuple(name for name in observation_keys if env_spec.observation[name].is_image)
+        self.state_keys = tuple(name for name in observation_keys if name not in self.image_keys)
+        _check_encoder(encoder, self.image_keys)
+        self.encoder: Any = encoder
         if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
             raise UserError(
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
@@ -82,8 +88,9 @@ class ChunkModel(nn.Module):
         self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.set_precision(precision)
-        self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
-        self._register_affine("observation", self.observation_keys)
+        numbers = sum(math.prod(env_spec.observation[name].shape) for name in self.state_keys)
+        self.observation_size = observation_horizon * (numbers + (encoder.size if encoder else 0))
+        self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
 
     @property
@@ -123,22 +130,36 @@ class ChunkModel(nn.Module):
         return autocast(self.precision, self.device)
 
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``, normalised and clipped."""
-        flat = torch.cat([observations[name].flatten(2) for name in self.observation_keys], -1)  # (B, To, D)
-        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+        """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``: states normalised and clipped, then images."""
+        state = self._encode_state(observations)
+        return state if self.encoder is None else torch.cat([state, self._encode_images(observations)], 1)
 
-    def encode_numpy(self, observations: Mapping[str, NDArray[np.float32]]) -> Tensor:
+    def encode_numpy(self, observations: Mapping[str, NDArray[Any]]) -> Tensor:
         """:meth:`encode` of arrays, on the model's device."""
-        return self.encode(
-            {name: torch.as_tensor(observations[name], dtype=torch.float32, device=self.device) for name in self.observation_keys}
-        )
+        arrays = {name: torch.as_tensor(observations[name], dtype=torch.float32, device=self.device) for name in self.state_keys}
+        return self.encode(arrays | {name: torch.as_tensor(observations[name], device=self.device) for name in self.image_keys})
 
     def noisy_condition(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
-        """:meth:`encode` of a batch of tensors, with ``observation_noise`` while training: ``(B, To * D)``."""
-        condition = self.encode(batch.observations)
+        """:meth:`encode` of a batch of tensors; while training, states have ``observation_noise`` and images random crops."""
+        condition = self._encode_state(batch.observations)
         if self.training and self.observation_noise:
             condition = condition + self.observation_noise * randn(condition.shape, generator, shard).to(condition)
-        return condition
+        if self.encoder is None:
+            return condition
+        return torch.cat([condition, self._encode_images(batch.observations, generator, shard)], 1)
+
+    def _encode_state(self, observations: Mapping[str, Tensor]) -> Tensor:
+        if not self.state_keys:
+            return torch.zeros((len(observations[self.image_keys[0]]), 0), device=self.device)
+        flat = torch.cat([observations[name].flatten(2) for name in self.state_keys], -1)  # (B, To, D)
+        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+
+    def _encode_images(
+        self, observations: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None
+    ) -> Tensor:
+        with self.autocast():
+            features: Tensor = self.encoder({name: observations[name] for name in self.image_keys}, generator, shard)
+        return features.float().flatten(1)  # (B, To * F)
 
     def normalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
         """``(..., Tp, A)`` in environment units as the network predicts them: represented, about [-1, 1], clipped.
@@ -181,7 +202,7 @@ class ChunkModel(nn.Module):
                     f"the normaliser was fitted on {self.normalizer[key].offset.size} numbers of {key!r}, the task has {wanted}"
                 )
         for field in ("offset", "scale"):
-            values = np.concatenate([np.ravel(getattr(self.normalizer[key], field)) for key in keys])
+            values = np.concatenate([np.zeros(0), *(np.ravel(getattr(self.normalizer[key], field)) for key in keys)])
             self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)
 
 
@@ -206,6 +227,13 @@ def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer, 
     for name in keys:
         if name not in env_spec.observation:
             raise UserError(f"task {env_spec.task!r} observes no {name!r}; there are {', '.join(sorted(env_spec.observation))}")
-    for name in (*keys, action):
+    for name in (*(name for name in keys if not env_spec.observation[name].is_image), action):
         if name not in normalizer.parts:
             raise UserError(f"the normaliser was fitted without {name!r}; it has {', '.join(sorted(normalizer.parts))}")
+
+
+def _check_encoder(encoder: Any, images: Sequence[str]) -> None:
+    if images and encoder is None:
+        raise UserError(f"{images[0]!r} is an image, which policy=diffusion_image sees; or leave it out of observation_keys")
+    if encoder is not None and set(encoder.keys) != set(images):
+        raise UserError(f"the encoder sees {', '.join(encoder.keys)}; the images among observation_keys are {', '.join(images) or 'none'}")

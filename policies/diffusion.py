@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from robolearn.batch import WindowBatch
 from robolearn.errors import UserError
@@ -50,6 +50,7 @@ class DiffusionPolicy(ChunkModel):
         mask_padding: padded actions do not count in the loss.
         precision: ``auto``, ``float32`` or ``bfloat16``.
         actions: ``absolute``, ``relative`` or ``delta``.
+        encoder: of images.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -84,6 +85,7 @@ class DiffusionPolicy(ChunkModel):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
+        encoder: nn.Module | None = None,
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -98,6 +100,7 @@ class DiffusionPolicy(ChunkModel):
             mask_padding=mask_padding,
             precision=precision,
             actions=actions,
+            encoder=encoder,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)

@@ -83,6 +83,7 @@ class MlpPolicy(ChunkModel):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
+        encoder: nn.Module | None = None,
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -97,6 +98,7 @@ class MlpPolicy(ChunkModel):
             mask_padding=mask_padding,
             precision=precision,
             actions=actions,
+            encoder=encoder,
         )
         self.exploration_std = exploration_std
         self.network = MlpNetwork(self.observation_size, prediction_horizon * env_spec.action.size, sizes, dropout)

@@ -133,6 +133,8 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
             raise UserError(f"{paths[0]} holds no observation {name!r}; it has {held}{nearest(name, env_spec.observation)}")
     config = {**document["policy"], "observation_keys": list(wanted)}
     config.pop("name", None)
+    if config.get("encoder") and not config["encoder"].get("keys"):
+        config["encoder"] = {**config["encoder"], "keys": [name for name in wanted if env_spec.observation[name].is_image]}
     augmentation = build_augmentation(document.get("augmentation") or {}, env_spec, wanted)
     normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
     normalizer = _fit_actions(document, config, normalizer, stores, learned)

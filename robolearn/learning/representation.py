@@ -29,9 +29,8 @@ def check_representation(representation: str, env_spec: EnvSpec, observation_key
     ``delta`` and ``relative`` need the canonical action and, among what the policy reads, the tool's pose.
     """
     if representation not in REPRESENTATIONS:
-        raise UserError(
-            f"no representation of actions {representation!r}; there are {', '.join(REPRESENTATIONS)}{nearest(representation, REPRESENTATIONS)}"
-        )
+        there_are = ", ".join(REPRESENTATIONS)
+        raise UserError(f"no representation {representation!r} of actions; there are {there_are}{nearest(representation, REPRESENTATIONS)}")
     if representation == "absolute":
         return
     if env_spec.action.names != _CANONICAL:
