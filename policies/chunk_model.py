@@ -17,6 +17,7 @@ from robolearn.learning.parallel import Shard, randn
 from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.networks.packed import can_pack, packed
+from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
 from robolearn.spec import ActionSpec, EnvSpec
 
@@ -38,6 +39,8 @@ class ChunkModel(nn.Module):
         precision: ``float32``; ``bfloat16`` for the matrix products; ``auto`` takes bfloat16 where the processor has it.
         actions: what the network predicts: ``absolute`` targets; ``relative`` to the tool's pose at the window's present step; or
             ``delta``, each from the one before. Whoever calls the model deals in environment units whichever it is.
+        task_embedding: size of a learned vector for each of ``tasks``, where the policy is for several; 0 for none.
+        tasks: their names; ``train`` takes those of its stores.
         encoder: turns the images among ``observation_keys`` into features; see :class:`robolearn.policies.encoders.ImageEncoder`.
 
     Raises:
@@ -66,6 +69,8 @@ class ChunkModel(nn.Module):
         precision: str = "auto",
         actions: str = "absolute",
         encoder: nn.Module | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__()
         check_representation(actions, env_spec, observation_keys)
@@ -75,6 +80,7 @@ class ChunkModel(nn.Module):
         self.state_keys = tuple(name for name in observation_keys if name not in self.image_keys)
         _check_encoder(encoder, self.image_keys)
         self.encoder: Any = encoder
+        self.tasks = TaskEmbedding(tasks, task_embedding) if task_embedding or tasks else None
         if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
             raise UserError(
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
@@ -89,7 +95,8 @@ class ChunkModel(nn.Module):
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.set_precision(precision)
         numbers = sum(math.prod(env_spec.observation[name].shape) for name in self.state_keys)
-        self.observation_size = observation_horizon * (numbers + (encoder.size if encoder else 0))
+        features = 0 if encoder is None else int(self.encoder.size)
+        self.observation_size = observation_horizon * (numbers + features) + task_embedding
         self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
 
@@ -129,10 +136,24 @@ class ChunkModel(nn.Module):
         """Context of the network's passes, in ``precision``."""
         return autocast(self.precision, self.device)
 
+    def set_task(self, task: str) -> None:
+        """Act for one of the tasks that the policy was trained on, whatever its environment calls itself.
+
+        Raises:
+            UserError: it was not trained on that task, or knows no tasks.
+        """
+        if self.tasks is None:
+            raise UserError(f"this policy was trained without a task embedding, for {self.env_spec.task!r}: it takes no task")
+        self.tasks.told = self.tasks.number(task)
+
+    def take_task(self, task: str) -> None:
+        """The same, from the environment; :meth:`set_task` has precedence."""
+        if self.tasks is not None and self.tasks.told is None:
+            self.tasks.around = self.tasks.number(task)
+
     def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``: states normalised and clipped, then images."""
-        state = self._encode_state(observations)
-        return state if self.encoder is None else torch.cat([state, self._encode_images(observations)], 1)
+        """The network's view of observations: ``{name: (B, To, ...)} -> (B, C)``: states normalised and clipped, images, the task."""
+        return self._join(self._encode_state(observations), observations)
 
     def encode_numpy(self, observations: Mapping[str, NDArray[Any]]) -> Tensor:
         """:meth:`encode` of arrays, on the model's device."""
@@ -140,13 +161,26 @@ class ChunkModel(nn.Module):
         return self.encode(arrays | {name: torch.as_tensor(observations[name], device=self.device) for name in self.image_keys})
 
     def noisy_condition(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
-        """:meth:`encode` of a batch of tensors; while training, states have ``observation_noise`` and images random crops."""
+        """:meth:`encode` of a batch of tensors and its tasks; while training, states have ``observation_noise``, images random crops."""
         condition = self._encode_state(batch.observations)
         if self.training and self.observation_noise:
             condition = condition + self.observation_noise * randn(condition.shape, generator, shard).to(condition)
-        if self.encoder is None:
-            return condition
-        return torch.cat([condition, self._encode_images(batch.observations, generator, shard)], 1)
+        return self._join(condition, batch.observations, batch.task, generator, shard)
+
+    def _join(
+        self,
+        state: Tensor,
+        observations: Mapping[str, Tensor],
+        task: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        shard: Shard | None = None,
+    ) -> Tensor:
+        parts = [state]
+        if self.encoder is not None:
+            parts.append(self._encode_images(observations, generator, shard))
+        if self.tasks is not None:
+            parts.append(self.tasks(self.tasks.acting(len(state)) if task is None else task))
+        return torch.cat(parts, 1) if len(parts) > 1 else state
 
     def _encode_state(self, observations: Mapping[str, Tensor]) -> Tensor:
         if not self.state_keys:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.learning.multitask import take_task
 from robolearn.protocols import ChunkSampler, Observation
 
 _STATE = ("seeds", "decisions", "phase", "decided", "chunk", "_fresh")  # arrays that the next action depends on
@@ -55,6 +56,10 @@ class ChunkedPolicy:
         self.decisions[rows] = 0
         self.phase[rows] = 0
         self._fresh |= rows
+
+    def take_task(self, task: str) -> None:
+        """Act for the environment's task, where the sampler knows several."""
+        take_task(self.sampler, task)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """The next action of each row: ``{name: (N, ...)} -> (N, A)`` in environment units."""

@@ -51,6 +51,8 @@ class DiffusionPolicy(ChunkModel):
         precision: ``auto``, ``float32`` or ``bfloat16``.
         actions: ``absolute``, ``relative`` or ``delta``.
         encoder: of images.
+        task_embedding: size of the vector of each of ``tasks``.
+        tasks: names of the tasks it is for, where they are several.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -86,6 +88,8 @@ class DiffusionPolicy(ChunkModel):
         precision: str = "auto",
         actions: str = "absolute",
         encoder: nn.Module | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -101,6 +105,8 @@ class DiffusionPolicy(ChunkModel):
             precision=precision,
             actions=actions,
             encoder=encoder,
+            task_embedding=task_embedding,
+            tasks=tasks,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)

@@ -84,6 +84,8 @@ class MlpPolicy(ChunkModel):
         precision: str = "auto",
         actions: str = "absolute",
         encoder: nn.Module | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -99,6 +101,8 @@ class MlpPolicy(ChunkModel):
             precision=precision,
             actions=actions,
             encoder=encoder,
+            task_embedding=task_embedding,
+            tasks=tasks,
         )
         self.exploration_std = exploration_std
         self.network = MlpNetwork(self.observation_size, prediction_horizon * env_spec.action.size, sizes, dropout)

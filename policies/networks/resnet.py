@@ -53,7 +53,7 @@ class Block(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, channels, h, w) -> (B, out, h / stride, w / stride)``."""
-        return torch.relu(self.layers(maps) + self.shortcut(maps))
+        return nn.functional.relu(self.layers(maps) + self.shortcut(maps))
 
 
 class SpatialSoftmax(nn.Module):

@@ -22,6 +22,7 @@ from robolearn.checkpoint import build, open_checkpoint, prune_checkpoints
 from robolearn.device import torch_device
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.multitask import TaskedWindows, take_task, tasks_of
 from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.representation import TCP, check_representation, fit_represented_actions
 from robolearn.learning.rollout import RolloutResult, rollout
@@ -135,6 +136,8 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
     config.pop("name", None)
     if config.get("encoder") and not config["encoder"].get("keys"):
         config["encoder"] = {**config["encoder"], "keys": [name for name in wanted if env_spec.observation[name].is_image]}
+    if config.get("task_embedding") and not config.get("tasks"):
+        config["tasks"] = list(dict.fromkeys(tasks_of(stores, learned).tolist()))
     augmentation = build_augmentation(document.get("augmentation") or {}, env_spec, wanted)
     normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
     normalizer = _fit_actions(document, config, normalizer, stores, learned)
@@ -152,8 +155,12 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         world_size=group.count,
         sources=getattr(data, "source_of", None),
     )
+    trained, judged = data, validation
+    if config.get("tasks"):
+        trained = TaskedWindows(data, tasks_of(stores, learned), config["tasks"])
+        judged = None if validation is None else TaskedWindows(validation, tasks_of(stores, held_out), config["tasks"])
     meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
-    return Trainer(model, config, data, sampler, settings, validation, group, augmentation), meta
+    return Trainer(model, config, trained, sampler, settings, judged, group, augmentation), meta
 
 
 def build_augmentation(nodes: Mapping[str, Any], env_spec: EnvSpec, observation_keys: Sequence[str]) -> list[Augmentation]:
@@ -199,6 +206,7 @@ class _Evaluation:
         self.cfg, options = cfg, cfg.evaluation
         self.env: Environment = make_environment(cfg.task, num_envs=min(int(options.num_envs), int(options.n)))
         self.env.env_spec.check_serves(model.env_spec, model.observation_keys)
+        take_task(model, self.env.env_spec.task)
 
     def __enter__(self) -> _Evaluation:
         return self

@@ -112,7 +112,7 @@ def blurred(images: Tensor, deviations: Tensor, kernel: int) -> Tensor:
     for axis, edges in ((-1, (half, half, 0, 0)), (-2, (0, 0, half, half))):
         size = images.shape[axis]
         padded = torch.nn.functional.pad(images.flatten(0, 1), edges, mode="replicate").unflatten(0, images.shape[:2])  # type: ignore[no-untyped-call]
-        images = sum(weights[:, place] * padded.narrow(axis, place, size) for place in range(kernel))  # type: ignore[assignment]
+        images = sum(weights[:, place] * padded.narrow(axis, place, size) for place in range(kernel))
     return images
 
 
