@@ -16,6 +16,7 @@ from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.parallel import Shard, randn
 from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
+from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.packed import can_pack, packed
 from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
@@ -68,7 +69,7 @@ class ChunkModel(nn.Module):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         task_embedding: int = 0,
         tasks: Sequence[str] = (),
     ) -> None:
@@ -79,7 +80,7 @@ class ChunkModel(nn.Module):
         self.image_keys = tuple(name for name in observation_keys if env_spec.observation[name].is_image)
         self.state_keys = tuple(name for name in observation_keys if name not in self.image_keys)
         _check_encoder(encoder, self.image_keys)
-        self.encoder: Any = encoder
+        self.encoder = encoder
         self.tasks = TaskEmbedding(tasks, task_embedding) if task_embedding or tasks else None
         if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
             raise UserError(
@@ -95,7 +96,7 @@ class ChunkModel(nn.Module):
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.set_precision(precision)
         numbers = sum(math.prod(env_spec.observation[name].shape) for name in self.state_keys)
-        features = 0 if encoder is None else int(self.encoder.size)
+        features = 0 if encoder is None else encoder.size
         self.observation_size = observation_horizon * (numbers + features) + task_embedding
         self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
@@ -192,7 +193,8 @@ class ChunkModel(nn.Module):
         self, observations: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None
     ) -> Tensor:
         with self.autocast():
-            features: Tensor = self.encoder({name: observations[name] for name in self.image_keys}, generator, shard)
+            assert self.encoder is not None
+            features = self.encoder({name: observations[name] for name in self.image_keys}, generator, shard)
         return features.float().flatten(1)  # (B, To * F)
 
     def normalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -266,7 +268,7 @@ def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer, 
             raise UserError(f"the normaliser was fitted without {name!r}; it has {', '.join(sorted(normalizer.parts))}")
 
 
-def _check_encoder(encoder: Any, images: Sequence[str]) -> None:
+def _check_encoder(encoder: Encoder | None, images: Sequence[str]) -> None:
     if images and encoder is None:
         raise UserError(f"{images[0]!r} is an image, which policy=diffusion_image sees; or leave it out of observation_keys")
     if encoder is not None and set(encoder.keys) != set(images):

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from robolearn.batch import WindowBatch
 from robolearn.errors import UserError
 from robolearn.learning.parallel import Shard, randint, randn
 from robolearn.normalize import Normalizer
 from robolearn.policies.chunk_model import ChunkModel
+from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.mlp_denoiser import MlpDenoiser
 from robolearn.policies.networks.unet import Unet
 from robolearn.policies.noise import NoiseSchedule
@@ -87,7 +88,7 @@ class DiffusionPolicy(ChunkModel):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         task_embedding: int = 0,
         tasks: Sequence[str] = (),
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,22 @@ from robolearn.policies.networks.resnet import ResNet, SpatialSoftmax
 from robolearn.spec import EnvSpec
 
 Size = tuple[int, int]
+
+
+class Encoder(Protocol):
+    """What a policy asks of whatever looks at images for it: a module with these.
+
+    Attributes:
+        keys: cameras.
+        size: numbers that the images of one step become, all cameras together.
+    """
+
+    keys: tuple[str, ...]
+    size: int
+
+    def __call__(self, images: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None) -> Tensor:
+        """``{name: (B, To, H, W, C) uint8} -> (B, To, size)``; ``generator`` draws what is drawn while training."""
+        ...
 
 
 class ImageEncoder(nn.Module):

@@ -13,6 +13,7 @@ from robolearn.batch import WindowBatch
 from robolearn.learning.parallel import Shard
 from robolearn.normalize import Normalizer
 from robolearn.policies.chunk_model import ChunkModel
+from robolearn.policies.encoders import Encoder
 from robolearn.protocols import Observation
 from robolearn.seeding import addressed_normal
 from robolearn.spec import EnvSpec
@@ -83,7 +84,7 @@ class MlpPolicy(ChunkModel):
         mask_padding: bool = True,
         precision: str = "auto",
         actions: str = "absolute",
-        encoder: nn.Module | None = None,
+        encoder: Encoder | None = None,
         task_embedding: int = 0,
         tasks: Sequence[str] = (),
     ) -> None:

@@ -68,7 +68,8 @@ class SpatialSoftmax(nn.Module):
         weights = self.score(maps).float().flatten(2).softmax(-1)  # (B, K, h * w)
         rows, columns = (torch.linspace(-1, 1, size, device=maps.device) for size in maps.shape[2:])
         places = torch.cartesian_prod(rows, columns).flip(-1)  # (h * w, 2), column first
-        return (weights @ places).flatten(1)
+        expected: Tensor = (weights @ places).flatten(1)
+        return expected
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -127,17 +127,8 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
     env_spec = stores[0].env_spec
     rng = np.random.default_rng(settings.seed)
     learned, held_out = instantiate(document["split"], num=sum(store.num_episodes for store in stores), rng=rng)
-    wanted = document["policy"].get("observation_keys") or document["task"].get("policy_keys") or list(env_spec.observation)
-    for name in wanted:
-        if name not in env_spec.observation:
-            held = ", ".join(sorted(env_spec.observation))
-            raise UserError(f"{paths[0]} holds no observation {name!r}; it has {held}{nearest(name, env_spec.observation)}")
-    config = {**document["policy"], "observation_keys": list(wanted)}
-    config.pop("name", None)
-    if config.get("encoder") and not config["encoder"].get("keys"):
-        config["encoder"] = {**config["encoder"], "keys": [name for name in wanted if env_spec.observation[name].is_image]}
-    if config.get("task_embedding") and not config.get("tasks"):
-        config["tasks"] = list(dict.fromkeys(tasks_of(stores, learned).tolist()))
+    config = policy_config(document, stores, learned)
+    wanted = config["observation_keys"]
     augmentation = build_augmentation(document.get("augmentation") or {}, env_spec, wanted)
     normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
     normalizer = _fit_actions(document, config, normalizer, stores, learned)
@@ -161,6 +152,26 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         judged = None if validation is None else TaskedWindows(validation, tasks_of(stores, held_out), config["tasks"])
     meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
     return Trainer(model, config, trained, sampler, settings, judged, group, augmentation), meta
+
+
+def policy_config(document: Mapping[str, Any], stores: Sequence[Any], learned: Any) -> dict[str, Any]:
+    """The policy's node with what the data say where it says nothing: arrays that it reads, cameras among them, tasks.
+
+    Raises:
+        UserError: the stores lack an array.
+    """
+    held = stores[0].env_spec.observation
+    config = {key: value for key, value in document["policy"].items() if key != "name"}
+    wanted = list(config.get("observation_keys") or document["task"].get("policy_keys") or held)
+    for name in wanted:
+        if name not in held:
+            raise UserError(f"{stores[0].path} holds no observation {name!r}; it has {', '.join(sorted(held))}{nearest(name, held)}")
+    config["observation_keys"] = wanted
+    if config.get("encoder") and not config["encoder"].get("keys"):
+        config["encoder"] = {**config["encoder"], "keys": [name for name in wanted if held[name].is_image]}
+    if config.get("task_embedding") and not config.get("tasks"):
+        config["tasks"] = list(dict.fromkeys(tasks_of(stores, learned).tolist()))
+    return config
 
 
 def build_augmentation(nodes: Mapping[str, Any], env_spec: EnvSpec, observation_keys: Sequence[str]) -> list[Augmentation]:

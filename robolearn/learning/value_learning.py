@@ -92,7 +92,8 @@ def check_options(options: dict[str, Any], sampler: Any, objective: Objective) -
 
 
 def _critic_node(options: dict[str, Any], sampler: Any) -> dict[str, Any]:
-    return {"observation_keys": list(sampler.observation_keys), "action_horizon": int(sampler.action_horizon), **options["critic"]}
+    states = [name for name in sampler.observation_keys if name in sampler.normalizer.parts]  # critics look at no images
+    return {"observation_keys": states, "action_horizon": int(sampler.action_horizon), **options["critic"]}
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:

@@ -18,11 +18,13 @@ from robolearn.errors import UserError
 from robolearn.learning import behavior_cloning
 from robolearn.learning.representation import check_representation, from_representation, to_representation
 from robolearn.learning.rollout import rollout
-from robolearn.normalize import ACTION
+from robolearn.normalize import ACTION, Affine, Normalizer
 from robolearn.policies.chunking import ChunkedPolicy
+from robolearn.policies.mlp import MlpPolicy
+from robolearn.policies.residual import ResidualModel, residual_policy
 from robolearn.spec import ArraySpec, EnvSpec
 from robolearn.tasks import one_leg_spec
-from tests.fakes import HALF_EXTENT, IDENTITY_ROT6D, POINT_REACH_SPEC, PointReach
+from tests.fakes import HALF_EXTENT, IDENTITY_ROT6D, POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 OTHERS = ("relative", "delta")
 
@@ -173,3 +175,24 @@ def test_a_policy_of_each_representation_learns_and_plays(representation: str, d
     assert not np.allclose(own, shared, rtol=0.03)
     result = rollout(TurnedReach(16), ChunkedPolicy(model, 2, 16), np.arange(16) + 500)
     assert result.success_rate > 0.7  # by chance 0
+
+
+def test_a_residual_on_a_relative_base_works_in_environment_units() -> None:
+    rng, rows = np.random.default_rng(0), 6
+    plain = point_reach_normalizer()
+    turn = Affine(np.zeros(6, np.float32), np.ones(6, np.float32))
+    small = Affine(np.zeros(10, np.float32), np.float32([0.1] * 3 + [1.0] * 7))
+    normalizer = Normalizer({**plain.parts, "tcp_rot6d": turn, "action:relative": small})
+    torch.manual_seed(0)
+    words = {"env_spec": TurnedReach.env_spec, "normalizer": normalizer, "observation_keys": ("tcp_pos", "tcp_rot6d", "goal")}
+    base = MlpPolicy(**words, sizes=(16,), actions="relative", precision="float32").eval()
+    model = ResidualModel(env_spec=TurnedReach.env_spec, normalizer=normalizer, base=base)
+    np.testing.assert_allclose(model.step_size[:3], 0.1 * plain[ACTION].scale[:3])
+    seen = {name: rng.uniform(-0.3, 0.3, (rows, 3)).astype(np.float32) for name in ("tcp_pos", "goal")}
+    seen |= {"tcp_rot6d": np.tile(TurnedReach.turn, (rows, 1)), "gripper_width": np.zeros((rows, 1), np.float32)}
+    policies = [residual_policy(model, rows), ChunkedPolicy(base, base.action_horizon, rows)]
+    for policy in policies:
+        policy.reset(np.ones(rows, bool), np.arange(rows))
+    acted, alone = (policy.act(seen) for policy in policies)
+    assert np.array_equal(acted, alone)
+    assert np.abs(alone[:, :3] - seen["tcp_pos"]).max() < 0.1 * 3**0.5 + 1e-6  # seen from the tool, a target is within the range
