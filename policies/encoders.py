@@ -82,7 +82,7 @@ class ImageEncoder(nn.Module):
             raise UserError(f"no pooling {pooling!r}; there are average, spatial_softmax")
         self.crop, self.resizes = _size("crop", crop), dict.fromkeys(self.keys, _size("resize", resize))
         self.resizes |= dict.fromkeys(whole, self.crop or self.resizes[self.keys[0]])
-        self.networks = nn.ModuleDict()
+        self.networks = nn.ModuleList()  # in the order of the cameras, whose names may hold dots
         for name in self.keys:
             height, breadth, channels = env_spec.observation[name].shape
             given = self.resizes[name] or (height, breadth)
@@ -91,7 +91,7 @@ class ImageEncoder(nn.Module):
             trunk = ResNet(channels, width, blocks)
             pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()] if pooling == "average" else [SpatialSoftmax(trunk.channels, keypoints)]
             pooled = trunk.channels if pooling == "average" else 2 * keypoints
-            self.networks[name] = nn.Sequential(trunk, *pool, nn.Linear(pooled, features), nn.LayerNorm(features))
+            self.networks.append(nn.Sequential(trunk, *pool, nn.Linear(pooled, features), nn.LayerNorm(features)))
         self.size = features * len(self.keys)
 
     def forward(self, images: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None) -> Tensor:
@@ -103,9 +103,9 @@ class ImageEncoder(nn.Module):
             shard: which rows of a global batch these are.
         """
         seen = []
-        for name in self.keys:
+        for name, network in zip(self.keys, self.networks, strict=True):
             pixels = self.pixels(name, images[name], generator, shard)  # (B, To, C, h, w)
-            encoded: Tensor = self.networks[name](pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+            encoded: Tensor = network(pixels.flatten(0, 1).contiguous(memory_format=torch.channels_last))
             seen.append(encoded.unflatten(0, pixels.shape[:2]))  # type: ignore[no-untyped-call]
         return torch.cat(seen, -1)
 

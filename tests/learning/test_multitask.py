@@ -142,7 +142,7 @@ def test_half_and_a_resumed_half_equal_the_whole_to_the_bit(stores: list[Path], 
 
 def test_tasks_that_were_not_named_are_refused(stores: list[Path], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the store holds the task 'avoid'; policy\.tasks names reach"):
-        behavior_cloning.main(compose("train", words(stores, tmp_path / "run", "+policy.tasks=[reach]")))
+        behavior_cloning.main(compose("train", words(stores, tmp_path / "run", "policy.tasks=[reach]")))
     with pytest.raises(UserError, match="a size of at least 1 and tasks with different names"):
         small_mlp(tasks=["reach", "reach"], task_embedding=4)
 

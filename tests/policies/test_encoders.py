@@ -100,11 +100,12 @@ def test_shards_of_a_batch_are_cropped_as_the_batch_is() -> None:
 
 
 def test_images_are_resized_and_some_cameras_not_cropped() -> None:
-    spec = replace(SPEC, observation={**SPEC.observation, "wrist": ArraySpec((30, 40, 3), "uint8")})
-    encoder = encoder_of(spec, crop=(16, 16), whole=["wrist"])
+    wrist = "observation.images.wrist"
+    spec = replace(SPEC, observation={**SPEC.observation, wrist: ArraySpec((30, 40, 3), "uint8")})
+    encoder = encoder_of(spec, crop=(16, 16), whole=[wrist])
     flat = torch.full((3, 1, 30, 40, 3), 255, dtype=torch.uint8)
-    torch.testing.assert_close(encoder.pixels("wrist", flat, torch.Generator()), torch.ones(3, 1, 3, 16, 16))
-    assert encoder({"front": images_of(3), "wrist": flat}).shape == (3, 1, 32)
+    torch.testing.assert_close(encoder.pixels(wrist, flat, torch.Generator()), torch.ones(3, 1, 3, 16, 16))
+    assert encoder({"front": images_of(3), wrist: flat}).shape == (3, 1, 32)
     assert encoder_of(resize=(12, 14)).pixels("front", images_of(2)).shape == (2, 1, 3, 12, 14)
 
 
