@@ -146,11 +146,11 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         world_size=group.count,
         sources=getattr(data, "source_of", None),
     )
+    meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
     trained, judged = data, validation
     if config.get("tasks"):
         trained = TaskedWindows(data, tasks_of(stores, learned), config["tasks"])
         judged = None if validation is None else TaskedWindows(validation, tasks_of(stores, held_out), config["tasks"])
-    meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
     return Trainer(model, config, trained, sampler, settings, judged, group, augmentation), meta
 
 
