@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from robolearn.datasets.layout import ACTION, StoreError
 from robolearn.datasets.windows import Stores, WindowDataset, load_arrays, open_stores
 from robolearn.normalize import Normalizer, fit_affine
+from robolearn.spec import EnvSpec
 
 
 def fit_normalizer(
@@ -27,7 +28,8 @@ def fit_normalizer(
 
     Args:
         source: a window data set (its episodes and keys), or stores.
-        observation_keys: which observations; the data set's, or all of the spec's, unless given.
+        observation_keys: which observations; the data set's, or all of the spec's, unless given. Images have none of this: whoever
+            looks at them knows the range of a byte.
         method: ``minmax``, or ``quantile`` where outliers should not set the scale.
         quantiles: lower and upper probability of the quantile method.
         smallest_half_range: see above, in each channel's own units.
@@ -38,11 +40,11 @@ def fit_normalizer(
         ValueError: unknown method.
     """
     if isinstance(source, WindowDataset):
-        keys = tuple(observation_keys or source.observation_keys)
+        keys = _states(source.observation_keys if observation_keys is None else observation_keys, source.env_spec)
         arrays = {name: source.array(name) for name in (*keys, ACTION)}
     else:
         stores = open_stores(source)
-        keys = tuple(observation_keys or stores[0].env_spec.observation)
+        keys = _states(stores[0].env_spec.observation if observation_keys is None else observation_keys, stores[0].env_spec)
         total = sum(store.num_episodes for store in stores)
         if total == 0:
             raise StoreError(f"{', '.join(str(store.path) for store in stores)}: no episodes to fit a normaliser on")
@@ -51,3 +53,7 @@ def fit_normalizer(
         if not np.isfinite(values).all():
             raise StoreError(f"{name} holds NaN or infinity; `robolearn data check` names the episodes")
     return Normalizer({name: fit_affine(values, method, quantiles, smallest_half_range) for name, values in arrays.items()})
+
+
+def _states(keys: Iterable[str], env_spec: EnvSpec) -> tuple[str, ...]:
+    return tuple(name for name in keys if name not in env_spec.observation or not env_spec.observation[name].is_image)

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from robolearn.batch import WindowBatch
 from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.parallel import Shard, randn
+from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
+from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.packed import can_pack, packed
+from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
 from robolearn.spec import ActionSpec, EnvSpec
 
@@ -35,6 +38,11 @@ class ChunkModel(nn.Module):
         action_clamp: normalised actions are clipped to this magnitude.
         mask_padding: actions beyond an episode's end do not count in the loss.
         precision: ``float32``; ``bfloat16`` for the matrix products; ``auto`` takes bfloat16 where the processor has it.
+        actions: what the network predicts: ``absolute`` targets; ``relative`` to the tool's pose at the window's present step; or
+            ``delta``, each from the one before. Whoever calls the model deals in environment units whichever it is.
+        task_embedding: size of a learned vector for each of ``tasks``, where the policy is for several; 0 for none.
+        tasks: their names; ``train`` takes those of its stores.
+        encoder: turns the images among ``observation_keys`` into features; see :class:`robolearn.policies.encoders.ImageEncoder`.
 
     Raises:
         UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
@@ -60,9 +68,20 @@ class ChunkModel(nn.Module):
         action_clamp: float = 1.0,
         mask_padding: bool = True,
         precision: str = "auto",
+        actions: str = "absolute",
+        encoder: Encoder | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        _check_keys(observation_keys, env_spec, normalizer)
+        check_representation(actions, env_spec, observation_keys)
+        self.actions = actions
+        _check_keys(observation_keys, env_spec, normalizer, normalizer_key(actions))
+        self.image_keys = tuple(name for name in observation_keys if env_spec.observation[name].is_image)
+        self.state_keys = tuple(name for name in observation_keys if name not in self.image_keys)
+        _check_encoder(encoder, self.image_keys)
+        self.encoder = encoder
+        self.tasks = TaskEmbedding(tasks, task_embedding) if task_embedding or tasks else None
         if observation_horizon < 1 or not 1 <= action_horizon <= prediction_horizon:
             raise UserError(
                 "horizons must satisfy observation >= 1 and 1 <= action <= prediction, got "
@@ -76,9 +95,11 @@ class ChunkModel(nn.Module):
         self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.set_precision(precision)
-        self.observation_size = observation_horizon * sum(math.prod(env_spec.observation[name].shape) for name in observation_keys)
-        self._register_affine("observation", self.observation_keys)
-        self._register_affine("action", (ACTION,))
+        numbers = sum(math.prod(env_spec.observation[name].shape) for name in self.state_keys)
+        features = 0 if encoder is None else encoder.size
+        self.observation_size = observation_horizon * (numbers + features) + task_embedding
+        self._register_affine("observation", self.state_keys)
+        self._register_affine("action", (normalizer_key(actions),))
 
     @property
     def device(self) -> torch.device:
@@ -116,31 +137,90 @@ class ChunkModel(nn.Module):
         """Context of the network's passes, in ``precision``."""
         return autocast(self.precision, self.device)
 
-    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
-        """The network's view of observations: ``{name: (B, To, ...)} -> (B, To * D)``, normalised and clipped."""
-        flat = torch.cat([observations[name].flatten(2) for name in self.observation_keys], -1)  # (B, To, D)
-        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+    def set_task(self, task: str) -> None:
+        """Act for one of the tasks that the policy was trained on, whatever its environment calls itself.
 
-    def encode_numpy(self, observations: Mapping[str, NDArray[np.float32]]) -> Tensor:
+        Raises:
+            UserError: it was not trained on that task, or knows no tasks.
+        """
+        if self.tasks is None:
+            raise UserError(f"this policy was trained without a task embedding, for {self.env_spec.task!r}: it takes no task")
+        self.tasks.told = self.tasks.number(task)
+
+    def take_task(self, task: str) -> None:
+        """The same, from the environment; :meth:`set_task` has precedence."""
+        if self.tasks is not None and self.tasks.told is None:
+            self.tasks.around = self.tasks.number(task)
+
+    def encode(self, observations: Mapping[str, Tensor]) -> Tensor:
+        """The network's view of observations: ``{name: (B, To, ...)} -> (B, C)``: states normalised and clipped, images, the task."""
+        return self._join(self._encode_state(observations), observations)
+
+    def encode_numpy(self, observations: Mapping[str, NDArray[Any]]) -> Tensor:
         """:meth:`encode` of arrays, on the model's device."""
-        return self.encode(
-            {name: torch.as_tensor(observations[name], dtype=torch.float32, device=self.device) for name in self.observation_keys}
-        )
+        arrays = {name: torch.as_tensor(observations[name], dtype=torch.float32, device=self.device) for name in self.state_keys}
+        return self.encode(arrays | {name: torch.as_tensor(observations[name], device=self.device) for name in self.image_keys})
 
     def noisy_condition(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
-        """:meth:`encode` of a batch of tensors, with ``observation_noise`` while training: ``(B, To * D)``."""
-        condition = self.encode(batch.observations)
+        """:meth:`encode` of a batch of tensors and its tasks; while training, states have ``observation_noise``, images random crops."""
+        condition = self._encode_state(batch.observations)
         if self.training and self.observation_noise:
             condition = condition + self.observation_noise * randn(condition.shape, generator, shard).to(condition)
-        return condition
+        return self._join(condition, batch.observations, batch.task, generator, shard)
 
-    def normalise_actions(self, actions: Tensor) -> Tensor:
-        """``(..., A)`` in environment units to about [-1, 1]; clipped, so the inverse of :meth:`denormalise_actions` within the range."""
+    def _join(
+        self,
+        state: Tensor,
+        observations: Mapping[str, Tensor],
+        task: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        shard: Shard | None = None,
+    ) -> Tensor:
+        parts = [state]
+        if self.encoder is not None:
+            parts.append(self._encode_images(observations, generator, shard))
+        if self.tasks is not None:
+            parts.append(self.tasks(self.tasks.acting(len(state)) if task is None else task))
+        return torch.cat(parts, 1) if len(parts) > 1 else state
+
+    def _encode_state(self, observations: Mapping[str, Tensor]) -> Tensor:
+        if not self.state_keys:
+            return torch.zeros((len(observations[self.image_keys[0]]), 0), device=self.device)
+        flat = torch.cat([observations[name].flatten(2) for name in self.state_keys], -1)  # (B, To, D)
+        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+
+    def _encode_images(
+        self, observations: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None
+    ) -> Tensor:
+        with self.autocast():
+            assert self.encoder is not None
+            features = self.encoder({name: observations[name] for name in self.image_keys}, generator, shard)
+        return features.float().flatten(1)  # (B, To * F)
+
+    def normalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
+        """``(..., Tp, A)`` in environment units as the network predicts them: represented, about [-1, 1], clipped.
+
+        Within the range the inverse of :meth:`denormalise_actions`. Actions that are not absolute need ``observations``,
+        ``{name: (..., To, D)}``.
+        """
+        if self.actions != "absolute":
+            actions = to_representation(self.actions, actions, *_tool_pose(observations))
         return ((actions - self.action_offset) / self.action_scale).clamp(-self.action_clamp, self.action_clamp)
 
-    def denormalise_actions(self, actions: Tensor) -> Tensor:
-        """``(..., A)`` to environment units, rotations made orthonormal."""
-        return orthonormal_actions(actions.float() * self.action_scale + self.action_offset, self.env_spec.action)
+    def denormalise_actions(self, actions: Tensor, observations: Mapping[str, Tensor] | None = None) -> Tensor:
+        """``(..., Tp, A)`` to environment units, rotations made orthonormal."""
+        actions = actions.float() * self.action_scale + self.action_offset
+        if self.actions != "absolute":
+            actions = from_representation(self.actions, actions, *_tool_pose(observations))
+        return orthonormal_actions(actions, self.env_spec.action)
+
+    def chunks_numpy(self, actions: Tensor, observation: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What the network predicted, ``(B, K, Tp, A)``, clipped and in environment units; ``observation`` is what it saw."""
+        pose: dict[str, Tensor] = {}
+        if self.actions != "absolute":
+            pose = {name: torch.as_tensor(observation[name], dtype=torch.float32, device=self.device)[:, None] for name in TCP}
+        chunks: NDArray[np.float32] = self.denormalise_actions(actions.clamp(-self.action_clamp, self.action_clamp), pose).cpu().numpy()
+        return chunks
 
     def masked_mean(self, errors: Tensor, is_pad: Tensor) -> Tensor:
         """Mean of ``(B, Tp, A)`` over all entries, padded steps counting as zero.
@@ -152,13 +232,13 @@ class ChunkModel(nn.Module):
     def _register_affine(self, name: str, keys: Sequence[str]) -> None:
         # The checkpoint holds the normaliser itself, so these copies of it are not saved.
         for key in keys:
-            wanted = self.env_spec.action.size if key == ACTION else math.prod(self.env_spec.observation[key].shape)
+            wanted = self.env_spec.action.size if key.partition(":")[0] == ACTION else math.prod(self.env_spec.observation[key].shape)
             if self.normalizer[key].offset.size != wanted:
                 raise UserError(
                     f"the normaliser was fitted on {self.normalizer[key].offset.size} numbers of {key!r}, the task has {wanted}"
                 )
         for field in ("offset", "scale"):
-            values = np.concatenate([np.ravel(getattr(self.normalizer[key], field)) for key in keys])
+            values = np.concatenate([np.zeros(0), *(np.ravel(getattr(self.normalizer[key], field)) for key in keys)])
             self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)
 
 
@@ -172,10 +252,24 @@ def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:
     return actions
 
 
-def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer) -> None:
+def _tool_pose(observations: Mapping[str, Tensor] | None) -> list[Tensor]:
+    """Position ``(..., 3)`` and rot6d ``(..., 6)`` of the tool at the present step."""
+    if observations is None:
+        raise ValueError(f"actions that are not absolute need the observation that they are seen from: {', '.join(TCP)}")
+    return [observations[name][..., -1, :] for name in TCP]
+
+
+def _check_keys(keys: Sequence[str], env_spec: EnvSpec, normalizer: Normalizer, action: str) -> None:
     for name in keys:
         if name not in env_spec.observation:
             raise UserError(f"task {env_spec.task!r} observes no {name!r}; there are {', '.join(sorted(env_spec.observation))}")
-    for name in (*keys, ACTION):
+    for name in (*(name for name in keys if not env_spec.observation[name].is_image), action):
         if name not in normalizer.parts:
             raise UserError(f"the normaliser was fitted without {name!r}; it has {', '.join(sorted(normalizer.parts))}")
+
+
+def _check_encoder(encoder: Encoder | None, images: Sequence[str]) -> None:
+    if images and encoder is None:
+        raise UserError(f"{images[0]!r} is an image, which policy=diffusion_image sees; or leave it out of observation_keys")
+    if encoder is not None and set(encoder.keys) != set(images):
+        raise UserError(f"the encoder sees {', '.join(encoder.keys)}; the images among observation_keys are {', '.join(images) or 'none'}")

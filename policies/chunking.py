@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError
+from robolearn.learning.multitask import take_task
 from robolearn.protocols import ChunkSampler, Observation
 
 _STATE = ("seeds", "decisions", "phase", "decided", "chunk", "_fresh")  # arrays that the next action depends on
@@ -46,7 +47,7 @@ class ChunkedPolicy:
         self.decided = np.zeros(num_envs, bool)
         self.chunk = np.zeros((num_envs, action_horizon, self.env_spec.action.size), np.float32)
         self._fresh = np.ones(num_envs, bool)  # rows whose history is not begun
-        self._history: dict[str, NDArray[np.float32]] = {}  # {name: (N, To, ...)}
+        self._history: dict[str, NDArray[Any]] = {}  # {name: (N, To, ...)}
         self._rows = np.arange(num_envs)
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
@@ -55,6 +56,10 @@ class ChunkedPolicy:
         self.decisions[rows] = 0
         self.phase[rows] = 0
         self._fresh |= rows
+
+    def take_task(self, task: str) -> None:
+        """Act for the environment's task, where the sampler knows several."""
+        take_task(self.sampler, task)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """The next action of each row: ``{name: (N, ...)} -> (N, A)`` in environment units."""
@@ -89,7 +94,8 @@ class ChunkedPolicy:
         """Shift the histories by one; a new episode's history is its first observation repeated."""
         horizon = self.sampler.observation_horizon
         for name in self.observation_keys:
-            now = np.asarray(observation[name], np.float32)[:, None]  # (N, 1, ...)
+            now = np.asarray(observation[name])[:, None]  # (N, 1, ...)
+            now = now if now.dtype == np.uint8 else now.astype(np.float32, copy=False)  # images stay as they are
             if horizon == 1 or name not in self._history:
                 self._history[name] = np.repeat(now, horizon, axis=1)
                 continue

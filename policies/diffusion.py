@@ -14,6 +14,7 @@ from robolearn.errors import UserError
 from robolearn.learning.parallel import Shard, randint, randn
 from robolearn.normalize import Normalizer
 from robolearn.policies.chunk_model import ChunkModel
+from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.mlp_denoiser import MlpDenoiser
 from robolearn.policies.networks.unet import Unet
 from robolearn.policies.noise import NoiseSchedule
@@ -49,6 +50,10 @@ class DiffusionPolicy(ChunkModel):
         action_clamp: of normalised actions, and of the denoised sample at every step.
         mask_padding: padded actions do not count in the loss.
         precision: ``auto``, ``float32`` or ``bfloat16``.
+        actions: ``absolute``, ``relative`` or ``delta``.
+        encoder: of images.
+        task_embedding: size of the vector of each of ``tasks``.
+        tasks: names of the tasks it is for, where they are several.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -82,6 +87,10 @@ class DiffusionPolicy(ChunkModel):
         action_clamp: float = 1.0,
         mask_padding: bool = True,
         precision: str = "auto",
+        actions: str = "absolute",
+        encoder: Encoder | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -95,6 +104,10 @@ class DiffusionPolicy(ChunkModel):
             action_clamp=action_clamp,
             mask_padding=mask_padding,
             precision=precision,
+            actions=actions,
+            encoder=encoder,
+            task_embedding=task_embedding,
+            tasks=tasks,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)
@@ -121,7 +134,7 @@ class DiffusionPolicy(ChunkModel):
             generator: draws observation noise, diffusion noise and steps.
             shard: which rows of a global batch these are, where processes train together.
         """
-        condition, clean = self.noisy_condition(batch, generator, shard), self.normalise_actions(batch.actions)
+        condition, clean = self.noisy_condition(batch, generator, shard), self.normalise_actions(batch.actions, batch.observations)
         noise = randn(clean.shape, generator, shard).to(clean)
         steps = randint(self.train_steps, len(clean), generator, shard).to(clean.device)
         noisy = self.schedule.forward.add_noise(clean, noise, steps)
@@ -151,6 +164,4 @@ class DiffusionPolicy(ChunkModel):
                     modulations[step] = network.modulate(torch.tensor([step], device=chunk.device))
                 predicted = network(chunk, modulations[step], prepared)
                 chunk = scheduler.step(predicted.float(), step, chunk).prev_sample
-        actions = self.denormalise_actions(chunk.clamp(-self.action_clamp, self.action_clamp))
-        drawn: NDArray[np.float32] = torch.unflatten(actions, 0, (-1, candidates)).cpu().numpy()
-        return drawn
+        return self.chunks_numpy(torch.unflatten(chunk, 0, (-1, candidates)), observation)

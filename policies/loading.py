@@ -23,6 +23,7 @@ def load_policy(
     inference_scheduler: str | None = None,
     inference_steps: int | None = None,
     precision: str | None = None,
+    task: str | None = None,
     strength: float = 1.0,
     critic: str | Path | None = None,
     candidates: int | None = None,
@@ -42,6 +43,7 @@ def load_policy(
         inference_scheduler: of a diffusion policy: ``ddim`` or ``dpm-solver++``; as trained unless given.
         inference_steps: of a diffusion policy; as trained unless given.
         precision: of the base's network: ``float32``, ``bfloat16`` or ``auto``; as trained unless given.
+        task: of a policy that was trained on several: which of them to act for; the environment's unless given.
         strength: of a residual: 0 is its base, 1 as trained; a policy without one takes no other.
         critic: the same of a chunk critic, which then steers the base; nothing is steered without one.
         candidates: chunks K that the critic picks from; this and the next five are those of :class:`SteeredSampler`, which has their
@@ -73,6 +75,8 @@ def load_policy(
         )
     if precision is not None:
         _method(base, "set_precision", f"{checkpoint} holds a {type(base).__name__}, which has no precision to choose")(precision)
+    if task is not None:
+        _method(base, "set_task", f"{checkpoint} holds a {type(base).__name__}, which has no tasks to choose from")(task)
     horizon = base.action_horizon if action_horizon is None else action_horizon
     options: dict[str, Any] = {"candidates": candidates, "strength": guidance, "temperature": temperature}
     options |= {"pick": pick, "caution": caution, "threshold": threshold}

@@ -13,6 +13,7 @@ from robolearn.batch import WindowBatch
 from robolearn.learning.parallel import Shard
 from robolearn.normalize import Normalizer
 from robolearn.policies.chunk_model import ChunkModel
+from robolearn.policies.encoders import Encoder
 from robolearn.protocols import Observation
 from robolearn.seeding import addressed_normal
 from robolearn.spec import EnvSpec
@@ -82,6 +83,10 @@ class MlpPolicy(ChunkModel):
         action_clamp: float = 1.0,
         mask_padding: bool = True,
         precision: str = "auto",
+        actions: str = "absolute",
+        encoder: Encoder | None = None,
+        task_embedding: int = 0,
+        tasks: Sequence[str] = (),
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -95,6 +100,10 @@ class MlpPolicy(ChunkModel):
             action_clamp=action_clamp,
             mask_padding=mask_padding,
             precision=precision,
+            actions=actions,
+            encoder=encoder,
+            task_embedding=task_embedding,
+            tasks=tasks,
         )
         self.exploration_std = exploration_std
         self.network = MlpNetwork(self.observation_size, prediction_horizon * env_spec.action.size, sizes, dropout)
@@ -105,7 +114,8 @@ class MlpPolicy(ChunkModel):
         condition = self.noisy_condition(batch, generator, shard)
         with self.autocast():
             predicted = self.network(condition).float().view(batch.actions.shape)
-        loss = self.masked_mean((predicted - self.normalise_actions(batch.actions)).square(), batch.is_pad)
+        target = self.normalise_actions(batch.actions, batch.observations)
+        loss = self.masked_mean((predicted - target).square(), batch.is_pad)
         return loss, {"loss": loss.detach()}
 
     @torch.inference_mode()
@@ -122,9 +132,7 @@ class MlpPolicy(ChunkModel):
             noise = torch.from_numpy(addressed_normal("policy", seeds, decisions, (candidates, *shape)))
             noise[:, 0] = 0.0
             chunks = mean + self.exploration_std * (self._smooth @ noise).to(mean)
-        actions = self.denormalise_actions(chunks.clamp(-self.action_clamp, self.action_clamp))
-        drawn: NDArray[np.float32] = actions.cpu().numpy()
-        return drawn
+        return self.chunks_numpy(chunks, observation)
 
 
 def smoothing_matrix(horizon: int, width: float = SMOOTHING) -> NDArray[np.float32]:

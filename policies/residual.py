@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.errors import UserError
+from robolearn.learning.multitask import take_task
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.policies.relations import Relations, layout_of
@@ -182,6 +183,10 @@ class ResidualPolicy:
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Forget the episodes of ``rows (N,)``; ``seeds (N,)`` address the base's noise."""
         self.base.reset(rows, seeds)
+
+    def take_task(self, task: str) -> None:
+        """Act for the environment's task, where the base knows several."""
+        take_task(self.base, task)
 
     def propose(self, observation: Observation) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The base's next action and what the heads read with it: ``(N, A)`` in environment units, ``(N, F)``."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from robolearn.learning.multitask import take_task
 from robolearn.normalize import Normalizer
 from robolearn.policies.critics import executed_chunks
 from robolearn.protocols import ChunkSampler, Critic, Observation
@@ -64,6 +65,10 @@ class SteeredSampler(torch.nn.Module):
         self.candidates, self.temperature, self.strength, self.pick = candidates, temperature, strength, pick
         self.caution, self.threshold = caution, threshold
         self.reset_statistics()
+
+    def take_task(self, task: str) -> None:
+        """Draw for the environment's task, where the sampler knows several."""
+        take_task(self.sampler, task)
 
     def sample(
         self, observation: Observation, seeds: NDArray[np.int64], decisions: NDArray[np.int64], candidates: int = 1

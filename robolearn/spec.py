@@ -33,6 +33,11 @@ class ArraySpec:
     units: str = ""
     frame: str = ""
 
+    @property
+    def is_image(self) -> bool:
+        """Whether this is a camera's picture: ``(height, width, 1, 3 or 4)`` bytes."""
+        return self.dtype == "uint8" and len(self.shape) == 3 and self.shape[-1] in (1, 3, 4)
+
 
 @dataclass(frozen=True)
 class ActionSpec:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,15 +22,19 @@ from robolearn.checkpoint import build, open_checkpoint, prune_checkpoints
 from robolearn.device import torch_device
 from robolearn.errors import UserError, nearest
 from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.multitask import TaskedWindows, take_task, tasks_of
 from robolearn.learning.parallel import Workers, workers
+from robolearn.learning.representation import TCP, check_representation, fit_represented_actions
 from robolearn.learning.rollout import RolloutResult, rollout
-from robolearn.learning.trainer import Record, RunningMean, Trainer, TrainingSettings
+from robolearn.learning.trainer import Augmentation, Record, RunningMean, Trainer, TrainingSettings
 from robolearn.memory import keep_freed_memory
-from robolearn.nodes import find_target, instantiate, make_environment, to_dict
+from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
+from robolearn.normalize import Normalizer, fit_affine
 from robolearn.progress import Progress
 from robolearn.protocols import Environment
 from robolearn.run import Run, start_run
 from robolearn.seeding import split_seeds
+from robolearn.spec import EnvSpec
 
 Judge = Callable[[nn.Module], RolloutResult]
 
@@ -122,14 +127,11 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
     env_spec = stores[0].env_spec
     rng = np.random.default_rng(settings.seed)
     learned, held_out = instantiate(document["split"], num=sum(store.num_episodes for store in stores), rng=rng)
-    wanted = document["policy"].get("observation_keys") or document["task"].get("policy_keys") or list(env_spec.observation)
-    for name in wanted:
-        if name not in env_spec.observation:
-            held = ", ".join(sorted(env_spec.observation))
-            raise UserError(f"{paths[0]} holds no observation {name!r}; it has {held}{nearest(name, env_spec.observation)}")
+    config = policy_config(document, stores, learned)
+    wanted = config["observation_keys"]
+    augmentation = build_augmentation(document.get("augmentation") or {}, env_spec, wanted)
     normalizer = instantiate(document["normalizer"], source=stores, observation_keys=wanted, episodes=learned)
-    config = {**document["policy"], "observation_keys": list(wanted)}
-    config.pop("name", None)
+    normalizer = _fit_actions(document, config, normalizer, stores, learned)
     model = build(config, env_spec, normalizer, str(torch_device(document["device"])))
     shapes = {"observation_horizon": model.observation_horizon, "prediction_horizon": model.prediction_horizon}
     windows = {"stores": stores, "observation_keys": wanted, **shapes}
@@ -145,7 +147,54 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         sources=getattr(data, "source_of", None),
     )
     meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
-    return Trainer(model, config, data, sampler, settings, validation, group), meta
+    trained, judged = data, validation
+    if config.get("tasks"):
+        trained = TaskedWindows(data, tasks_of(stores, learned), config["tasks"])
+        judged = None if validation is None else TaskedWindows(validation, tasks_of(stores, held_out), config["tasks"])
+    return Trainer(model, config, trained, sampler, settings, judged, group, augmentation), meta
+
+
+def policy_config(document: Mapping[str, Any], stores: Sequence[Any], learned: Any) -> dict[str, Any]:
+    """The policy's node with what the data say where it says nothing: arrays that it reads, cameras among them, tasks.
+
+    Raises:
+        UserError: the stores lack an array.
+    """
+    held = stores[0].env_spec.observation
+    config = {key: value for key, value in document["policy"].items() if key != "name"}
+    wanted = list(config.get("observation_keys") or document["task"].get("policy_keys") or held)
+    for name in wanted:
+        if name not in held:
+            raise UserError(f"{stores[0].path} holds no observation {name!r}; it has {', '.join(sorted(held))}{nearest(name, held)}")
+    config["observation_keys"] = wanted
+    if config.get("encoder") and not config["encoder"].get("keys"):
+        config["encoder"] = {**config["encoder"], "keys": [name for name in wanted if held[name].is_image]}
+    if config.get("task_embedding") and not config.get("tasks"):
+        config["tasks"] = list(dict.fromkeys(tasks_of(stores, learned).tolist()))
+    return config
+
+
+def build_augmentation(nodes: Mapping[str, Any], env_spec: EnvSpec, observation_keys: Sequence[str]) -> list[Augmentation]:
+    """The changes of windows that a config asks for; those whose share is 0 are left out.
+
+    Raises:
+        UserError: a value out of range, or an array that the policy does not read.
+    """
+    asked = [node for node in nodes.values() if node and node.get("share", 1) != 0]
+    return [instantiate(node, env_spec=env_spec, observation_keys=observation_keys) for node in asked]
+
+
+def _fit_actions(document: Mapping[str, Any], config: Mapping[str, Any], normalizer: Normalizer, stores: Any, episodes: Any) -> Normalizer:
+    """The normaliser, which also knows actions as the policy represents them."""
+    actions = str(config.get("actions") or "absolute")
+    check_representation(actions, stores[0].env_spec, config["observation_keys"])
+    if actions == "absolute":
+        return normalizer
+    defaults = inspect.signature(find_target(config["_target_"])).parameters
+    horizons = {name: config.get(name, defaults[name].default) for name in ("observation_horizon", "prediction_horizon")}
+    windows = instantiate(document["data"], stores=stores, episodes=episodes, observation_keys=TCP, **horizons)
+    options = {name: value for name, value in document["normalizer"].items() if name in (accepted_arguments(fit_affine) or ())}
+    return fit_represented_actions(normalizer, actions, windows, **options)
 
 
 def training_settings(options: dict[str, Any]) -> TrainingSettings:
@@ -168,6 +217,7 @@ class _Evaluation:
         self.cfg, options = cfg, cfg.evaluation
         self.env: Environment = make_environment(cfg.task, num_envs=min(int(options.num_envs), int(options.n)))
         self.env.env_spec.check_serves(model.env_spec, model.observation_keys)
+        take_task(model, self.env.env_spec.task)
 
     def __enter__(self) -> _Evaluation:
         return self

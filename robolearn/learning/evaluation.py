@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from robolearn.checkpoint import Checkpoint, open_checkpoint
 from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
+from robolearn.learning.multitask import take_task
 from robolearn.learning.rollout import rollout
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
@@ -106,7 +107,7 @@ def check_arms(arms: Sequence[Arm], env_spec: Any, policy: Mapping[str, Any]) ->
             except UserError as error:
                 raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
         try:
-            instantiate(policy, **arm.options, num_envs=1)
+            take_task(instantiate(policy, **arm.options, num_envs=1), env_spec.task)
         except UserError as error:
             raise UserError(f"arm {arm.name!r}: {error}") from error
 

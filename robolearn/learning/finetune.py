@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from robolearn.checkpoint import Checkpoint, build, open_checkpoint, point_link, prune_checkpoints, save_checkpoint
 from robolearn.errors import UserError, reading
 from robolearn.learning.interrupt import Interrupt
+from robolearn.learning.multitask import take_task
 from robolearn.learning.processes import run_jobs
 from robolearn.learning.rollout import rollout
 from robolearn.lock import WriterLock
@@ -254,5 +255,6 @@ def build_residual(config: Mapping[str, Any], base: Checkpoint, env: Environment
     nested = model.get_submodule("base")
     keys: Any = nested.observation_keys
     env.env_spec.check_serves(base.env_spec, tuple(keys))
+    take_task(nested, env.env_spec.task)
     nested.load_state_dict(base.tensors("ema" if "ema" in base.groups() else "model"))
     return model

@@ -34,6 +34,14 @@ def randn(shape: Sequence[int], generator: torch.Generator, shard: Shard | None 
     return everyone[shard.start : shard.start + shard.size]
 
 
+def rand(shape: Sequence[int], generator: torch.Generator, shard: Shard | None = None) -> Tensor:
+    """Uniform numbers in [0, 1), ``(B, ...)``; with a shard, its rows of what the whole batch draws."""
+    if shard is None:
+        return torch.rand(tuple(shape), generator=generator, device=generator.device)
+    everyone = torch.rand((shard.total, *shape[1:]), generator=generator, device=generator.device)
+    return everyone[shard.start : shard.start + shard.size]
+
+
 def randint(high: int, rows: int, generator: torch.Generator, shard: Shard | None = None) -> Tensor:
     """Integers in [0, high), ``(B,)``; with a shard, its rows of what the whole batch draws."""
     everyone = torch.randint(high, (shard.total if shard else rows,), generator=generator, device=generator.device)

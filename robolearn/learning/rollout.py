@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
+from robolearn.learning.multitask import take_task
 from robolearn.protocols import Environment, Observation, Policy
 
 
@@ -106,7 +107,7 @@ def rollout(
         watch: called as ``watch(i, row)`` after every step of seed i, which row plays; to draw it, say.
 
     Raises:
-        UserError: the environment resets rows by itself, or the policy's action is not finite.
+        UserError: the environment resets rows by itself, the policy was trained on other tasks, or its action is not finite.
     """
     return _Rollout(env, policy, np.asarray(seeds, np.int64), hold).play(
         _Recorder(env, env.max_episode_steps + hold, record_state, {"source": "rollout", **(provenance or {})}) if record else None,
@@ -121,6 +122,7 @@ class _Rollout:
 
     def __init__(self, env: Environment, policy: Policy, seeds: NDArray[np.int64], hold: int) -> None:
         _require_disabled_autoreset(env)
+        take_task(policy, env.env_spec.task)
         self.env, self.policy, self.seeds, self.hold = env, policy, seeds, hold
         rows = env.num_envs
         self.index = np.arange(rows)  # the seed each row plays, while below n

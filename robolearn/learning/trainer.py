@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from robolearn.checkpoint import Checkpoint, save_checkpoint
 from robolearn.errors import UserError, check_positive, check_share, reading
 from robolearn.learning.ema import Ema
 from robolearn.learning.optim import adamw, load_optimizer_tensors, optimizer_tensors, warmup_cosine
-from robolearn.learning.parallel import Workers
+from robolearn.learning.parallel import Shard, Workers
 
 ALONE = Workers()
 
@@ -98,6 +98,14 @@ class Sampler(Protocol):
         ...
 
 
+class Augmentation(Protocol):
+    """A change of windows that are learned from; it draws from the training's generator, so a resumed run sees the same."""
+
+    def __call__(self, batch: WindowBatch, generator: torch.Generator, shard: Shard | None = None) -> WindowBatch:
+        """Another batch of tensors, of the same shapes; ``shard`` says which rows of a global batch these are."""
+        ...
+
+
 @dataclass
 class Record:
     """What a training has come to; saved in every checkpoint.
@@ -132,6 +140,7 @@ class Trainer:
         settings: see :class:`TrainingSettings`.
         held_out: windows of episodes that are not learned from; None for no validation.
         workers: processes that share each batch.
+        augmentation: changes of the windows learned from, in this order; held-out ones stay as they are.
     """
 
     def __init__(
@@ -143,9 +152,10 @@ class Trainer:
         settings: TrainingSettings,
         held_out: Windows | None = None,
         workers: Workers = ALONE,
+        augmentation: Sequence[Augmentation] = (),
     ) -> None:
         self.model, self.config, self.data, self.sampler, self.settings = model.train(), config, data, sampler, settings
-        self.held_out, self.workers = held_out, workers
+        self.held_out, self.workers, self.augmentation = held_out, workers, tuple(augmentation)
         self.shard = workers.shard(settings.batch_size)
         self.ema = Ema(model, settings.ema_decay)
         self.optimizer = adamw(model, settings.lr, settings.weight_decay)
@@ -197,7 +207,10 @@ class Trainer:
 
     def backward(self, batch: WindowBatch) -> dict[str, float]:
         """Gradients and metrics of a batch, averaged over the processes."""
-        loss, metrics = self.model.loss(batch.torch(self._device), self.generator, self.shard)  # type: ignore[operator]
+        batch = batch.torch(self._device)
+        for change in self.augmentation:
+            batch = change(batch, self.generator, self.shard)
+        loss, metrics = self.model.loss(batch, self.generator, self.shard)  # type: ignore[operator]
         loss.backward()
         self.workers.average_gradients(self._weights)
         values = self.workers.average(torch.stack([value.detach().float().cpu() for value in metrics.values()]))

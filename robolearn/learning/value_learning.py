@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from robolearn.checkpoint import build, load_model, open_checkpoint, point_link
 from robolearn.episode import Episode
 from robolearn.errors import UserError, check_share, nearest
+from robolearn.learning.multitask import take_task
 from robolearn.learning.rollout import rollout
 from robolearn.learning.transitions import build_transitions, check_timeout, held_out
 from robolearn.learning.value_data import CriticData, branch_points, draw_proposals, play_branches
@@ -91,7 +92,8 @@ def check_options(options: dict[str, Any], sampler: Any, objective: Objective) -
 
 
 def _critic_node(options: dict[str, Any], sampler: Any) -> dict[str, Any]:
-    return {"observation_keys": list(sampler.observation_keys), "action_horizon": int(sampler.action_horizon), **options["critic"]}
+    states = [name for name in sampler.observation_keys if name in sampler.normalizer.parts]  # critics look at no images
+    return {"observation_keys": states, "action_horizon": int(sampler.action_horizon), **options["critic"]}
 
 
 def _text(result: dict[str, Any], folder: Path) -> str:
@@ -113,6 +115,7 @@ def load_episodes(cfg: DictConfig, sampler: Any, run: Run) -> list[Episode]:
     for path in [cfg.stores] if isinstance(cfg.stores, str) else list(cfg.stores or []):
         store = find_target(cfg.store_type).open(path)
         store.env_spec.check_serves(sampler.env_spec, sampler.observation_keys)
+        take_task(sampler, store.env_spec.task)
         episodes += [store.episode(index) for index in range(store.num_episodes)]
     if int(cfg.rollouts.n) > 0:
         episodes += collect_rollouts(cfg, sampler, run.dir / ROLLOUTS)
@@ -131,6 +134,7 @@ def collect_rollouts(cfg: DictConfig, sampler: Any, path: Path) -> list[Episode]
     env = make_environment(cfg.task, num_envs=int(options.num_envs))
     try:
         env.env_spec.check_serves(sampler.env_spec, sampler.observation_keys)
+        take_task(sampler, env.env_spec.task)
         policy = instantiate(cfg.policy, checkpoint=cfg.checkpoint, num_envs=env.num_envs)
         store_type = find_target(cfg.store_type)
         with store_type.open(path, mode="a") if path.exists() else store_type.create(path, env.env_spec) as store:

@@ -31,6 +31,7 @@ from robolearn.learning import behavior_cloning
 from robolearn.learning.behavior_cloning import train
 from robolearn.learning.parallel import Shard
 from robolearn.learning.rollout import RolloutResult
+from robolearn.learning.state_noise import StateNoise
 from robolearn.learning.trainer import Trainer, TrainingSettings
 from robolearn.logger import read_metrics
 from robolearn.run import Run, start_run
@@ -41,7 +42,9 @@ WINDOWS = 40
 POLICIES: dict[str, Callable[[], Any]] = {
     "diffusion": lambda: small_diffusion(observation_noise=0.1),
     "mlp": lambda: small_mlp(dropout=0.3),  # dropout draws from torch's global generator
+    "augmented": lambda: small_diffusion(),
 }
+AUGMENTATION = {"augmented": [StateNoise(POINT_REACH_SPEC, KEYS, share=0.5)]}
 
 
 class Windows:
@@ -65,7 +68,8 @@ def make_trainer(policy: str = "diffusion", data: Windows | None = None, held_ou
     torch.manual_seed(0)
     settings = TrainingSettings(**{"steps": 8, "batch_size": 12, "warmup_steps": 2, "log_every": 1, "ema_decay": 0.5, **options})
     sampler = WindowSampler(WINDOWS, settings.batch_size, settings.seed)
-    return Trainer(POLICIES[policy](), {"_target_": "x"}, data or Windows(), sampler, settings, Windows() if held_out else None)
+    validation, changes = Windows() if held_out else None, AUGMENTATION.get(policy, ())
+    return Trainer(POLICIES[policy](), {"_target_": "x"}, data or Windows(), sampler, settings, validation, augmentation=changes)
 
 
 def make_run(folder: Path, **options: Any) -> Run:
@@ -212,9 +216,10 @@ def options(store: Path, out: Path) -> list[str]:
 
 def test_two_processes_have_the_losses_of_one(demonstrations: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "robolearn"]
-    together = [sys.executable, *launcher, "train", *options(demonstrations, tmp_path / "two")]
+    noise = "augmentation.state.share=0.5"
+    together = [sys.executable, *launcher, "train", *options(demonstrations, tmp_path / "two"), noise]
     subprocess.run(together, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120)
-    assert behavior_cloning.main(compose("train", options(demonstrations, tmp_path / "one"))) == 0
+    assert behavior_cloning.main(compose("train", [*options(demonstrations, tmp_path / "one"), noise])) == 0
     one, two = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
     assert len(one) == 6
     for name in ("train/loss", "train/grad_norm"):
@@ -271,6 +276,9 @@ def test_a_run_goes_on_with_the_demonstrations_it_began_with_wherever_they_lie(d
         (["policy.network=lstm"], "there are mlp, unet"),
         (["out=null", "resume=true"], "name its folder, out="),
         (["threads=0"], "threads must be at least 1"),
+        (["augmentation.state.share=2"], "share must be from 0 to 1"),
+        (["augmentation.state.share=0.2", "augmentation.state.keys=[gripper_width]"], "which the policy does not read"),
+        (["policy.actions=delta"], "the policy must read tcp_pos"),
     ],
 )
 def test_a_mistake_is_answered_in_a_line_and_leaves_no_run_behind(
