@@ -45,6 +45,7 @@ TOOLS = {
         "label": "a new store with other outcomes or notes",
         "repair": "remove, in place, what an interrupted writer left",
         "upgrade": "a store of an older version as a new one that opens",
+        "view": "a page in the browser: pictures, plots and marks on episodes; saved as a new store",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     },
     "augment": {

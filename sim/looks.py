@@ -48,8 +48,7 @@ def add_looks(root: ET.Element) -> None:
 
 
 def vary(model: Any, seed: int) -> Any:
-    """A copy of a compiled scene with other colours and another light, drawn from ``seed``: each geom's colour and brightness, the
-    light's direction and strength."""
+    """A copy of a compiled scene with other colours of its bodies and another light, drawn from ``seed``."""
     rng = np.random.default_rng(seed)
     other = copy.copy(model)
     tint = rng.uniform(0.6, 1.4, (other.nbody, 3)) * rng.uniform(0.75, 1.15)  # one a body, so that a part keeps one colour
