@@ -57,7 +57,11 @@ class Drawing:
         """
         if self.why_not():
             raise StoreError(self.why_not())
-        picture: NDArray[np.uint8] = self._thread.submit(self._pictures.draw, state, camera).result()
+        try:
+            drawn = self._thread.submit(self._pictures.draw, state, camera)
+        except RuntimeError as error:
+            raise StoreError("robolearn is stopping") from error
+        picture: NDArray[np.uint8] = drawn.result()
         return picture
 
     def close(self) -> None:

@@ -109,8 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "robolearn", ""
     timeout = _IDLE_S
 
-    def __init__(self, pages: Pages, guard: Callable[[], Guard], *rest: Any) -> None:
-        self._pages, self._guard = pages, guard
+    server: Server
+
+    def __init__(self, pages: Pages, *rest: Any) -> None:
+        self._pages = pages
         super().__init__(*rest)
 
     def do_GET(self) -> None:
@@ -126,8 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, find: Callable[[Guard], Answer]) -> None:
         status = 200
+        if self.server.closed:  # a connection that was kept open
+            self.close_connection = True
+            return
         try:
-            body, headers = find(self._guard())
+            body, headers = find(self.server.guard)
         except Refused as error:
             status, (body, headers) = error.status, _json({"error": str(error)})
         except UserError as error:
@@ -164,12 +169,13 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     guard: Guard
+    closed = False
 
     def __init__(self, pages: Pages, host: str, port: int) -> None:
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
-            super().__init__((host, port), partial(_Handler, pages, lambda: self.guard))
+            super().__init__((host, port), partial(_Handler, pages))
         except (OSError, OverflowError) as error:
             said = getattr(error, "strerror", None) or str(error)
             raise UserError(f"cannot listen at {host} port {port}: {said}; give another port=, or port=0 for a free one") from error
@@ -180,6 +186,11 @@ class Server(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def server_close(self) -> None:
+        """Answer nobody any more."""
+        self.closed = True
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that left is no error."""

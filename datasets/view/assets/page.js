@@ -64,7 +64,7 @@ async function choose(index) {
   numbers = new Map();
   list.select(index);
   get("slider").max = row().steps - 1;
-  cameras.forEach((camera) => { if (camera.broken) { camera.broken = ""; look(); } });
+  if (cameras.some((camera) => camera.broken)) look();  // perhaps this episode has what the last one lacked
   marked(index);
   seek(0);
   ask(`episode/${index}/provenance.json`).then((known) => { if (state.episode === index) get("provenance").textContent = JSON.stringify(known, null, 1); }, (error) => { get("provenance").textContent = error.message; });
