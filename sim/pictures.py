@@ -10,10 +10,7 @@ from robolearn.sim.headless import mujoco
 from robolearn.sim.looks import CAMERAS, vary
 from robolearn.sim.render import SceneRenderer
 from robolearn.sim.scene import SceneConfig, build_model
-from robolearn.tasks import one_leg_spec
-
-_INTEGRATION = mujoco.mjtState.mjSTATE_INTEGRATION
-_BESIDE = 2 + len(one_leg_spec().stages)  # what the task keeps behind the simulator's state: steps, seed, stages
+from robolearn.sim.states import load_state
 
 
 class StatePictures:
@@ -39,7 +36,6 @@ class StatePictures:
         if appearance is not None:
             self._model = vary(self._model, appearance)
         self._data = mujoco.MjData(self._model)
-        self._size = mujoco.mj_stateSize(self._model, _INTEGRATION)
         try:
             self._renderer = SceneRenderer(self._model, width, height)
         except UserError:
@@ -58,12 +54,7 @@ class StatePictures:
         """
         if camera not in self.cameras:
             raise UserError(f"no camera {camera!r}; there are {', '.join(self.cameras)}{nearest(camera, self.cameras)}")
-        if state.shape != (self._size + _BESIDE,):
-            raise UserError(
-                f"the stored simulator state has {state.size} numbers, this scene's has {self._size + _BESIDE}: the store was made with"
-                " another task, scene or version"
-            )
-        mujoco.mj_setState(self._model, self._data, np.ascontiguousarray(state[: self._size]), _INTEGRATION)
+        load_state(self._model, self._data, state)
         return self._renderer.draw(self._data.qpos, self._data.mocap_pos[0], self._data.mocap_quat[0], camera)
 
     def close(self) -> None:
