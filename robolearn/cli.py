@@ -46,6 +46,7 @@ TOOLS = {
         "repair": "remove, in place, what an interrupted writer left",
         "upgrade": "a store of an older version as a new one that opens",
         "view": "a page in the browser: pictures, plots and marks on episodes; saved as a new store",
+        "render": "films of episodes, or a new store with pictures drawn from simulator states",
         "annotate": "a new store with bottleneck states marked, by hand or by stages, contacts or the gripper",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     },

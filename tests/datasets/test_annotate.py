@@ -17,13 +17,15 @@ from tests.datasets.episodes import SPEC, make_episode
 def store(tmp_path, monkeypatch):
     """Toy demonstrations whose last channel closes at step 9, opens at 14 and closes again at 20; the last one never closes."""
     monkeypatch.chdir(tmp_path)
+    episodes = []
+    for number in range(3):
+        episode = make_episode(number, steps=30)
+        command = np.full(30, -1.0, np.float32)
+        if number < 2:
+            command[9:14], command[20:] = 1.0, 1.0
+        episodes.append(dataclasses.replace(episode, actions=np.stack([episode.actions[:, 0], command], 1)))
     with DemoStore.create("demos.zarr", SPEC) as store:
-        for number in range(3):
-            episode = make_episode(number, steps=30)
-            command = np.full(30, -1.0, np.float32)
-            if number < 2:
-                command[9:14], command[20:] = 1.0, 1.0
-            store.append(dataclasses.replace(episode, actions=np.stack([episode.actions[:, 0], command], 1)))
+        store.extend(episodes)
     return DemoStore.open("demos.zarr")
 
 

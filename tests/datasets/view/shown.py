@@ -47,13 +47,15 @@ def shade(number, step):
 
 def make_store(path, numbers=range(COUNT)):
     with DemoStore.create(path, CAMERA_SPEC) as store:
+        episodes = []
         for number in numbers:
             episode = make_episode(number, spec=CAMERA_SPEC, steps=10 + number)
             shades = np.array([shade(number, step) for step in range(len(episode))], np.uint8)
             pictures = np.broadcast_to(shades[:, None, None, None], (len(episode), HEIGHT, WIDTH, 3)).copy()
             states = np.arange(len(episode), dtype=np.float64)[:, None] if number != WITHOUT_STATES else None
             observations = {**episode.observations, "front": pictures}
-            store.append(dataclasses.replace(episode, observations=observations, sim_state=states))
+            episodes.append(dataclasses.replace(episode, observations=observations, sim_state=states))
+        store.extend(episodes)
     return DemoStore.open(path)
 
 
