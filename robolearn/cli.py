@@ -21,7 +21,7 @@ VERBS = {
     "doctor": "check the installation, and say how to mend what is missing",
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
-    "data": "look into, check, import, export, edit and replay demonstration stores",
+    "data": "look into, show, check, import, export, edit, render and replay demonstration stores",
     "augment": "make much of few demonstrations: backward from bottleneck states, collect-and-infer (JUICER)",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",

@@ -26,9 +26,10 @@ async function begin() {
   saving = new Saving(store, marks, () => marked(-1));
   store.plots.forEach((entry, place) => toggle(entry, place));
   listen();
+  get("pictures").append(Object.assign(document.createElement("div"), { className: "nothing", textContent: "Preparing pictures…" }));
   await choose(0);
-  await look();
   document.body.dataset.ready = "yes";
+  look().catch((error) => without({ broken: error.message }));
   setInterval(beat, 5000);
 }
 
@@ -113,7 +114,7 @@ function marked(index) {  // show what is marked, here and in the list
   get("episode").textContent = `Episode ${state.episode}`;
   get("badge").textContent = now.outcome + (now.marked.success === undefined ? "" : " *");
   get("badge").className = `badge ${now.outcome}`;
-  get("facts").textContent = [entry.source, `${entry.steps} steps`, `${(entry.steps / store.control_hz).toFixed(1)} s`, entry.seed >= 0 ? `seed ${entry.seed}` : "", entry.operator ?? ""].filter(Boolean).join(" · ");
+  get("facts").textContent = [entry.source, `${entry.steps} steps`, `${(entry.steps / store.control_hz).toFixed(1)} s`, entry.seed >= 0 ? `seed ${entry.seed}` : "", entry.recorded_by ? `recorded by ${entry.recorded_by}` : "", entry.operator ?? ""].filter(Boolean).join(" · ");
   get("success").classList.toggle("on", now.success);
   get("failure").classList.toggle("on", !now.success && now.outcome === "failure");
   get("drop").classList.toggle("on", now.drop);
@@ -180,6 +181,7 @@ function listen() {
   get("note").onchange = () => mark({ note: get("note").value.trim() });
   get("theme").onclick = () => { const name = document.documentElement.classList.contains("dark") ? "light" : "dark"; localStorage.setItem("theme", name); dress(name); seek(state.step); };
   new ResizeObserver(() => plots.forEach((plot) => { if (plot.on) plot.draw(); })).observe(get("plots"));
+  addEventListener("focus", beat);
   addEventListener("beforeunload", (event) => { if (marks.unsaved) event.preventDefault(); });
   addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); get("note").blur(); return saving.open(); }

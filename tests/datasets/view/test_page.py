@@ -218,6 +218,7 @@ def test_leaving_with_unsaved_marks_asks_and_a_stopped_server_is_told(store, tmp
         page.keyboard.press("d")
         asked = []
         page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.evaluate("dispatchEvent(new Event('focus'))")  # it also looks every few seconds
     page.wait_for_selector("#banner:not([hidden])", timeout=15_000)
     assert "has stopped" in page.text_content("#banner")
     page.goto("about:blank")
