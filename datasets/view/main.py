@@ -23,6 +23,7 @@ from robolearn.datasets.view.content import Content
 from robolearn.datasets.view.drawing import Drawing
 from robolearn.datasets.view.saving import Saver
 from robolearn.datasets.view.server import Pages, Server
+from robolearn.learning.interrupt import Terminated
 from robolearn.nodes import instantiate, to_dict
 
 
@@ -57,6 +58,8 @@ def main(cfg: DictConfig) -> int:
         _announce(viewer, str(options["store"]), options)
         try:
             viewer.server.serve_forever()
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             if viewer.saver.facts()["state"] == "running":
                 print("finishing the store that is being saved", file=sys.stderr)

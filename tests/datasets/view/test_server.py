@@ -2,10 +2,16 @@
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
+import urllib.request
 
 import numpy as np
 import pytest
 
+from robolearn.cli import main
+from robolearn.datasets.view.main import serving
 from robolearn.datasets.view.saving import place
 from robolearn.errors import UserError
 from tests.datasets.view.shown import COUNT, FAKE, WITHOUT_STATES, make_store, served
@@ -163,3 +169,32 @@ def test_names_of_new_stores_stay_in_their_folder(tmp_path):
     for name in ("", ".", "..", "a/b", "/a", "a\\b", ".hidden", "a\n", "a" * 101, None):
         with pytest.raises(UserError, match="plain name"):
             place(tmp_path, name)
+
+
+def test_a_port_that_is_taken_is_told_in_a_line(viewer, store, tmp_path):
+    with pytest.raises(UserError, match="give another port="), serving(store, tmp_path, {}, port=viewer.server.guard.port):
+        pass
+
+
+def test_it_serves_until_it_is_interrupted(store):
+    words = ["data", "view", f"store={store.path}", "browser=false", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "robolearn", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        address = json.loads(process.stdout.readline())["address"]
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{address}store.json", timeout=10) as answer:
+            assert len(json.load(answer)["episodes"]) == COUNT
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert (process.returncode, error) == (0, "")
+
+
+def test_an_address_that_others_reach_is_warned_of(store, capsys, monkeypatch):
+    def interrupted(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robolearn.datasets.view.server.Server.serve_forever", interrupted)
+    for host, warned in (("127.0.0.1", False), ("0.0.0.0", True)):
+        assert main(["data", "view", f"store={store.path}", "browser=false", f"host={host}"]) == 0
+        assert ("warning: everybody who reaches this machine" in capsys.readouterr().err) is warned
