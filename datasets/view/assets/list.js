@@ -1,5 +1,7 @@
 // The list of episodes: filtered, and drawn only where it is seen, so that a hundred thousand rows scroll as well as ten.
 
+import { get, make } from "./dom.js";
+
 const ROW = 32;
 export const OUTCOMES = ["success", "failure", "timeout", "unfinished"];
 
@@ -16,10 +18,10 @@ function holds(row, index, now, words) {
 export class List {
   constructor(marks, choose) {
     this.marks = marks; this.choose = choose; this.chosen = -1; this.shown = []; this.hidden = new Set();
-    this.box = document.getElementById("list"); this.rows = document.getElementById("rows");
+    this.box = get("list"); this.rows = get("rows");
     this.box.onscroll = () => this.draw();
     new ResizeObserver(() => this.draw()).observe(this.box);
-    const field = document.getElementById("filter");
+    const field = get("filter");
     field.oninput = () => this.filter();
     for (const outcome of OUTCOMES) this.chip(outcome);
     this.filter();
@@ -28,7 +30,7 @@ export class List {
   chip(outcome) {
     const number = this.marks.episodes.filter((row) => row.outcome === outcome).length;
     if (!number) return;
-    const button = document.createElement("button"), dot = document.createElement("i");
+    const button = make("button"), dot = make("i");
     dot.className = `dot ${outcome}`;
     button.append(dot, `${outcome} ${number}`);
     button.className = "on";
@@ -37,18 +39,18 @@ export class List {
       button.classList.toggle("on", !this.hidden.has(outcome));
       this.filter();
     };
-    document.getElementById("outcomes").append(button);
+    get("outcomes").append(button);
   }
 
   filter() {
-    const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = get("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     this.shown = [];
     this.marks.episodes.forEach((row, index) => {
       const now = this.marks.of(index);
       if (!this.hidden.has(row.outcome) && holds(row, index, now, words)) this.shown.push(index);
     });
     const all = this.marks.episodes.length;
-    document.getElementById("counted").textContent = this.shown.length === all ? `${all} episodes` : `${this.shown.length} of ${all} episodes`;
+    get("counted").textContent = this.shown.length === all ? `${all} episodes` : `${this.shown.length} of ${all} episodes`;
     this.draw();
   }
 
@@ -59,16 +61,17 @@ export class List {
   }
 
   row(index, place) {
-    const row = this.marks.episodes[index], now = this.marks.of(index), cell = (text, kind) => Object.assign(document.createElement("span"), { textContent: text, className: kind ?? "" });
-    const line = document.createElement("div"), state = cell("", "state"), glyphs = cell("", "glyphs");
+    const row = this.marks.episodes[index], now = this.marks.of(index);
+    const cell = (text, kind = "") => make("span", { textContent: text, className: kind });
+    const line = make("div"), state = cell("", "state"), glyphs = cell("", "glyphs");
     line.className = `row${index === this.chosen ? " chosen" : ""}${now.drop ? " dropped" : ""}`;
     line.style.top = `${place * ROW}px`;
     line.dataset.episode = index;
     line.role = "option";
     line.title = now.note;
-    state.append(Object.assign(document.createElement("i"), { className: `dot ${now.outcome}` }), now.outcome);
+    state.append(make("i", { className: `dot ${now.outcome}` }), now.outcome);
     if (now.bottlenecks.length) glyphs.append(`◆${now.bottlenecks.length}`);
-    if (this.marks.entries.has(index)) glyphs.append(Object.assign(document.createElement("i"), { className: "changed", title: "marked, not saved" }));
+    if (this.marks.entries.has(index)) glyphs.append(make("i", { className: "changed", title: "marked, not saved" }));
     line.append(cell(index), state, cell(row.source, "source"), cell(row.steps, "number"), cell(row.seed < 0 ? "" : row.seed, "number seed"), glyphs);
     line.onclick = () => this.choose(index);
     return line;

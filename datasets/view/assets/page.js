@@ -1,13 +1,17 @@
 // The page: which episode and step is shown, keys and buttons, and what moves along with them.
 
 import { Camera } from "./player.js";
+import { get, make } from "./dom.js";
 import { List } from "./list.js";
 import { Marks } from "./marks.js";
 import { Plot } from "./plots.js";
 import { Saving } from "./saving.js";
 
-const get = (id) => document.getElementById(id);
-const ask = async (path) => { const answer = await fetch(path); const value = await answer.json(); if (!answer.ok) throw new Error(value.error); return value; };
+const ask = async (path) => {
+  const answer = await fetch(path), value = await answer.json();
+  if (!answer.ok) throw new Error(value.error);
+  return value;
+};
 const state = { episode: -1, step: 0, playing: false, since: 0, from: 0 };
 let store, marks, list, saving, cameras = [], plots = [], numbers = new Map();
 
@@ -26,7 +30,7 @@ async function begin() {
   saving = new Saving(store, marks, () => marked(-1));
   store.plots.forEach((entry, place) => toggle(entry, place));
   listen();
-  get("pictures").append(Object.assign(document.createElement("div"), { className: "nothing", textContent: "Preparing pictures…" }));
+  get("pictures").append(make("div", { className: "nothing", textContent: "Preparing pictures…" }));
   await choose(0);
   document.body.dataset.ready = "yes";
   look().catch((error) => without({ broken: error.message }));
@@ -35,7 +39,7 @@ async function begin() {
 
 async function look() {  // cameras are known once the first picture has been drawn
   const found = await ask("cameras.json");
-  cameras = [...found.stored.map((name) => ["stored", name]), ...found.drawn.map((name) => ["drawn", name])].map(([kind, name]) => new Camera(kind, name, without));
+  cameras = ["stored", "drawn"].flatMap((kind) => found[kind].map((name) => new Camera(kind, name, without)));
   get("pictures").replaceChildren(...cameras.map((camera) => camera.figure));
   if (found.why_not) without({ broken: cameras.length ? `Not re-rendered: ${found.why_not}` : `No pictures: ${found.why_not}` });
   seek(state.step);
@@ -43,12 +47,12 @@ async function look() {  // cameras are known once the first picture has been dr
 
 function without(camera) {  // pictures that cannot be shown, with the reason in their place
   camera.figure?.replaceChildren();
-  const box = Object.assign(document.createElement("div"), { className: "nothing", textContent: camera.figure ? `${camera.name}: ${camera.broken}` : camera.broken });
+  const box = make("div", { className: "nothing", textContent: camera.figure ? `${camera.name}: ${camera.broken}` : camera.broken });
   if (camera.figure) camera.figure.append(box); else get("pictures").append(box);
 }
 
 function toggle(entry, place) {
-  const plot = new Plot(entry, (step) => { pause(); seek(step); }), button = Object.assign(document.createElement("button"), { textContent: entry.title });
+  const plot = new Plot(entry, (step) => { pause(); seek(step); }), button = make("button", { textContent: entry.title });
   plot.on = place < 2 || (!/rot|vel|reward/.test(entry.title) && entry.channels.length <= 24 && plots.filter((one) => one.on).length < 6);
   plot.card.hidden = !plot.on;
   button.classList.toggle("on", plot.on);
@@ -68,8 +72,12 @@ async function choose(index) {
   if (cameras.some((camera) => camera.broken)) look();  // perhaps this episode has what the last one lacked
   marked(index);
   seek(0);
-  ask(`episode/${index}/provenance.json`).then((known) => { if (state.episode === index) get("provenance").textContent = JSON.stringify(known, null, 1); }, (error) => { get("provenance").textContent = error.message; });
-  await fill();
+  await Promise.all([fill(), tell(index)]);
+}
+
+async function tell(index) {  // where the episode came from
+  const said = await ask(`episode/${index}/provenance.json`).then((known) => JSON.stringify(known, null, 1), (error) => error.message);
+  if (state.episode === index) get("provenance").textContent = said;
 }
 
 async function fill() {  // read the arrays of the plots that are shown
@@ -94,7 +102,8 @@ async function read(index, name) {
 
 function ticks() {
   const now = marks.of(state.episode);
-  return [...now.bottlenecks.map((step) => ({ step, kind: "bottleneck" })), ...(now.failure_step >= 0 ? [{ step: now.failure_step, kind: "lost" }] : [])];
+  const found = now.bottlenecks.map((step) => ({ step, kind: "bottleneck" }));
+  return now.failure_step >= 0 ? [...found, { step: now.failure_step, kind: "lost" }] : found;
 }
 
 function seek(step) {
@@ -102,7 +111,7 @@ function seek(step) {
   state.step = Math.min(Math.max(step, 0), last);
   get("slider").value = state.step;
   const clock = get("clock"), now = marks.of(state.episode);
-  clock.replaceChildren(Object.assign(document.createElement("b"), { textContent: state.step }), ` / ${last}  ·  ${(state.step / store.control_hz).toFixed(2)} s`);
+  clock.replaceChildren(make("b", { textContent: state.step }), ` / ${last}  ·  ${(state.step / store.control_hz).toFixed(2)} s`);
   cameras.forEach((camera) => camera.show(state.episode, state.step, row().steps));
   plots.forEach((plot) => { if (plot.on) plot.draw(state.step, ticks()); });
   get("bottleneck").classList.toggle("on", now.bottlenecks.includes(state.step));
@@ -114,14 +123,17 @@ function marked(index) {  // show what is marked, here and in the list
   get("episode").textContent = `Episode ${state.episode}`;
   get("badge").textContent = now.outcome + (now.marked.success === undefined ? "" : " *");
   get("badge").className = `badge ${now.outcome}`;
-  get("facts").textContent = [entry.source, `${entry.steps} steps`, `${(entry.steps / store.control_hz).toFixed(1)} s`, entry.seed >= 0 ? `seed ${entry.seed}` : "", entry.recorded_by ? `recorded by ${entry.recorded_by}` : "", entry.operator ?? ""].filter(Boolean).join(" · ");
+  get("facts").textContent = [
+    entry.source, entry.recorded_by && `recorded by ${entry.recorded_by}`, `${entry.steps} steps`,
+    `${(entry.steps / store.control_hz).toFixed(1)} s`, entry.seed >= 0 && `seed ${entry.seed}`, entry.operator,
+  ].filter(Boolean).join(" · ");
   get("success").classList.toggle("on", now.success);
   get("failure").classList.toggle("on", !now.success && now.outcome === "failure");
   get("drop").classList.toggle("on", now.drop);
   get("drop").textContent = now.drop ? "Dropped" : "Drop";
   if (document.activeElement !== get("note") || index !== state.episode) get("note").value = now.note;
   get("ticks").replaceChildren(...ticks().map((tick) => {
-    const button = Object.assign(document.createElement("button"), { className: `tick ${tick.kind}`, title: `${tick.kind} at step ${tick.step}`, onclick: () => seek(tick.step) });
+    const button = make("button", { className: `tick ${tick.kind}`, title: `${tick.kind} at step ${tick.step}`, onclick: () => seek(tick.step) });
     button.style.left = `${(100 * tick.step) / Math.max(entry.steps - 1, 1)}%`;
     return button;
   }));
@@ -147,8 +159,8 @@ function run(now) {
   if (!state.playing) return;
   const step = state.from + Math.floor(((now - state.since) / 1000) * store.control_hz * +get("speed").value);
   if (step > state.step) {
-    if (cameras.some((camera) => !camera.shown && !camera.broken) && step - state.step < 8) Object.assign(state, { since: now, from: state.step });  // wait for the picture
-    else seek(step);
+    const waiting = cameras.some((camera) => !camera.shown && !camera.broken);
+    if (waiting && step - state.step < 8) Object.assign(state, { since: now, from: state.step }); else seek(step);
   }
   if (state.step >= row().steps - 1) pause(); else requestAnimationFrame(run);
 }
@@ -165,13 +177,17 @@ const DEEDS = {
   keys: () => get("help").showModal(),
   play,
 };
-const near = (way) => { const steps = marks.of(state.episode).bottlenecks.filter((step) => way * (step - state.step) > 0); if (steps.length) seek(way > 0 ? Math.min(...steps) : Math.max(...steps)); };
+const near = (way) => {  // to the next bottleneck that way
+  const steps = marks.of(state.episode).bottlenecks.filter((step) => way * (step - state.step) > 0);
+  if (steps.length) seek(way > 0 ? Math.min(...steps) : Math.max(...steps));
+};
+const go = (step) => { pause(); seek(step); };
 const KEYS = {
   " ": play, s: DEEDS.success, f: DEEDS.failure, b: DEEDS.bottleneck, x: DEEDS.lost, d: DEEDS.drop, u: DEEDS.undo, "?": DEEDS.keys,
   n: () => get("note").focus(), "/": () => get("filter").focus(), "[": () => near(-1), "]": () => near(1),
-  ArrowLeft: (event) => { pause(); seek(state.step - (event.shiftKey ? 10 : 1)); }, ArrowRight: (event) => { pause(); seek(state.step + (event.shiftKey ? 10 : 1)); },
+  ArrowLeft: (event) => go(state.step - (event.shiftKey ? 10 : 1)), ArrowRight: (event) => go(state.step + (event.shiftKey ? 10 : 1)),
   ArrowUp: () => choose(list.beside(-1)), ArrowDown: () => choose(list.beside(1)),
-  Home: () => { pause(); seek(0); }, End: () => { pause(); seek(row().steps - 1); },
+  Home: () => go(0), End: () => go(row().steps - 1),
 };
 
 function listen() {
@@ -179,7 +195,12 @@ function listen() {
   get("slider").oninput = () => { pause(); seek(+get("slider").value); };
   get("speed").onchange = () => Object.assign(state, { since: performance.now(), from: state.step });
   get("note").onchange = () => mark({ note: get("note").value.trim() });
-  get("theme").onclick = () => { const name = document.documentElement.classList.contains("dark") ? "light" : "dark"; localStorage.setItem("theme", name); dress(name); seek(state.step); };
+  get("theme").onclick = () => {
+    const name = document.documentElement.classList.contains("dark") ? "light" : "dark";
+    localStorage.setItem("theme", name);
+    dress(name);
+    seek(state.step);
+  };
   new ResizeObserver(() => plots.forEach((plot) => { if (plot.on) plot.draw(); })).observe(get("plots"));
   addEventListener("focus", beat);
   addEventListener("beforeunload", (event) => { if (marks.unsaved) event.preventDefault(); });

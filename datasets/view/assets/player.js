@@ -1,5 +1,7 @@
 // Pictures of the current step. Each camera has one request under way at most, for the step shown now; idle, it fetches ahead.
 
+import { make } from "./dom.js";
+
 const AHEAD = { stored: 24, drawn: 8 }, HELD = 400;  // drawing without a GPU takes a tenth of a second
 
 export class Camera {
@@ -7,10 +9,10 @@ export class Camera {
     this.kind = kind; this.name = name; this.ready = ready;
     this.episode = -1; this.step = 0; this.steps = 0; this.busy = false; this.broken = "";
     this.urls = new Map();  // "episode/step" -> object URL, oldest first
-    this.figure = document.createElement("figure");
-    this.image = document.createElement("img");
+    this.figure = make("figure");
+    this.image = make("img");
     this.image.alt = `camera ${name}`;
-    const caption = document.createElement("figcaption");
+    const caption = make("figcaption");
     caption.textContent = kind === "drawn" ? `${name} · re-rendered` : name;
     this.figure.append(this.image, caption);
     this.figure.dataset.camera = name; this.figure.dataset.kind = kind;

@@ -1,5 +1,7 @@
 // Plots over an episode's steps, drawn on a canvas: lowest and highest value of each pixel column, so that no peak is lost.
 
+import { make } from "./dom.js";
+
 const LIGHT = ["#2f6bf0", "#e0662e", "#17935a", "#a54bd6", "#c93a63", "#0e93a8", "#8d7a13", "#5b6577", "#e09a1f", "#4c5fd5", "#6aa321", "#b5562b"];
 const DARK = ["#6f9bff", "#ff9259", "#45cf90", "#c98cff", "#ff7a9c", "#43c7da", "#d0bd4a", "#a3adbd", "#ffc15c", "#93a1ff", "#a8dd5a", "#ff9f78"];
 const LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 18;
@@ -21,14 +23,14 @@ function niceTicks(low, high, most) {
 export class Plot {
   constructor(entry, seek) {
     this.entry = entry; this.off = new Set(); this.rows = 0;
-    this.card = document.createElement("div");
+    this.card = make("div");
     this.card.className = "plot";
     this.card.dataset.plot = entry.title;
-    const title = document.createElement("h3");
+    const title = make("h3");
     title.textContent = entry.title;
-    if (entry.units) title.append(Object.assign(document.createElement("span"), { textContent: `[${entry.units}]` }));
-    this.canvas = document.createElement("canvas");
-    this.legend = Object.assign(document.createElement("div"), { className: "legend" });
+    if (entry.units) title.append(make("span", { textContent: `[${entry.units}]` }));
+    this.canvas = make("canvas");
+    this.legend = make("div", { className: "legend" });
     this.values = entry.names.map((name, place) => this.label(name, place));
     this.card.append(title, this.canvas, this.legend);
     const at = (event) => {
@@ -40,7 +42,7 @@ export class Plot {
   }
 
   label(name, place) {
-    const button = document.createElement("button"), line = document.createElement("i"), value = document.createElement("b");
+    const button = make("button"), line = make("i"), value = make("b");
     button.append(line, name, value);
     button.title = "Show or hide; double-click shows this one alone";
     const paint = () => { [...this.legend.children].forEach((one, index) => one.classList.toggle("off", this.off.has(index))); this.scale(); this.draw(); };

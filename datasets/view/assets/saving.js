@@ -1,6 +1,7 @@
 // Saving: asks for a name, sends the marks, and says how far the new store is.
 
-const get = (id) => document.getElementById(id);
+import { get, make } from "./dom.js";
+
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 export class Saving {
@@ -14,7 +15,7 @@ export class Saving {
 
   open() {
     if (!this.marks.entries.size || get("saving").open) return;
-    get("summary").replaceChildren(...this.marks.lines().map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    get("summary").replaceChildren(...this.marks.lines().map((text) => make("li", { textContent: text })));
     if (!get("confirm").disabled) this.say("");
     get("saving").showModal();
     get("newname").select();
@@ -28,7 +29,8 @@ export class Saving {
     get("confirm").disabled = true;
     this.say("");
     try {
-      const answer = await fetch("save", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: get("newname").value.trim(), marks }) });
+      const body = JSON.stringify({ name: get("newname").value.trim(), marks });
+      const answer = await fetch("save", { method: "POST", headers: { "Content-Type": "application/json" }, body });
       let facts = await answer.json();
       if (!answer.ok) throw new Error(facts.error);
       for (get("progress").hidden = false; facts.state === "running"; facts = await (await fetch("save.json")).json()) {
