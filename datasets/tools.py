@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,12 @@ def import_(cfg: DictConfig) -> int:
         raise StoreError(f"missing takes error or skip, got {options['missing']!r}")
     format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
     notes = {"source": Path(options["source"]).name, "format": format_name}
-    _write_whole(reader, out, notes, bool(options["overwrite"]))
+
+    def imported() -> dict[str, Any]:
+        kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
+        return {"imported": {**notes, **kept}}
+
+    write_whole(reader, out, bool(options["overwrite"]), "import", imported)
     store = DemoStore.open(out)
     facts = {
         "store": str(out),
@@ -142,21 +147,20 @@ def import_(cfg: DictConfig) -> int:
     return 0
 
 
-def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bool) -> None:
-    """Fill a store beside ``out`` and rename it there when it is complete; ``notes`` and the reader's go to its attributes."""
+def write_whole(reader: Reader, out: Path, overwrite: bool, verb: str, notes: Callable[[], dict[str, Any]]) -> None:
+    """Fill a store beside ``out`` and rename it when complete; its attributes are the reader's and, at the end, ``notes``."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(out)
     draft = out.with_name(f".{out.name}.importing")
     try:
         with (
             DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
-            Progress(f"import {out}", len(reader)) as progress,
+            Progress(f"{verb} {out}", len(reader)) as progress,
         ):
             for batch in _batches(reader):
                 store.extend(batch)
                 progress.advance(len(batch))
-        kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
-        note(draft, imported={**notes, **kept})
+        note(draft, **notes())
         require_free(out, overwrite)
         put_in_place(draft, out)
     finally:

@@ -29,7 +29,7 @@ def merge(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     paths = listed(options["stores"], "stores=[a.zarr,b.zarr]", 2)
     plan, notes = merge_plan([DemoStore.open(path) for path in paths], Path(options["out"]), options["task_name"], options["duplicates"])
-    return _make([plan], notes, options)
+    return carry_out([plan], notes, options)
 
 
 def drop(cfg: DictConfig) -> int:
@@ -38,8 +38,10 @@ def drop(cfg: DictConfig) -> int:
     store = DemoStore.open(options["store"])
     chosen = _chosen(store, options, "choose what to drop")
     pieces = drop_pieces(store, chosen)
-    return _make(
-        [_plan(store, options["out"], pieces, {"tool": "drop", "episodes": ranges(chosen)})], [f"drops episodes {ranges(chosen)}"], options
+    return carry_out(
+        [plan_of(store, options["out"], pieces, {"tool": "drop", "episodes": ranges(chosen)})],
+        [f"drops episodes {ranges(chosen)}"],
+        options,
     )
 
 
@@ -63,8 +65,8 @@ def split(cfg: DictConfig) -> int:
     if not len(first) or not len(second):
         raise StoreError(f"of the {store.num_episodes} episodes of {store.path}, {outs[len(first) > 0]} would get none; choose otherwise")
     sides = zip(outs, (first, second), strict=True)
-    plans = [_plan(store, out, whole(0, store, side, settings), {**settings, "episodes": ranges(side)}) for out, side in sides]
-    return _make(plans, [], options)
+    plans = [plan_of(store, out, whole(0, store, side, settings), {**settings, "episodes": ranges(side)}) for out, side in sides]
+    return carry_out(plans, [], options)
 
 
 def trim(cfg: DictConfig) -> int:
@@ -73,7 +75,7 @@ def trim(cfg: DictConfig) -> int:
     store = DemoStore.open(options["store"])
     chosen = select(store, options["episodes"], options["where"])
     pieces, notes = trim_pieces(store, options["ranges"], chosen, int(options["head"]), int(options["tail"]), options["ending"])
-    return _make([_plan(store, options["out"], pieces, {"tool": "trim", "ending": options["ending"]})], notes, options)
+    return carry_out([plan_of(store, options["out"], pieces, {"tool": "trim", "ending": options["ending"]})], notes, options)
 
 
 def label(cfg: DictConfig) -> int:
@@ -86,7 +88,7 @@ def label(cfg: DictConfig) -> int:
         options["episodes"] = [options["episode"]]
     chosen = _chosen(store, options, "choose what to label")
     pieces, notes = label_pieces(store, chosen, options["success"], options["note"], options["failure_step"])
-    return _make([_plan(store, options["out"], pieces, {"tool": "label", "episodes": ranges(chosen)})], notes, options)
+    return carry_out([plan_of(store, options["out"], pieces, {"tool": "label", "episodes": ranges(chosen)})], notes, options)
 
 
 def listed(value: Any, example: str, least: int) -> list[str]:
@@ -116,13 +118,14 @@ def _chosen(store: DemoStore, options: Mapping[str, Any], what: str) -> NDArray[
     return chosen
 
 
-def _plan(store: DemoStore, out: Any, pieces: Sequence[Piece], edit: Mapping[str, Any]) -> Plan:
+def plan_of(store: DemoStore, out: Any, pieces: Sequence[Piece], edit: Mapping[str, Any]) -> Plan:
+    """A new store of pieces of one store, or ``StoreError`` where there are none."""
     if not pieces:
         raise StoreError(f"nothing of {store.path} would be left")
     return Plan(Path(str(out)), [store], pieces, store.env_spec, edit)
 
 
-def _make(plans: Sequence[Plan], notes: Sequence[str], options: Mapping[str, Any]) -> int:
+def carry_out(plans: Sequence[Plan], notes: Sequence[str], options: Mapping[str, Any]) -> int:
     """Carry the plans out, or with ``dry_run`` look whether they could be, and say what was made."""
     overwrite, dry_run = bool(options["overwrite"]), bool(options["dry_run"])
     if dry_run:

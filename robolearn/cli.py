@@ -21,7 +21,7 @@ VERBS = {
     "doctor": "check the installation, and say how to mend what is missing",
     "demo": "the whole chain on one task in minutes, ending in report.html",
     "collect": "demonstrations from a task's scripted expert, or rollouts of a policy, into a store",
-    "data": "look into, check, import, export, edit and replay demonstration stores",
+    "data": "look into, show, check, import, export, edit, render and replay demonstration stores",
     "augment": "make much of few demonstrations: backward from bottleneck states, collect-and-infer (JUICER)",
     "train": "imitate: a policy from demonstrations",
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
@@ -45,6 +45,9 @@ TOOLS = {
         "label": "a new store with other outcomes or notes",
         "repair": "remove, in place, what an interrupted writer left",
         "upgrade": "a store of an older version as a new one that opens",
+        "view": "a page in the browser: pictures, plots and marks on episodes; saved as a new store",
+        "render": "films of episodes, or a new store with pictures drawn from simulator states",
+        "annotate": "a new store with bottleneck states marked, by hand or by stages, contacts or the gripper",
         "replay": "play stored actions open-loop in simulation and report the stages reached",
     },
     "augment": {

@@ -94,3 +94,17 @@ class Critic(Protocol):
     def score(self, observation: Observation, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Value of each chunk by each ensemble member: ``{name: (B, ...)}, (B, K, h, A) -> (E, B, K)``."""
         ...
+
+
+class StatePictures(Protocol):
+    """Draws stored simulator states of a task; bound to the thread that made it."""
+
+    cameras: tuple[str, ...]
+
+    def draw(self, state: NDArray[np.float64], camera: str) -> NDArray[np.uint8]:
+        """One state ``(S,)`` as RGB, ``(H, W, 3)``."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...

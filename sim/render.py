@@ -36,13 +36,13 @@ class SceneRenderer:
         self._renderer: Any = mujoco.Renderer(model, height * FINER, width * FINER)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
 
-    def draw(self, qpos: NDArray[Any], mocap_pos: NDArray[Any], mocap_quat: NDArray[Any]) -> NDArray[np.uint8]:
-        """RGB, ``(height, width, 3)``."""
+    def draw(self, qpos: NDArray[Any], mocap_pos: NDArray[Any], mocap_quat: NDArray[Any], camera: str | None = None) -> NDArray[np.uint8]:
+        """RGB, ``(height, width, 3)``; ``camera`` instead of the usual one."""
         self._data.qpos[:] = qpos
         self._data.mocap_pos[0], self._data.mocap_quat[0] = mocap_pos, mocap_quat
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
-        self._renderer.update_scene(self._data, self._camera)
+        self._renderer.update_scene(self._data, camera or self._camera)
         height, width = self._size
         fine = self._renderer.render().reshape(height, FINER, width, FINER, 3)
         total = sum(fine[:, row, :, column].astype(np.uint16) for row in range(FINER) for column in range(FINER))
