@@ -18,6 +18,7 @@ from robolearn.learning.representation import TCP, check_representation, from_re
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.packed import can_pack, packed
+from robolearn.policies.relations import Relations, layout_of
 from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
 from robolearn.spec import ActionSpec, EnvSpec
@@ -43,6 +44,10 @@ class ChunkModel(nn.Module):
         task_embedding: size of a learned vector for each of ``tasks``, where the policy is for several; 0 for none.
         tasks: their names; ``train`` takes those of its stores.
         encoder: turns the images among ``observation_keys`` into features; see :class:`robolearn.policies.encoders.ImageEncoder`.
+
+        relations: pairs of positions whose differences are also read, finely coded; see :class:`robolearn.policies.relations.Relations`.
+            Those of ``action`` are left out: it is what this network predicts.
+        wavelengths: [m] of that code.
 
     Raises:
         UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
@@ -72,6 +77,8 @@ class ChunkModel(nn.Module):
         encoder: Encoder | None = None,
         task_embedding: int = 0,
         tasks: Sequence[str] = (),
+        relations: Sequence[Sequence[str]] = (),
+        wavelengths: Sequence[float] = (0.32, 0.08),
     ) -> None:
         super().__init__()
         check_representation(actions, env_spec, observation_keys)
@@ -95,9 +102,10 @@ class ChunkModel(nn.Module):
         self.observation_noise, self.clamp, self.action_clamp, self.mask_padding = observation_noise, clamp, action_clamp, mask_padding
         self._serving: tuple[Any, nn.Module, dict[Any, Tensor]] | None = None
         self.set_precision(precision)
-        numbers = sum(math.prod(env_spec.observation[name].shape) for name in self.state_keys)
-        features = 0 if encoder is None else encoder.size
-        self.observation_size = observation_horizon * (numbers + features) + task_embedding
+        sizes = {name: math.prod(env_spec.observation[name].shape) for name in self.state_keys}
+        self.relations = Relations([pair for pair in relations if ACTION not in pair], layout_of(sizes), wavelengths)
+        features = self.relations.size + (0 if encoder is None else encoder.size)
+        self.observation_size = observation_horizon * (sum(sizes.values()) + features) + task_embedding
         self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
 
@@ -187,7 +195,8 @@ class ChunkModel(nn.Module):
         if not self.state_keys:
             return torch.zeros((len(observations[self.image_keys[0]]), 0), device=self.device)
         flat = torch.cat([observations[name].flatten(2) for name in self.state_keys], -1)  # (B, To, D)
-        return ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp).flatten(1)
+        states = ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp)
+        return (torch.cat([states, self.relations.encode_tensor(flat)], -1) if self.relations.size else states).flatten(1)
 
     def _encode_images(
         self, observations: Mapping[str, Tensor], generator: torch.Generator | None = None, shard: Shard | None = None

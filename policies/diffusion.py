@@ -41,7 +41,7 @@ class DiffusionPolicy(ChunkModel):
         down_dims: channels of each level of the U-Net.
         kernel: of the U-Net's convolutions.
         groups: of the U-Net's group norms.
-        prediction_type: ``v`` or ``epsilon``.
+        prediction_type: ``v``, ``epsilon`` or ``sample``.
         train_steps: steps of the forward process.
         inference_scheduler: ``ddim`` or ``dpm-solver++``.
         inference_steps: network passes per chunk; free at run time through :meth:`set_inference`.
@@ -54,6 +54,8 @@ class DiffusionPolicy(ChunkModel):
         encoder: of images.
         task_embedding: size of the vector of each of ``tasks``.
         tasks: names of the tasks it is for, where they are several.
+        relations: pairs of positions whose differences are also read, finely coded.
+        wavelengths: [m] of that code.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -91,6 +93,8 @@ class DiffusionPolicy(ChunkModel):
         encoder: Encoder | None = None,
         task_embedding: int = 0,
         tasks: Sequence[str] = (),
+        relations: Sequence[Sequence[str]] = (),
+        wavelengths: Sequence[float] = (0.32, 0.08),
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -108,6 +112,8 @@ class DiffusionPolicy(ChunkModel):
             encoder=encoder,
             task_embedding=task_embedding,
             tasks=tasks,
+            relations=relations,
+            wavelengths=wavelengths,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)
@@ -138,7 +144,7 @@ class DiffusionPolicy(ChunkModel):
         noise = randn(clean.shape, generator, shard).to(clean)
         steps = randint(self.train_steps, len(clean), generator, shard).to(clean.device)
         noisy = self.schedule.forward.add_noise(clean, noise, steps)
-        target = noise if self.prediction_type == "epsilon" else self.schedule.forward.get_velocity(clean, noise, steps)
+        target = self.schedule.target(clean, noise, steps)
         with self.autocast():
             predicted = self.network(noisy, self.network.modulate(steps), self.network.prepare(condition)).float()
         loss = self.masked_mean((predicted - target).square(), batch.is_pad)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robolearn.errors import UserError
 
-PREDICTION_TYPES = {"v": "v_prediction", "epsilon": "epsilon"}
+PREDICTION_TYPES = {"v": "v_prediction", "epsilon": "epsilon", "sample": "sample"}
 INFERENCE_SCHEDULERS = ("ddim", "dpm-solver++")
 
 
@@ -30,7 +30,8 @@ class NoiseSchedule:
 
     Args:
         train_steps: steps of the forward process.
-        prediction_type: what the network predicts: ``v`` (Salimans and Ho 2022) or ``epsilon``.
+        prediction_type: what the network predicts: ``v`` (Salimans and Ho 2022), ``epsilon``, or ``sample``, the clean chunk, which a
+            small network learns with the least noise left in it.
         inference_scheduler: ``ddim`` (Song et al. 2021, eta 0) or ``dpm-solver++`` (Lu et al. 2022, second order, multistep).
         inference_steps: network passes a sample costs.
         clip: magnitude the predicted clean sample is clipped to.
@@ -60,6 +61,13 @@ class NoiseSchedule:
             self._reverse.clip = clip
         self._reverse.set_timesteps(inference_steps)
         self.timesteps: list[int] = self._reverse.timesteps.tolist()
+
+    def target(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """What the network should say of ``clean`` with that noise at these steps ``(B,)``."""
+        if self.prediction_type == "v":
+            velocity: Tensor = self.forward.get_velocity(clean, noise, steps)
+            return velocity
+        return noise if self.prediction_type == "epsilon" else clean
 
     def reverse(self) -> Any:
         """A scheduler at its first step, for one sample: ``step(output, timestep, sample).prev_sample``."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from robolearn.errors import UserError
 
@@ -44,6 +46,12 @@ class Relations:
             difference += np.tile(moved, difference.shape[1] // 3)
         angle = (difference[:, None] * self._rates[:, None]).reshape(len(stacked), -1)
         return np.concatenate([np.sin(angle), np.cos(angle)], 1)
+
+    def encode_tensor(self, stacked: Tensor) -> Tensor:
+        """:meth:`encode` of tensors: ``(..., D)`` in environment units to ``(..., size)``."""
+        difference = stacked[..., self._left] - stacked[..., self._right]  # (..., 3 P)
+        angle = (difference[..., None, :] * difference.new_tensor(self._rates)[:, None]).flatten(-2)
+        return torch.cat([angle.sin(), angle.cos()], -1)
 
 
 def layout_of(sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:

@@ -65,7 +65,7 @@ def test_every_policy_builds_and_draws_chunks_for_one_leg(name):
     if name.endswith("image"):
         spec = replace(spec, observation={**spec.observation, "front": ArraySpec((240, 320, 3), "uint8")})
     normalizer = Normalizer({key: Affine(np.zeros(size, np.float32), np.ones(size, np.float32)) for key, size in arrays.items()})
-    node = {key: value for key, value in OmegaConf.to_container(compose("train", [f"policy={name}"]).policy).items() if key != "name"}
+    node = {key: value for key, value in to_dict(compose("train", [f"policy={name}", "store=x"]))["policy"].items() if key != "name"}
     model = build({**node, "observation_keys": list(spec.observation)}, spec, normalizer).eval()
     observation = {key: np.zeros((2, model.observation_horizon, *entry.shape), entry.dtype) for key, entry in spec.observation.items()}
     chunks = model.sample(observation, np.arange(2), np.zeros(2, np.int64), 3)

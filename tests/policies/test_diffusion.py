@@ -29,7 +29,7 @@ def two_ways(rows: int) -> WindowBatch:
     return WindowBatch(still, batch.actions, batch.is_pad)
 
 
-@pytest.mark.parametrize("prediction_type", ["v", "epsilon"])
+@pytest.mark.parametrize("prediction_type", ["v", "epsilon", "sample"])
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
 def test_it_draws_both_ways_and_nothing_between(prediction_type: str, scheduler: str) -> None:
     policy = small_diffusion(hidden=192, prediction_type=prediction_type, inference_scheduler=scheduler, inference_steps=10)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from robolearn.errors import UserError
 from robolearn.policies.relations import Relations, layout_of
@@ -31,3 +32,10 @@ def test_a_place_that_does_not_exist_names_those_that_do():
 
 def test_no_pairs_add_no_features():
     assert Relations([], LAYOUT, (0.1,)).encode(np.zeros((2, 31), np.float32)).shape == (2, 0)
+
+
+def test_tensors_are_coded_as_arrays_are():
+    relations = Relations([["parts_poses:9", "tcp_pos"], ["parts_poses", "parts_poses:9"]], LAYOUT, (0.32, 0.08))
+    rows = np.random.default_rng(0).normal(0, 0.2, (5, 31)).astype(np.float32)
+    coded = relations.encode_tensor(torch.from_numpy(rows).reshape(5, 1, 31))  # (5, 1, 24)
+    np.testing.assert_allclose(coded[:, 0].numpy(), relations.encode(rows), atol=1e-5)
