@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.datasets import layout
+from robolearn.datasets import codecs, layout
+from robolearn.datasets.appending import Rows, encode, put_rows
 from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
 from robolearn.datasets.reader import StoreReader
+from robolearn.datasets.shards import content
 from robolearn.episode import Episode
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
@@ -40,7 +42,15 @@ class DemoStore(StoreReader):
     # -- making and opening ------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: str | Path, env_spec: EnvSpec, *, overwrite: bool = False, attrs: Mapping[str, Any] | None = None) -> DemoStore:
+    def create(
+        cls,
+        path: str | Path,
+        env_spec: EnvSpec,
+        *,
+        overwrite: bool = False,
+        attrs: Mapping[str, Any] | None = None,
+        image_codec: str = "zstd",
+    ) -> DemoStore:
         """A new, empty store, open for appending.
 
         Args:
@@ -48,13 +58,17 @@ class DemoStore(StoreReader):
             env_spec: what its episodes observe and do.
             overwrite: replace a store that is there (nothing but a store is ever replaced).
             attrs: JSON-ready notes kept in the store's attributes.
+            image_codec: of colour pictures: ``zstd`` and ``jpegxl_lossless`` keep every bit, ``jpeg`` (fast) and ``jpegxl``
+                (small) what an eye can see. All but the first need ``robolearn[formats]``.
 
         Raises:
             StoreError: something is there already, the place cannot be written, or a name cannot be stored.
+            UserError: no such codec, or the package for it is not installed.
             LockedError: another process is writing there.
         """
         path = Path(path)
         layout.array_dtypes(env_spec)
+        codecs.codec_named(image_codec)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = WriterLock(path)
@@ -62,7 +76,7 @@ class DemoStore(StoreReader):
             raise StoreError(f"cannot make a store at {path}: {one_line(error)}") from error
         try:
             require_free(path, overwrite)
-            create_beside(path, env_spec, attrs or {})
+            create_beside(path, env_spec, attrs or {}, image_codec)
             return cls(path, DurableStore(path), lock)
         except BaseException as error:
             lock.release()
@@ -131,9 +145,13 @@ class DemoStore(StoreReader):
         for episode in episodes:
             episode.check(self.env_spec)
         arrays = [layout.step_arrays(episode, self.env_spec) for episode in episodes]
-        columns = [layout.columns_of(episode, steps) for episode, steps in zip(episodes, arrays, strict=True)]
+        frames = [self._encoded(entry) for entry in arrays]
+        digests = [layout.digest(entry, self._content(encoded)) for entry, encoded in zip(arrays, frames, strict=True)]
+        columns = [layout.columns_of(episode, digest) for episode, digest in zip(episodes, digests, strict=True)]
         ends = self.num_steps + np.cumsum([len(episode) for episode in episodes])
-        steps = self._joined(arrays, [len(episode) for episode in episodes])
+        states = [{name: rows for name, rows in entry.items() if name not in frames[0]} for entry in arrays]
+        steps: dict[str, Rows] = {**self._joined(states, [len(episode) for episode in episodes])}
+        steps |= {name: [frame for entry in frames for frame in entry[name]] for name in frames[0]}
         if self._unclean:
             self.repair()
         self._unclean = True  # until the commit is done
@@ -154,9 +172,18 @@ class DemoStore(StoreReader):
         self._unclean = False
         return first
 
+    def _encoded(self, steps: Mapping[str, NDArray[Any]]) -> dict[str, list[bytes]]:
+        """An episode's images as they are kept, with their checksums."""
+        rows = {name: encode(self.step_arrays[name], values) for name, values in steps.items() if name in self.step_arrays}
+        return {name: values for name, values in rows.items() if isinstance(values, list)}
+
+    def _content(self, frames: Mapping[str, list[bytes]]) -> dict[str, Iterator[layout.Frame]]:
+        """The encoded rows that are content, not the pictures: those kept with loss."""
+        return {name: map(content, rows) for name, rows in frames.items() if codecs.is_lossy(self.step_arrays[name])}
+
     def _joined(self, arrays: Sequence[Mapping[str, NDArray[Any]]], lengths: Sequence[int]) -> dict[str, NDArray[Any]]:
         """Episodes' arrays end to end; an episode without simulator state gets NaN where others have one."""
-        steps = {name: np.concatenate([entry[name] for entry in arrays]) for name in layout.array_dtypes(self.env_spec)}
+        steps = {name: np.concatenate([entry[name] for entry in arrays]) for name in arrays[0] if name != SIM_STATE}
         sizes = {entry[SIM_STATE].shape[1:] for entry in arrays if SIM_STATE in entry}
         sizes |= {self.step_arrays[SIM_STATE].shape[1:]} if SIM_STATE in self.step_arrays else set()
         if len(sizes) > 1:
@@ -166,18 +193,18 @@ class DemoStore(StoreReader):
             steps[SIM_STATE] = np.concatenate([entry.get(SIM_STATE, blank) for entry, blank in zip(arrays, blanks, strict=True)])
         return steps
 
-    def _commit(self, steps: Mapping[str, NDArray[Any]], columns: Sequence[Mapping[str, Any]], ends: NDArray[np.int64]) -> None:
+    def _commit(self, steps: Mapping[str, Rows], columns: Sequence[Mapping[str, Any]], ends: NDArray[np.int64]) -> None:
         for name, rows in steps.items():
-            if name not in self.step_arrays:
+            if name not in self.step_arrays and not isinstance(rows, list):
                 self.step_arrays[name] = layout.create_step_array(self._group, name, rows.shape[1:], rows.dtype)
             array, start = self.step_arrays[name], self.num_steps
             lost = missing_chunks(array, start, max(start - 1, 0))
             if lost and array.shape[0] >= start:  # zarr would make the file anew, with blanks for the rows that are lost
                 raise StoreError(f"{self.path}: data/{name} lacks the file {lost[0]}; restore it from a copy before adding to the store")
-            if array.shape[0] < start:  # simulator states that begin in mid-store
+            if array.shape[0] < start and not isinstance(rows, list):  # simulator states that begin in mid-store
                 blank = np.full((start - array.shape[0], *rows.shape[1:]), np.nan)
                 rows, start = np.concatenate([blank, rows]), array.shape[0]
-            grow(array, start, rows)
+            put_rows(array, start, rows)
         for name, dtype in layout.COLUMNS.items():
             values = np.array([entry[name] for entry in columns], object if dtype is str else dtype)
             grow(array_at(self._group, f"episodes/{name}"), self.num_episodes, values)
@@ -185,7 +212,7 @@ class DemoStore(StoreReader):
         grow(array_at(self._group, "episodes/end"), self.num_episodes, ends)
         self._storage.sync()
         self.ends = np.concatenate([self.ends, ends])
-        self._columns = {}
+        self._columns, self._frames = {}, {}
 
     def repair(self) -> None:
         """Remove what an interrupted writer left beyond the last committed episode; needs mode ``a``."""
