@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -176,11 +177,6 @@ def digest_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> by
     return f"{name}:{dtype.str}:{shape};".encode()
 
 
-def outcome(episode: Episode) -> str:
-    """How an episode ended, in one word."""
-    return outcome_of(episode.success, episode.terminated, episode.truncated)
-
-
 def outcome_of(success: bool, terminated: bool, truncated: bool) -> str:
     """How an episode ended, in one word: success, failure (ended otherwise), timeout, unfinished."""
     if success:
@@ -188,19 +184,27 @@ def outcome_of(success: bool, terminated: bool, truncated: bool) -> str:
     return "failure" if terminated else "timeout" if truncated else "unfinished"
 
 
-def columns_of(episode: Episode, digest: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Ended:
+    """How an episode ended, in the words of :class:`robolearn.episode.Episode`."""
+
+    success: bool
+    terminated: bool
+    truncated: bool
+
+
+def columns_of(ended: Ended | Episode, provenance: Mapping[str, Any], digest: str) -> dict[str, Any]:
     """The per-episode entries of one episode."""
-    provenance = dict(episode.provenance)
     return {
-        "success": bool(episode.success),
-        "terminated": bool(episode.terminated),
-        "truncated": bool(episode.truncated),
+        "success": bool(ended.success),
+        "terminated": bool(ended.terminated),
+        "truncated": bool(ended.truncated),
         "source": str(provenance.get("source", "")),
-        "outcome": outcome(episode),
+        "outcome": outcome_of(ended.success, ended.terminated, ended.truncated),
         "seed": _index(provenance.get("seed")),
         "parent": _index(provenance.get("parent")),
         "digest": digest,
-        "provenance": json.dumps(provenance, default=_jsonable),
+        "provenance": json.dumps(dict(provenance), default=_jsonable),
     }
 
 

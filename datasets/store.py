@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import codecs, layout
@@ -19,6 +21,7 @@ from robolearn.datasets.place import create_beside, one_line, require_free, requ
 from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.shards import content
 from robolearn.episode import Episode
+from robolearn.errors import UserError
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
 
@@ -140,36 +143,22 @@ class DemoStore(StoreReader):
         first = self.num_episodes
         if not episodes:
             return first
-        if self._lock is None:
-            raise StoreError(f"{self.path} is open for reading; open it with mode='a' to append")
+        self.require_writable()
         for episode in episodes:
             episode.check(self.env_spec)
         arrays = [layout.step_arrays(episode, self.env_spec) for episode in episodes]
         frames = [self._encoded(entry) for entry in arrays]
         digests = [layout.digest(entry, self._content(encoded)) for entry, encoded in zip(arrays, frames, strict=True)]
-        columns = [layout.columns_of(episode, digest) for episode, digest in zip(episodes, digests, strict=True)]
+        columns = [layout.columns_of(episode, episode.provenance, digest) for episode, digest in zip(episodes, digests, strict=True)]
         ends = self.num_steps + np.cumsum([len(episode) for episode in episodes])
         states = [{name: rows for name, rows in entry.items() if name not in frames[0]} for entry in arrays]
         steps: dict[str, Rows] = {**self._joined(states, [len(episode) for episode in episodes])}
         steps |= {name: [frame for entry in frames for frame in entry[name]] for name in frames[0]}
-        if self._unclean:
-            self.repair()
-        self._unclean = True  # until the commit is done
-        try:
-            self._commit(steps, columns, ends)
-        except StoreError:
-            raise
-        except OSError as error:
-            raise StoreError(
-                f"could not write to {self.path}: {one_line(error)}; "
-                f"its {self.num_episodes} committed episodes are whole, what was being added is not kept"
-            ) from error
-        except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
-            raise StoreError(
-                f"{self.path} is damaged ({one_line(error)}), nothing was added; "
-                f"`robolearn data check store={self.path}` names the episodes"
-            ) from error
-        self._unclean = False
+        with self.explained():
+            self.reserve()
+            for name, rows in steps.items():
+                self._put(name, rows)
+            self.commit(columns, ends)
         return first
 
     def _encoded(self, steps: Mapping[str, NDArray[Any]]) -> dict[str, list[bytes]]:
@@ -193,18 +182,67 @@ class DemoStore(StoreReader):
             steps[SIM_STATE] = np.concatenate([entry.get(SIM_STATE, blank) for entry, blank in zip(arrays, blanks, strict=True)])
         return steps
 
-    def _commit(self, steps: Mapping[str, Rows], columns: Sequence[Mapping[str, Any]], ends: NDArray[np.int64]) -> None:
-        for name, rows in steps.items():
-            if name not in self.step_arrays and not isinstance(rows, list):
-                self.step_arrays[name] = layout.create_step_array(self._group, name, rows.shape[1:], rows.dtype)
-            array, start = self.step_arrays[name], self.num_steps
-            lost = missing_chunks(array, start, max(start - 1, 0))
-            if lost and array.shape[0] >= start:  # zarr would make the file anew, with blanks for the rows that are lost
-                raise StoreError(f"{self.path}: data/{name} lacks the file {lost[0]}; restore it from a copy before adding to the store")
-            if array.shape[0] < start and not isinstance(rows, list):  # simulator states that begin in mid-store
-                blank = np.full((start - array.shape[0], *rows.shape[1:]), np.nan)
-                rows, start = np.concatenate([blank, rows]), array.shape[0]
-            put_rows(array, start, rows)
+    def _put(self, name: str, rows: Rows) -> None:
+        """Rows of one array behind what is committed."""
+        if isinstance(rows, list):
+            return put_rows(self.array_to_extend(name), self.num_steps, rows)
+        put_rows(self.array_to_extend(name, rows.shape[1:], rows.dtype), self.num_steps, rows)
+
+    # -- what an episode goes through that is written while it happens: reserve, its rows, commit ---------------------
+
+    def require_writable(self) -> None:
+        """Raise ``StoreError`` unless the store is open for appending."""
+        if self._lock is None:
+            raise StoreError(f"{self.path} is open for reading; open it with mode='a' to append")
+
+    def reserve(self) -> None:
+        """Before rows are written behind the last commit: what an earlier attempt left there goes."""
+        self.require_writable()
+        if self._unclean:
+            self.repair()
+        self._unclean = True  # until the commit is done
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Whatever goes wrong while rows are written and committed is a ``StoreError``."""
+        try:
+            yield
+        except UserError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"could not write to {self.path}: {one_line(error)}; "
+                f"its {self.num_episodes} committed episodes are whole, what was being added is not kept"
+            ) from error
+        except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
+            raise StoreError(
+                f"{self.path} is damaged ({one_line(error)}), nothing was added; "
+                f"`robolearn data check store={self.path}` names the episodes"
+            ) from error
+
+    def array_to_extend(self, name: str, shape: tuple[int, ...] = (), dtype: np.dtype[Any] | None = None) -> zarr.Array[Any]:
+        """The array of a name, ready for rows behind the last commit; simulator states may begin in mid-store.
+
+        Args:
+            name: of the array.
+            shape: of a row, where the array may not be there yet.
+            dtype: likewise.
+
+        Raises:
+            StoreError: its last file, which rows would go into, is missing.
+        """
+        if name not in self.step_arrays and dtype is not None:
+            self.step_arrays[name] = layout.create_step_array(self._group, name, shape, dtype)
+        array, start = self.step_arrays[name], self.num_steps
+        if array.shape[0] < start:
+            put_rows(array, array.shape[0], np.full((start - array.shape[0], *array.shape[1:]), np.nan, array.dtype))
+        lost = missing_chunks(array, start, max(start - 1, 0))
+        if lost:  # zarr would make the file anew, with blanks for the rows that are lost
+            raise StoreError(f"{self.path}: data/{name} lacks the file {lost[0]}; restore it from a copy before adding to the store")
+        return array
+
+    def commit(self, columns: Sequence[Mapping[str, Any]], ends: NDArray[np.int64]) -> None:
+        """Make episodes of the rows behind the last commit: their columns, then ``end``. All arrays reach to the last of ``ends``."""
         for name, dtype in layout.COLUMNS.items():
             values = np.array([entry[name] for entry in columns], object if dtype is str else dtype)
             grow(array_at(self._group, f"episodes/{name}"), self.num_episodes, values)
@@ -212,7 +250,12 @@ class DemoStore(StoreReader):
         grow(array_at(self._group, "episodes/end"), self.num_episodes, ends)
         self._storage.sync()
         self.ends = np.concatenate([self.ends, ends])
-        self._columns, self._frames = {}, {}
+        self._columns, self._frames, self._unclean = {}, {}, False
+
+    def tidy(self) -> None:
+        """Remove what an attempt left that failed or was given up; nothing where all was committed."""
+        if self._unclean and self._lock is not None:
+            self.repair()
 
     def repair(self) -> None:
         """Remove what an interrupted writer left beyond the last committed episode; needs mode ``a``."""

@@ -43,4 +43,5 @@ class MovingScene:
         phase = number * np.array(_DRIFT) / self._span
         top, left = np.rint((0.5 - 0.5 * np.cos(phase)) * (self._span - 1)).astype(int)
         view = self._scene[top : top + self._height, left : left + self._width]
-        return (view + self._noise[number * 5 % _BANKS]).astype(np.uint8)
+        picture: NDArray[np.uint8] = (view + self._noise[number * 5 % _BANKS]).astype(np.uint8)
+        return picture
