@@ -99,6 +99,7 @@ class FrameReader:
         if picture_codec(array) is not None:
             imagecodecs()
         self._array, self._source, self._label, self._decode = array, source, label, decode
+        self._remedy = f"`robolearn data check store={label}` names the episodes"
         self._rows_per_file, self._shape, self._dtype = rows_per_file(array), tuple(array.shape[1:]), array.dtype
         self._indices: OrderedDict[int, NDArray[np.uint64]] = OrderedDict()
         self._lock = threading.Lock()
@@ -150,7 +151,7 @@ class FrameReader:
         if found is None or None in found:
             found = self._try_file(file, places, self._index(file, fresh=True))
         if found is None:
-            raise self._damaged(file, "is damaged (a checksum differs)")
+            raise self._damaged(file, "a checksum differs")
         return found
 
     def _try_file(self, file: int, places: NDArray[np.int64], index: NDArray[np.uint64]) -> list[bytes | memoryview | None] | None:
@@ -185,10 +186,10 @@ class FrameReader:
         key, length = self._key(file), index_bytes(self._rows_per_file)
         size = self._source.size(key)
         if size is None:
-            raise self._damaged(file, "is missing")
+            raise StoreError(f"{self._label}: {key} is missing; {self._remedy}")
         index = parse_index(self._source.read(key, max(0, size - length), length)) if size >= length else None
         if index is None or len(index) != self._rows_per_file or not _within(index, size):
-            raise self._damaged(file, "is damaged (its index)")
+            raise self._damaged(file, "its index")
         with self._lock:
             self._indices[file] = index
             while len(self._indices) > _INDICES:
@@ -200,17 +201,19 @@ class FrameReader:
             out[...] = 0
             return
         try:
-            self._decode(data, out)
+            return self._decode(data, out)
         except (ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise self._damaged(row // self._rows_per_file, f"is damaged (row {row}: {reason})") from error
+        raise self._damaged(row // self._rows_per_file, f"row {row}: {reason}")
 
     def _key(self, file: int) -> str:
         (key,) = chunk_keys(self._array, (file + 1) * self._rows_per_file, file * self._rows_per_file)
         return f"{self._array.path}/{key}"
 
-    def _damaged(self, file: int, what: str) -> StoreError:
-        return StoreError(f"{self._label}: {self._key(file)} {what}; `robolearn data check store={self._label}` names the episodes")
+    def _damaged(self, file: int, reason: str) -> StoreError:
+        error = StoreError(f"{self._label}: {self._key(file)} is damaged ({reason}); {self._remedy}")
+        error.__cause__ = ValueError(reason)
+        return error
 
 
 def _within(index: NDArray[np.uint64], size: int) -> bool:

@@ -99,7 +99,20 @@ def decoder_of(array: zarr.Array[Any]) -> Callable[[bytes | memoryview, NDArray[
 
 
 def _decode_plain(data: bytes | memoryview, out: NDArray[Any]) -> None:
+    if _plain_bytes(data) != out.nbytes:  # zstd would leave the rest of a larger array as it was
+        raise ValueError(f"it does not hold {out.nbytes} bytes")
     zstd.decompress(data, out)
+
+
+def _plain_bytes(data: bytes | memoryview) -> int:
+    """Decoded length that a zstd frame's header tells (RFC 8878, 3.1.1.1); -1 where it tells none."""
+    if len(data) < 5:
+        return -1
+    descriptor = data[4]
+    is_single = descriptor >> 5 & 1
+    start = 5 + (1 - is_single) + (0, 1, 2, 4)[descriptor & 3]
+    length = (is_single, 2, 4, 8)[descriptor >> 6]
+    return int.from_bytes(data[start : start + length], "little") + (256 if length == 2 else 0) if length else -1
 
 
 def _is_plain(codecs: Sequence[Any]) -> bool:
