@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from robolearn.datasets import verify
 from robolearn.datasets.codecs import codec_named
-from robolearn.datasets.figures import array_figures, counts, episode_rows
+from robolearn.datasets.figures import array_figures, counts, episode_rows, outline
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import note, put_in_place, require_free
@@ -48,9 +48,9 @@ def describe(store: DemoStore, statistics: bool | None = None, per_episode: bool
         per_episode: a row per episode; None: where there are at most 2000.
     """
     size = size_on_disk(store)
+    outlines = {name: outline(store.step_arrays[name]) for name in store.array_names}
     is_quick = size.bytes <= _QUICK_BYTES and size.files <= _QUICK_FILES
     figures = statistics if statistics is not None else is_quick
-    shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in store.step_arrays.items()}
     with_rows = per_episode if per_episode is not None else store.num_episodes <= _QUICK_EPISODES
     return {
         "store": str(store.path),
@@ -64,7 +64,7 @@ def describe(store: DemoStore, statistics: bool | None = None, per_episode: bool
         "schema_version": store.attrs["schema_version"],
         "created_with": store.attrs.get("created_with", {}),
         "edited": store.attrs.get("edited"),
-        "arrays": array_figures(store) if figures and store.num_steps else {name: shapes[name] for name in store.array_names},
+        "arrays": array_figures(store) if figures and store.num_steps else outlines,
         "per_episode": episode_rows(store, with_rewards=store.num_steps <= _QUICK_STEPS) if with_rows else None,
     }
 
@@ -85,6 +85,7 @@ def _info_text(facts: dict[str, Any]) -> str:
     for name, entry in facts["arrays"].items():
         known = [value for kind in ("min", "max") for value in entry.get(kind, ()) if value is not None]
         span = f"{min(known):.4g} to {max(known):.4g}" if known else ""
+        span += f"  {entry['codec']['name'].removeprefix('robolearn.')}" if "codec" in entry else ""
         lines.append(f"  {name:<16}{entry['dtype']!s:<9}{tuple(entry['shape'])!s:<16}{span}".rstrip())
     if facts["torn_steps"]:
         lines.append(_torn_text(facts["torn_steps"]))

@@ -8,6 +8,7 @@ import pytest
 import zarr
 
 from robolearn.bench.pictures import MovingScene
+from robolearn.cli import main
 from robolearn.datasets.editing import Piece, Plan, write
 from robolearn.datasets.edits import merge_plan
 from robolearn.datasets.shards import pack, sealed
@@ -134,6 +135,13 @@ def test_a_changed_frame_with_a_right_checksum_changes_the_digest(tmp_path):
     with pytest.raises(StoreError, match="its digest differs"):
         store.episode(0)
     assert any("digest differs" in line for line in store.check())
+
+
+def test_info_tells_the_codec(tmp_path, capsys):
+    store = make_store(tmp_path / "a.zarr", "jpeg", 1)
+    assert main(["data", "info", f"store={store.path}"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("camera")]
+    assert line.endswith("jpeg")
 
 
 def test_an_unknown_codec_is_refused_before_anything_is_made(tmp_path):
