@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import zarr
 from numpy.typing import NDArray
+from zarr.core.buffer import cpu, default_buffer_prototype
+from zarr.core.sync import sync
 
 from robolearn.datasets.codecs import picture_codec
-from robolearn.datasets.commit import DurableStore, chunk_keys, folder_of, grow, rows_per_file
+from robolearn.datasets.commit import chunk_keys, grow, rows_per_file
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.shards import ABSENT, encoder_of, index_bytes, is_sound, pack, parse_index
 
@@ -65,23 +66,23 @@ def held_frames(array: zarr.Array[Any], first: int, stop: int) -> list[bytes | N
     """
     if stop <= first:
         return []
-    path, size = _path(array, first), index_bytes(rows_per_file(array))
-    data = path.read_bytes()
+    key, size = _key(array, first), index_bytes(rows_per_file(array))
+    found = sync(array.store.get(key, default_buffer_prototype()))
+    data = b"" if found is None else found.to_bytes()
     index = parse_index(data[-size:])
     spans = [] if index is None else index[: stop - first].tolist()
     frames = [None if offset == ABSENT else data[offset : offset + length] for offset, length in spans]
     if len(frames) != stop - first or not all(frame is None or is_sound(frame) for frame in frames):
-        raise StoreError(f"{path} is damaged (its checksum differs), nothing was added; restore it from a copy")
+        raise StoreError(f"{array.store}: {key} is damaged (its checksum differs), nothing was added; restore it from a copy")
     return frames
 
 
 def write_shard(array: zarr.Array[Any], first: int, frames: Sequence[bytes | None]) -> None:
     """Replace the file that begins with row ``first`` by encoded rows, atomically."""
-    store = array.store
-    assert isinstance(store, DurableStore)  # a store that is written to
-    store.write(_path(array, first), pack(frames, rows_per_file(array)))
+    data = cpu.Buffer.from_bytes(pack(frames, rows_per_file(array)))
+    sync(array.store.set(_key(array, first), data))
 
 
-def _path(array: zarr.Array[Any], row: int) -> Path:
+def _key(array: zarr.Array[Any], row: int) -> str:
     (key,) = chunk_keys(array, row + 1, row)
-    return folder_of(array) / key
+    return f"{array.path}/{key}"

@@ -32,7 +32,7 @@ class BytesSource(Protocol):
         ...
 
     def read(self, key: str, offset: int, length: int) -> bytes:
-        """A part of it, shorter where the file ends."""
+        """A part of it, shorter where the file ends; ``FileNotFoundError`` where there is none."""
         ...
 
 
@@ -66,14 +66,14 @@ class LocalFiles:
         return os.fstat(file.number).st_size
 
     def read(self, key: str, offset: int, length: int) -> bytes:
-        """A part of it, shorter where the file ends."""
+        """A part of it, shorter where the file ends; ``FileNotFoundError`` where there is none."""
         with self._lock:
             file = self._files.get(key)
             if file is not None:
                 self._files.move_to_end(key)
         if file is None:
             if self.size(key) is None:
-                return b""
+                raise FileNotFoundError(key)
             return self.read(key, offset, length)
         return os.pread(file.number, length, offset)
 
@@ -155,7 +155,7 @@ class FrameReader:
         return found
 
     def _try_file(self, file: int, places: NDArray[np.int64], index: NDArray[np.uint64]) -> list[bytes | memoryview | None] | None:
-        """Encoded rows of one shard, neighbours in one read; None where a checksum differs."""
+        """Encoded rows of one shard, neighbours in one read; None where a checksum differs, or the file is gone."""
         key = self._key(file)
         found: list[bytes | memoryview | None] = [None] * len(places)
         spans = index[places].tolist()
@@ -167,7 +167,10 @@ class FrameReader:
             while near < len(held) and spans[held[near]][0] == end:
                 end += spans[held[near]][1]
                 near += 1
-            data = memoryview(self._source.read(key, begin, end - begin))
+            try:
+                data = memoryview(self._source.read(key, begin, end - begin))
+            except FileNotFoundError:
+                return None
             for number in held[position:near]:
                 offset, length = spans[number]
                 row = data[offset - begin : offset - begin + length]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robolearn.datasets.draft import Draft, Row
 from robolearn.datasets.layout import ACTION, REWARD, SIM_STATE, Ended, StoreError, array_dtypes, array_shapes
 from robolearn.datasets.store import DemoStore
+from robolearn.datasets.unfinished import Row, Unfinished
 from robolearn.errors import UserError
 from robolearn.provenance import describe
 from robolearn.spec import SpecError
@@ -83,7 +83,7 @@ class Recorder:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._provenance: dict[str, Any] | None = None  # of the episode at hand
-        self._draft: Draft | None = None
+        self._unfinished: Unfinished | None = None
         self._began = 0.0
         self._added, self._rewarded, self._closing = 0, False, False
         self._worker = threading.Thread(target=self._work, name="recorder", daemon=True)
@@ -145,10 +145,10 @@ class Recorder:
             raise StoreError("there is no step to commit; begin() an episode and add() to it, or discard() it")
         try:
             self._drain()
-            assert self._draft is not None
+            assert self._unfinished is not None
             ended = Ended(success, success if terminated is None else terminated, truncated)
             known = {**self._provenance, **provenance}
-            index = self._draft.commit(ended, known, last_reward=1.0 if success and not self._rewarded else None)
+            index = self._unfinished.commit(ended, known, last_reward=1.0 if success and not self._rewarded else None)
         finally:
             self._forget()
         self._count(episodes=1)
@@ -224,7 +224,7 @@ class Recorder:
         return self._waiting == 0 or self._waiting + size <= self._most
 
     def _drain(self) -> None:
-        """Wait until every step is with the draft; raise what went wrong."""
+        """Wait until every step is with the unfinished episode; raise what went wrong."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting == 0 or self._error is not None)
             if self._error is not None:
@@ -236,7 +236,7 @@ class Recorder:
             self._waiting -= sum(size for _, size in self._steps)
             self._steps.clear()
             self._changed.wait_for(lambda: self._waiting == 0)
-            self._provenance = self._draft = self._error = None
+            self._provenance = self._unfinished = self._error = None
 
     def _count(self, **more: float) -> None:
         with self._changed:
@@ -260,9 +260,9 @@ class Recorder:
                 self._changed.notify_all()
 
     def _write(self, row: Row) -> None:
-        if self._draft is None:
-            self._draft = Draft(self.store, row)
-        self._draft.add(row)
+        if self._unfinished is None:
+            self._unfinished = Unfinished(self.store, row)
+        self._unfinished.add(row)
 
 
 def _caught(task: Callable[[], None]) -> BaseException | None:

@@ -10,10 +10,10 @@ import pytest
 from robolearn.bench import recording
 from robolearn.datasets import recorder as recorder_module
 from robolearn.datasets.commit import write_synced
-from robolearn.datasets.draft import Draft
 from robolearn.datasets.recorder import Recorder
 from robolearn.datasets.repair import repair
 from robolearn.datasets.store import DemoStore, StoreError
+from robolearn.datasets.unfinished import Unfinished
 from robolearn.errors import UserError
 from robolearn.spec import ArraySpec, EnvSpec, SpecError
 from tests.datasets.episodes import SPEC, assert_same, make_episode
@@ -165,13 +165,13 @@ class Slow:
 
     def __init__(self, monkeypatch):
         self.go = threading.Event()
-        real = Draft.add
+        real = Unfinished.add
 
-        def add(draft, row):
+        def add(episode, row):
             assert self.go.wait(20)
-            real(draft, row)
+            real(episode, row)
 
-        monkeypatch.setattr(recorder_module.Draft, "add", add)
+        monkeypatch.setattr(recorder_module.Unfinished, "add", add)
 
 
 def test_a_full_queue_makes_the_loop_wait_and_says_so(store, monkeypatch, caplog):

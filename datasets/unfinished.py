@@ -24,7 +24,7 @@ from robolearn.datasets.store import DemoStore
 Row = Mapping[str, NDArray[Any]]
 
 
-class Draft:
+class Unfinished:
     """Rows behind the last commit of a store. Memory holds at most a file's worth of encoded images, and a chunk of state, an array.
 
     Args:
