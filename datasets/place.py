@@ -12,13 +12,14 @@ from typing import Any
 import zarr
 
 from robolearn.datasets import layout
+from robolearn.datasets.address import Url
 from robolearn.datasets.commit import DurableStore, sync_directory
 from robolearn.datasets.layout import StoreError
 from robolearn.errors import nearest
 from robolearn.spec import EnvSpec
 
 
-def check_schema(path: Path, attrs: Mapping[str, Any]) -> None:
+def check_schema(path: Path | Url, attrs: Mapping[str, Any]) -> None:
     """Raise ``StoreError`` unless the attributes are those of a store this version reads."""
     version = attrs.get("schema_version")
     if not isinstance(version, int) or "env_spec" not in attrs:

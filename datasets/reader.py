@@ -13,8 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
-from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
+from robolearn.datasets.address import Url
+from robolearn.datasets.commit import array_at, missing_chunks
+from robolearn.datasets.files import StoreFiles
 from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.opening import Storage
 from robolearn.datasets.place import check_schema, one_line
 from robolearn.episode import Episode
 from robolearn.errors import nearest
@@ -25,7 +28,8 @@ class StoreReader:
     """What is committed in a store when it is opened; :class:`robolearn.datasets.store.DemoStore` opens it.
 
     Attributes:
-        path: the directory.
+        path: the directory or zip, or the address.
+        files: its files, wherever they lie.
         env_spec: what the episodes observe and do.
         attrs: the store's attributes.
         ends: ``(E,)`` where each episode ends, counted in steps of the whole store.
@@ -33,9 +37,9 @@ class StoreReader:
         torn_steps: steps beyond the last committed episode, found when the store was opened.
     """
 
-    def __init__(self, path: Path, storage: DurableStore) -> None:
+    def __init__(self, path: Path | Url, storage: Storage) -> None:
         self.path = path
-        self._storage = storage
+        self.files: StoreFiles = storage
         self._columns: dict[str, NDArray[Any]] = {}
         try:
             self._group = zarr.open_group(storage, mode="r" if storage.read_only else "r+", zarr_format=3)
@@ -133,6 +137,8 @@ class StoreReader:
     def _read(self, array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
         try:
             return np.asarray(array[start:stop])
+        except StoreError:  # a place that does not answer is no damage
+            raise
         except Exception as error:  # zarr raises many kinds for damaged bytes
             raise StoreError(
                 f"{self.path}: {array.path} is damaged ({one_line(error)}); `robolearn data check store={self.path}` names the episodes"
