@@ -184,7 +184,7 @@ def _client(url: Url, patient: bool) -> Any:
     store = _obstore().store
     if url.scheme == "memory":
         return _memory(str(url))
-    options: dict[str, Any] = {"connect_timeout": f"{round(_connect_s() * 1000)}ms", "timeout": f"{_ANSWER_S:g}s"}
+    options: dict[str, Any] = {"connect_timeout": f"{round(_connect_s() * 1000)}ms", "timeout": f"{_ANSWER_S if patient else _connect_s():g}s"}
     if url.scheme == "s3" and (_endpoint() or "").startswith("http://"):
         options["allow_http"] = True
     patience: dict[str, Any] = {"retry_timeout": _PATIENCE} if patient else {"max_retries": 1, "retry_timeout": timedelta(seconds=_connect_s())}

@@ -47,8 +47,11 @@ def _remote(url: Url, cache_bytes: int | None) -> Storage:
     from robolearn.datasets.bucket import BucketStorage
 
     storage = BucketStorage(url, cache_bytes)
-    if storage.size("zarr.json") is not None:
+    try:
+        storage.read("zarr.json")  # where asked for a size only, a bucket that is not there says no more than an object does
         return storage
+    except FileNotFoundError:
+        pass
     if storage.size(UPLOAD) is not None:
         raise StoreError(f"{url} is being uploaded, or its upload was interrupted; the same `robolearn data copy` again goes on with it")
     raise StoreError(f"no store at {url}: it lacks zarr.json (`robolearn data copy store=NAME.zarr out={url}` puts one there)")

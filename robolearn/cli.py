@@ -43,6 +43,7 @@ TOOLS = {
         "split": "a store's episodes as two new stores, such as training and test",
         "trim": "a new store with heads or tails of episodes cut off",
         "label": "a new store with other outcomes or notes",
+        "copy": "a store as it is to another place: a directory, a zip, a bucket",
         "repair": "remove, in place, what an interrupted writer left",
         "upgrade": "a store of an older version as a new one that opens",
         "replay": "play stored actions open-loop in simulation and report the stages reached",

@@ -165,6 +165,10 @@ class ZipFiles:
     def _unsafe(self, what: str) -> StoreError:
         return StoreError(f"{self.path} is no archive to trust: it {what}; ask for it anew, or import the unpacked directory")
 
+    def entry(self, name: str) -> zipfile.ZipInfo:
+        """What the archive says of one of ``names``."""
+        return self._entries[name]
+
     def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """See :meth:`Files.read`; inflating stops at the size that the archive declares, whatever its bytes would give."""
         if name not in self._entries:
