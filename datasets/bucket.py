@@ -104,7 +104,9 @@ class Bucket:
             return StoreError(f"{self.url} was replaced while it was read; open it again")
         if kind in ("PermissionDeniedError", "UnauthenticatedError") or "169.254.169.254" in text or "Forbidden" in text:
             return StoreError(f"{self.url}: no access{self._where()}; set {secret} to credentials that may use this bucket")
-        return StoreError(f"{self.url}: no answer{self._where()} ({_cause(text)}); check {endpoint}, and whether it can be reached from here")
+        return StoreError(
+            f"{self.url}: no answer{self._where()} ({_cause(text)}); check {endpoint}, and whether it can be reached from here"
+        )
 
 
 class BucketStorage(ReadOnlyStorage):
@@ -184,10 +186,15 @@ def _client(url: Url, patient: bool) -> Any:
     store = _obstore().store
     if url.scheme == "memory":
         return _memory(str(url))
-    options: dict[str, Any] = {"connect_timeout": f"{round(_connect_s() * 1000)}ms", "timeout": f"{_ANSWER_S if patient else _connect_s():g}s"}
+    options: dict[str, Any] = {
+        "connect_timeout": f"{round(_connect_s() * 1000)}ms",
+        "timeout": f"{_ANSWER_S if patient else _connect_s():g}s",
+    }
     if url.scheme == "s3" and (_endpoint() or "").startswith("http://"):
         options["allow_http"] = True
-    patience: dict[str, Any] = {"retry_timeout": _PATIENCE} if patient else {"max_retries": 1, "retry_timeout": timedelta(seconds=_connect_s())}
+    patience: dict[str, Any] = (
+        {"retry_timeout": _PATIENCE} if patient else {"max_retries": 1, "retry_timeout": timedelta(seconds=_connect_s())}
+    )
     try:
         return store.from_url(str(url), client_options=options, retry_config=patience)
     except Exception as error:  # obstore raises many kinds

@@ -232,8 +232,7 @@ def _read_file(source: StoreReader, array: zarr.Array[Any], row: int) -> bytes:
         return source.files.read(f"{array.path}/{_key(array, row)}")
     except FileNotFoundError:
         raise StoreError(
-            f"{source.path}: {array.path} lacks the file {_key(array, row)}; "
-            f"`robolearn data check store={source.path}` names the episodes"
+            f"{source.path}: {array.path} lacks the file {_key(array, row)}; `robolearn data check store={source.path}` names the episodes"
         ) from None
 
 

@@ -35,6 +35,9 @@ class Draft:
         there: how many of them were in place already, from an upload that was interrupted.
     """
 
+    metadata_first = False  # whether arrays must be described before they are filled
+    after_failure = ""  # what to do, for the error
+
     def __init__(self) -> None:
         self.files = self.bytes = self.there = 0
         self._lock = threading.Lock()
@@ -87,8 +90,25 @@ class _Zip(Draft):
             self._zip.close()
 
 
+def pack(folder: Path) -> None:
+    """Make a zip of a directory, in its place."""
+    packed = folder.with_name(f"{folder.name}.zip")
+    draft = _Zip(packed)
+    try:
+        for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+            draft.put(file.relative_to(folder).as_posix(), file.read_bytes())
+        draft.finish()
+        remove(folder)
+        packed.rename(folder)
+    finally:
+        draft.abandon()
+        remove(packed)
+
+
 class _Upload(Draft):
     """Files that go to their place one by one. Without the root's ``zarr.json``, the last, nobody takes them for a store."""
+
+    after_failure = "what has arrived stays there, and the same command again goes on with it"
 
     def __init__(self, url: Url, overwrite: bool, fingerprint: str) -> None:
         super().__init__()
@@ -164,7 +184,12 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
         LockedError: another process is writing there.
     """
     if isinstance(out, Url):
-        yield _upload(out, overwrite, fingerprint)
+        draft = _upload(out, overwrite, fingerprint)
+        try:
+            yield draft
+        except Exception as error:
+            error.add_note(draft.after_failure)
+            raise
         return
     require_free(out, overwrite)
     place = out.with_name(f".{out.name}.{os.getpid()}.new")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +18,12 @@ from zarr.storage import LocalStore
 from robolearn import provenance as origin
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks
-from robolearn.datasets.commit import array_at, folder_of, grow, sync_tree
+from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory, sync_tree
 from robolearn.datasets.copying import Runs, coding, copy_array
+from robolearn.datasets.drafts import pack
 from robolearn.datasets.files import files_of
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
-from robolearn.datasets.place import leftovers, one_line, put_in_place, require_free
+from robolearn.datasets.place import leftovers, one_line, put_in_place, remove, require_free
 from robolearn.datasets.reader import StoreReader
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
@@ -121,11 +121,13 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
             for plan, draft in zip(plans, drafts, strict=True):
                 plan.out.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(WriterLock(plan.out))
-                stack.callback(shutil.rmtree, draft, ignore_errors=True)
+                stack.callback(remove, draft)
                 for stale in leftovers(plan.out):
-                    shutil.rmtree(stale, ignore_errors=True)
+                    remove(stale)
                 _write_draft(plan, draft, advance)
-                sync_tree(draft)
+                if plan.out.suffix == ".zip":
+                    pack(draft)
+                (sync_tree if draft.is_dir() else sync_directory)(draft)
             for plan, draft in zip(plans, drafts, strict=True):
                 require_free(plan.out, overwrite)
                 put_in_place(draft, plan.out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from robolearn.datasets.address import Url
+from robolearn.datasets.address import Url, address
 from robolearn.datasets.commit import DurableStore
 from robolearn.datasets.files import ReadOnlyStorage
 from robolearn.datasets.formats.archive import looks_like_zip
@@ -55,6 +55,14 @@ def _remote(url: Url, cache_bytes: int | None) -> Storage:
     if storage.size(UPLOAD) is not None:
         raise StoreError(f"{url} is being uploaded, or its upload was interrupted; the same `robolearn data copy` again goes on with it")
     raise StoreError(f"no store at {url}: it lacks zarr.json (`robolearn data copy store=NAME.zarr out={url}` puts one there)")
+
+
+def local_path(place: str | Path) -> Path:
+    """The path of a directory or zip that is to be made; ``StoreError`` for an address."""
+    there = address(place)
+    if isinstance(there, Path):
+        return there
+    raise StoreError(f"{there}: make it as a directory or .zip here, then `robolearn data copy store=NAME.zarr out={there}`")
 
 
 def require_appendable(path: Path | Url) -> Path:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,13 @@ from robolearn.spec import EnvSpec
 log = logging.getLogger(__name__)
 
 
+class Held(Protocol):
+    """The right to write."""
+
+    def release(self) -> None:
+        """Let the next writer in."""
+
+
 class DemoStore(StoreReader):
     """Episodes on disk; made by :meth:`create` and :meth:`open`, usable as a context.
 
@@ -34,7 +41,7 @@ class DemoStore(StoreReader):
     removes them. One process writes at a time; any number read meanwhile.
     """
 
-    def __init__(self, path: Path | Url, storage: Storage, lock: WriterLock | None) -> None:
+    def __init__(self, path: Path | Url, storage: Storage, lock: Held | None) -> None:
         super().__init__(path, storage)
         self._storage = storage
         self._lock = lock

@@ -53,7 +53,8 @@ def _require_free(out: Path | Url, overwrite: bool, fingerprint: str) -> None:
     elif out.has_history:
         from robolearn.datasets.history import History
 
-        History(out, create=None).require_empty(overwrite)
+        if History.exists(out):
+            History(out).require_empty(overwrite)
     else:
         uploadable(Bucket(out), overwrite, fingerprint)
 

@@ -40,11 +40,10 @@ def entries(store: StoreReader) -> Iterator[Entry]:
     for array, length in arrays:
         for row, key in zip(range(0, length, rows_per_file(array)), chunk_keys(array, length), strict=True):
             yield Entry(f"{array.path}/{key}", partial(read_verified, store, array, row))
-    ends = f"episodes/{END}"
-    for array, length in sorted(arrays, key=lambda entry: entry[0].path == ends):
-        yield Entry(f"{array.path}/zarr.json", partial(_metadata, store, array.path, length))
-    for key in ("data/zarr.json", "episodes/zarr.json", ROOT):
-        yield Entry(key, partial(_read, store, key))
+    described = [Entry(f"{array.path}/{ROOT}", partial(_metadata, store, array.path, length)) for array, length in arrays]
+    groups = [Entry(key, partial(_read, store, key)) for key in (f"data/{ROOT}", f"episodes/{ROOT}", ROOT)]
+    last = [entry for entry in described if entry.key == f"episodes/{END}/{ROOT}"]
+    yield from (*(entry for entry in described if entry not in last), *groups[:2], *last, *groups[2:])
 
 
 def count(store: StoreReader) -> int:
@@ -73,11 +72,13 @@ def copy(store: StoreReader, out: Path | Url, overwrite: bool, advance: Callable
             draft.put(entry.key, entry.read())
             advance(1)
 
-        *some, ends, data, episodes, root = list(entries(store))
-        rest = iter(some)
-        while batch := list(islice(rest, 4 * _AT_ONCE)):
+        described = [entry for entry in entries(store) if entry.key.endswith(ROOT)]
+        chunks = (entry for entry in entries(store) if not entry.key.endswith(ROOT))
+        for entry in reversed(described) if draft.metadata_first else ():
+            send(entry)
+        while batch := list(islice(chunks, 4 * _AT_ONCE)):
             list(pool.map(send, batch))
-        for entry in (data, episodes, ends, root):
+        for entry in () if draft.metadata_first else described:
             send(entry)
         draft.finish()
     return draft

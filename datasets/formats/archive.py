@@ -138,7 +138,7 @@ class ZipFiles:
             self._zip = zipfile.ZipFile(path)
             entries = self._zip.infolist()
         except Exception as error:  # zipfile raises many kinds for damaged bytes
-            raise StoreError(f"{path} is neither a directory nor a whole zip: {one_line(error)}") from error
+            raise StoreError(f"{path} is neither a directory nor a whole zip: {one_line(error)}; copy it anew from its source") from error
         self._check(entries)
         self._entries = {entry.filename: entry for entry in entries if not entry.is_dir()}
         self.names = frozenset(self._entries)
