@@ -26,6 +26,7 @@ class Url(str):
     ref: str | None
 
     def __new__(cls, text: str, scheme: str, ref: str | None = None) -> Url:
+        """An address that :func:`address` has read."""
         made = super().__new__(cls, text)
         made.scheme, made.ref = scheme, ref
         return made

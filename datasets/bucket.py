@@ -177,7 +177,7 @@ def _folder(key: str) -> str | None:
 
 
 def _client(url: Url, patient: bool) -> Any:
-    """obstore's client for an address.
+    """A client of obstore for an address.
 
     Args:
         url: the address.

@@ -184,11 +184,11 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
         LockedError: another process is writing there.
     """
     if isinstance(out, Url):
-        draft = _upload(out, overwrite, fingerprint)
+        upload = _upload(out, overwrite, fingerprint)
         try:
-            yield draft
+            yield upload
         except Exception as error:
-            error.add_note(draft.after_failure)
+            error.add_note(upload.after_failure)
             raise
         return
     require_free(out, overwrite)

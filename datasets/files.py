@@ -40,8 +40,8 @@ def files_of(array: zarr.Array[Any]) -> StoreFiles:
 class ReadOnlyStorage(Store):
     """A zarr store over files that are only read; a subclass says how."""
 
-    supports_writes = supports_deletes = False  # type: ignore[assignment]
-    supports_listing = True  # type: ignore[assignment]
+    supports_writes = supports_deletes = False
+    supports_listing = True
 
     def __init__(self) -> None:
         super().__init__(read_only=True)

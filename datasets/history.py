@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +28,12 @@ from robolearn.datasets.repository import icechunk, storage_at, told
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.errors import nearest
+from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
 
 MAIN = "main"
 _ATTEMPTS = 20  # to commit, while others do
+_PATIENCE_S = 30.0  # for somebody else's commit on the same disk
 
 
 class HistoryStorage(WrapperStore[Store]):
@@ -184,6 +188,22 @@ class History:
             create(name, snapshot)
         return snapshot
 
+    def commit(self, session: Any, message: str, episodes: int = 0) -> str:
+        """Commit what a session wrote; returns the snapshot.
+
+        Raises:
+            icechunk.ConflictError: somebody else committed to the branch meanwhile.
+        """
+        with told(self.url), self._alone():
+            return str(session.commit(message, _signature(episodes)))
+
+    def _alone(self) -> contextlib.AbstractContextManager[Any]:
+        """On a disk, where Icechunk cannot tell who was first, commits wait for one another."""
+        if self.url.scheme != "icechunk":
+            return contextlib.nullcontext()
+        place = Path(self.url.base.partition(":")[2])
+        return WriterLock(place, instead="append again", patience_s=_PATIENCE_S)
+
     def require_empty(self, overwrite: bool) -> None:
         """Raise ``StoreError`` where the branch holds a store that is not to be replaced."""
         if not overwrite and self.at(self.url.ref).size("zarr.json") is not None:
@@ -223,8 +243,7 @@ class HistoryStore(DemoStore):
             layout.create_arrays(zarr.open_group(HistoryStorage(session.store), mode="w", zarr_format=3), env_spec, attrs)
         except TypeError as error:
             raise StoreError(f"the attributes of {url} are not JSON: {one_line(error)}") from error
-        with told(url):
-            session.commit("a new store", _signature(0))
+        history.commit(session, "a new store")
         return cls(history, url.ref)
 
     def __init__(self, history: History, branch: str | None) -> None:
@@ -243,8 +262,8 @@ class HistoryStore(DemoStore):
             base = self._session.snapshot_id
             self._unclean = True  # until it is committed
             try:
-                with told(self._history.url):
-                    self._session.commit(f"{len(episodes)} episodes", _signature(len(episodes)))
+                said = f"{len(episodes)} episode{'s' if len(episodes) > 1 else ''}"
+                self._history.commit(self._session, said, len(episodes))
             except icechunk().ConflictError:
                 self._rebase(base, first, episodes)
                 continue
@@ -309,8 +328,8 @@ class HistoryDraft(Draft):
         return False
 
     def finish(self) -> None:
-        with told(self._history.url):
-            self._session.commit("a copied store", _signature(0))
+        """Commit it."""
+        self._history.commit(self._session, "a copied store")
 
 
 def _signature(episodes: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def icechunk() -> Any:
     """The package; ``StoreError`` where it is not installed."""
     try:
         import icechunk as package
+
+        package.set_logs_filter("error")  # it warns of writers on one disk, who are kept apart here
     except ModuleNotFoundError:
         raise StoreError("icechunk addresses need icechunk: `pip install 'robolearn[icechunk]'`") from None
     return package

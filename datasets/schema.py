@@ -105,7 +105,7 @@ def files_of(path: Path | Url) -> list[str]:
 def _copy_tree(path: Path | Url, draft: Path, advance: Callable[[int], None]) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     files = open_files(path)
-    for key in files.keys():
+    for key in files_of(path):
         place = draft / key
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(files.read(key))
