@@ -15,6 +15,14 @@ from robolearn.datasets.files import ReadOnlyStorage
 from robolearn.datasets.layout import StoreError
 
 T = TypeVar("T")
+# In obstore's account of an error: what it comes to, and where a cloud's machines ask for the credentials that the environment lacks.
+_SIGNS = {
+    "Connection refused": "connection refused",
+    "dns error": "no such host",
+    "kind: Timeout": "no reply in time",
+    "certificate": "its certificate",
+}
+_MACHINE = ("/latest/api/token", "/latest/meta-data", "metadata.google.internal", "/metadata/identity")
 TIMEOUT_VARIABLE = "ROBOLEARN_CONNECT_TIMEOUT_S"  # how long an address may not answer before it counts as wrong
 _CONNECT_S, _ANSWER_S = 5.0, 60.0
 _PATIENCE = timedelta(minutes=3)  # once it has answered: a network that fails for a moment ends no training
@@ -102,7 +110,7 @@ class Bucket:
         secret, endpoint = _CREDENTIALS[self.url.scheme]
         if kind == "PreconditionError":
             return StoreError(f"{self.url} was replaced while it was read; open it again")
-        if kind in ("PermissionDeniedError", "UnauthenticatedError") or "169.254.169.254" in text or "Forbidden" in text:
+        if kind in ("PermissionDeniedError", "UnauthenticatedError") or any(path in text for path in _MACHINE):
             return StoreError(f"{self.url}: no access{self._where()}; set {secret} to credentials that may use this bucket")
         return StoreError(
             f"{self.url}: no answer{self._where()} ({_cause(text)}); check {endpoint}, and whether it can be reached from here"
@@ -224,9 +232,9 @@ def _connect_s() -> float:
 def _cause(text: str) -> str:
     """What a user can read of obstore's account, which goes on with the innards of its client."""
     head = text.partition(" Debug source:")[0].partition("source:")[0].strip()
-    for known in ("Connection refused", "dns error", "operation timed out", "certificate", "URL scheme is not allowed"):
-        if known.lower() in text.lower():
-            return known.lower()
+    for sign, meaning in _SIGNS.items():
+        if sign in text:
+            return meaning
     return head if len(head) <= _LONGEST else f"{head[:_LONGEST]}..."
 
 
