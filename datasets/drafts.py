@@ -214,7 +214,7 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
 
 def _upload(url: Url, overwrite: bool, fingerprint: str) -> Draft:
     if url.has_history:
-        from robolearn.datasets.history import HistoryDraft
+        from robolearn.datasets.history_store import HistoryDraft
 
         return HistoryDraft(url, overwrite)
     return _Upload(url, overwrite, fingerprint)

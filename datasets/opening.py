@@ -13,7 +13,7 @@ from robolearn.datasets.layout import StoreError
 from robolearn.datasets.place import require_store
 
 if TYPE_CHECKING:
-    from robolearn.datasets.history import HistoryStorage
+    from robolearn.datasets.repository import HistoryStorage
 
 Storage: TypeAlias = "DurableStore | ReadOnlyStorage | HistoryStorage"
 

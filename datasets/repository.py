@@ -1,4 +1,4 @@
-"""Icechunk's place on a disk or in a bucket, and its errors as lines that name the remedy."""
+"""Icechunk's files, its place on a disk or in a bucket, and its errors as lines that name the remedy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,47 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zarr.abc.store import RangeByteRequest, Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import WrapperStore
+
 from robolearn.datasets.address import Url
 from robolearn.datasets.layout import StoreError
 
 _LONGEST = 200
+
+
+class HistoryStorage(WrapperStore[Store]):
+    """The files of one snapshot, or of a branch that is being added to."""
+
+    def size(self, key: str) -> int | None:
+        """See :meth:`StoreFiles.size`."""
+        return sync(self._store.getsize(key)) if sync(self._store.exists(key)) else None
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See :meth:`StoreFiles.read`."""
+        size = self.size(key)
+        if size is None:
+            raise FileNotFoundError(key)
+        stop = size if length is None else min(offset + length, size)
+        if stop <= offset:
+            return b""
+        found = sync(self._store.get(key, default_buffer_prototype(), RangeByteRequest(offset, stop)))
+        if found is None:
+            raise FileNotFoundError(key)
+        return bytes(found.to_bytes())
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """See :meth:`StoreFiles.keys`."""
+
+        async def gather() -> list[str]:
+            return [key async for key in self._store.list_prefix(f"{prefix.rstrip('/')}/" if prefix else "")]
+
+        return sorted(sync(gather()))
+
+    def sync(self) -> None:
+        """A commit makes everything durable at once."""
 
 
 def icechunk() -> Any:

@@ -65,7 +65,7 @@ class DemoStore(StoreReader):
         """
         there = address(path)
         if isinstance(there, Url) and there.has_history:
-            from robolearn.datasets.history import HistoryStore
+            from robolearn.datasets.history_store import HistoryStore
 
             return HistoryStore.make(there, env_spec, overwrite=overwrite, attrs=attrs or {})
         path = require_appendable(there)
@@ -103,7 +103,7 @@ class DemoStore(StoreReader):
         if mode not in ("r", "a"):
             raise StoreError(f"no mode {mode!r}; there are 'r' (read) and 'a' (append)")
         if isinstance(there, Url) and there.has_history:
-            from robolearn.datasets.history import HistoryStore
+            from robolearn.datasets.history_store import HistoryStore
 
             return HistoryStore.start(there, mode, at)
         if at is not None:

@@ -12,6 +12,7 @@ import pytest
 from robolearn.datasets import bucket as buckets
 from robolearn.datasets.address import Url, address
 from robolearn.datasets.bucket import Bucket
+from robolearn.datasets.formats import archive
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.sampler import WindowSampler
 from robolearn.datasets.store import DemoStore
@@ -34,10 +35,10 @@ def local(tmp_path_factory):
 
 
 def packed(store, out, method=zipfile.ZIP_STORED, folder=""):
-    with zipfile.ZipFile(out, "w", method) as archive:
-        for file in sorted(store.path.rglob("*")):
-            if file.is_file():
-                archive.write(file, folder + file.relative_to(store.path).as_posix())
+    with zipfile.ZipFile(out, "w", method) as file:
+        for entry in sorted(store.path.rglob("*")):
+            if entry.is_file():
+                file.write(entry, folder + entry.relative_to(store.path).as_posix())
     return out
 
 
@@ -140,10 +141,10 @@ def test_random_windows_of_a_bucket_are_fetched_once_and_within_the_bound(local)
 
 
 def without(files, key, out):
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w") as file:
         for name in files.keys():  # noqa: SIM118 (a store's files, no dict)
             if name != key:
-                archive.writestr(name, files.read(name))
+                file.writestr(name, files.read(name))
     return out
 
 
@@ -169,24 +170,24 @@ def test_a_damaged_zip_is_an_error_wherever_it_is_damaged(local, tmp_path, capsy
         bad.write_bytes(content[:cut])
         assert "copy it anew" in fails(capsys, "info", f"store={bad}")
     noticed = 0
-    for place in rng.integers(0, len(content), 40).tolist():
+    for place in rng.integers(0, len(content), 20).tolist():
         bad.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         try:
             noticed += bool(DemoStore.open(bad).check())
         except StoreError as error:
             assert "\n" not in str(error)
             noticed += 1
-    assert noticed >= 30  # what is left are names, dates and headers of entries that nobody reads
+    assert noticed >= 15  # what is left are names, dates and headers of entries that nobody reads
 
 
 def hostile(path, name, data=b"x", **fields):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zarr.json", b"{}")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("zarr.json", b"{}")
         info = zipfile.ZipInfo(name)
         info.compress_type = zipfile.ZIP_DEFLATED
         for key, value in fields.items():
             setattr(info, key, value)
-        archive.writestr(info, data)
+        file.writestr(info, data)
     return path
 
 
@@ -196,11 +197,12 @@ def hostile(path, name, data=b"x", **fields):
         ("../../evil", b"x", {}, "leads out of the archive"),
         ("/etc/passwd", b"x", {}, "absolute name"),
         ("link", b"/etc/passwd", {"external_attr": 0o120777 << 16}, "is a link"),
-        ("data/bomb", bytes(300_000_000), {}, "as zip bombs do"),
+        ("data/bomb", bytes(3_000_000), {}, "as zip bombs do"),
     ],
     ids=["traversal", "absolute", "link", "bomb"],
 )
-def test_a_hostile_zip_is_refused(tmp_path, capsys, name, data, fields, said):
+def test_a_hostile_zip_is_refused(tmp_path, capsys, monkeypatch, name, data, fields, said):
+    monkeypatch.setattr(archive, "HARMLESS_BYTES", 1_000_000)
     path = hostile(tmp_path / "demos.zarr.zip", name, data, **fields)
     assert said in fails(capsys, "check", f"store={path}")
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -208,8 +210,8 @@ def test_a_hostile_zip_is_refused(tmp_path, capsys, name, data, fields, said):
 
 def test_a_zip_of_something_else_is_no_store(tmp_path, capsys):
     path = tmp_path / "photos.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("cat.png", b"meow")
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("cat.png", b"meow")
     assert "is no robolearn store" in fails(capsys, "info", f"store={path}")
 
 
