@@ -6,7 +6,9 @@ import asyncio
 import os
 import stat
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +127,10 @@ def grow(array: zarr.Array[Any], start: int, rows: NDArray[Any]) -> None:
 
 
 def missing_chunks(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
-    """Keys of the chunks (or shards) of rows ``start`` to ``stop`` that have no file; zarr would read them as zeros."""
+    """The first key of the chunks (or shards) of rows ``start`` to ``stop`` that has no file, if any; zarr would read zeros."""
     files = files_of(array)
-    return [key for key in chunk_keys(array, stop, start) if files.size(f"{array.path}/{key}") is None]
+    lost = (key for key in iterate_chunk_keys(array, stop, start) if files.size(f"{array.path}/{key}") is None)
+    return list(islice(lost, 1))  # no more: an array that claims to be endless lacks endlessly many
 
 
 def array_at(group: zarr.Group, path: str) -> zarr.Array[Any]:
@@ -148,9 +151,14 @@ def folder_of(array: zarr.Array[Any]) -> Path:
 
 def chunk_keys(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
     """Keys of the chunks (or shards) that hold rows ``start`` to ``stop``, in order; rows are the only chunked axis."""
+    return list(iterate_chunk_keys(array, stop, start))
+
+
+def iterate_chunk_keys(array: zarr.Array[Any], stop: int, start: int = 0) -> Iterator[str]:
+    """The same, one by one."""
     rest = (0,) * (array.ndim - 1)
     rows = rows_per_file(array)
-    return [array.metadata.encode_chunk_key((number, *rest)) for number in range(start // rows, -(-stop // rows))]
+    return (array.metadata.encode_chunk_key((number, *rest)) for number in range(start // rows, -(-stop // rows)))
 
 
 def rows_per_file(array: zarr.Array[Any]) -> int:

@@ -64,8 +64,10 @@ class StoreReader:
         self._columns = {}
         names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
         self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
-        for name in layout.COLUMNS:
-            array_at(self._group, f"episodes/{name}")
+        lengths = {name: array_at(self._group, f"episodes/{name}").shape[0] for name in layout.COLUMNS}
+        if min(lengths.values()) < self.num_episodes:
+            cut = min(lengths, key=lambda name: lengths[name])
+            raise StoreError(f"{self.path} is damaged: episodes/{cut} ends before the last episode; restore it from a copy")
         short = [name for name, array in self.step_arrays.items() if array.shape[0] < self.num_steps and name != SIM_STATE]
         if short:
             raise StoreError(f"{self.path} is damaged: data/{short[0]} ends before the last episode; restore it from a copy")

@@ -64,7 +64,7 @@ class ZipStorage(ReadOnlyStorage):
         stop = entry.file_size if length is None else min(offset + length, entry.file_size)
         if entry.compress_type != zipfile.ZIP_STORED:
             return self._cache.read(name, entry.file_size, offset, max(stop - offset, 0), lambda start, end: self._files.read(name))
-        data = os.pread(self._file, max(stop - offset, 0), self._place_of(entry) + offset)
+        data = self._bytes(name, max(stop - offset, 0), self._place_of(entry) + offset)
         if len(data) != max(stop - offset, 0) or (len(data) == entry.file_size and zlib.crc32(data) != entry.CRC):
             raise self._damaged(name)
         return data
@@ -76,11 +76,19 @@ class ZipStorage(ReadOnlyStorage):
 
     def _place_of(self, entry: zipfile.ZipInfo) -> int:
         """Where an entry's bytes begin: after its own header, whose extra field may be another than the directory's."""
-        header = os.pread(self._file, _LOCAL_HEADER.size, entry.header_offset)
+        header = self._bytes(entry.filename, _LOCAL_HEADER.size, entry.header_offset)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise self._damaged(entry.filename)
         _, name, extra = _LOCAL_HEADER.unpack(header)
         return entry.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
 
+    def _bytes(self, name: str, length: int, place: int) -> bytes:
+        try:
+            return os.pread(self._file, length, place)
+        except (OSError, OverflowError, MemoryError) as error:  # a place or length that no file has
+            raise self._damaged(name) from error
+
     def _damaged(self, name: str) -> StoreError:
-        return StoreError(f"{self.path}: {name} is damaged (the zip's checksum differs); copy the archive anew from its source")
+        return StoreError(
+            f"{self.path}: {name} is damaged (its bytes are not those the zip promises); copy the archive anew from its source"
+        )
