@@ -24,7 +24,7 @@ _SIGNS = {
 }
 _MACHINE = ("/latest/api/token", "/latest/meta-data", "metadata.google.internal", "/metadata/identity")
 TIMEOUT_VARIABLE = "ROBOLEARN_CONNECT_TIMEOUT_S"  # how long an address may not answer before it counts as wrong
-_CONNECT_S, _ANSWER_S = 5.0, 60.0
+_CONNECT_S, _ANSWER_S = 10.0, 60.0
 _PATIENCE = timedelta(minutes=3)  # once it has answered: a network that fails for a moment ends no training
 _LONGEST = 160
 _CREDENTIALS = {

@@ -32,6 +32,7 @@ def bucket(s3_endpoint, monkeypatch):
         "AWS_ACCESS_KEY_ID": "someone",
         "AWS_SECRET_ACCESS_KEY": "something",
         "AWS_REGION": "us-east-1",
+        "ROBOLEARN_CONNECT_TIMEOUT_S": "60",  # the machine may be busy
     }.items():
         monkeypatch.setenv(name, value)
     name = f"lab-{uuid.uuid4().hex[:12]}"

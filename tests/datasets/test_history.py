@@ -40,36 +40,36 @@ def numbers(store):
     return [int(seed) for seed in store.column("seed")]
 
 
-def test_episodes_come_back_and_every_append_is_a_commit(place, capsys):
-    begun(place, 3)
-    store = DemoStore.open(place)
+def test_episodes_come_back_and_every_append_is_a_commit(here, capsys):
+    begun(here, 3)
+    store = DemoStore.open(here)
     for number, episode in enumerate(store):
         assert_same(episode, make_episode(number))
     assert store.check() == []
-    log = run(capsys, "history", f"store={place}")["log"]
+    log = run(capsys, "history", f"store={here}")["log"]
     assert [entry["episodes"] for entry in log][:3] == [1, 1, 1]
     assert "@" in log[0]["who"]
-    then = DemoStore.open(place, at=log[1]["id"])
+    then = DemoStore.open(here, at=log[1]["id"])
     assert numbers(then) == [0, 1]
-    assert numbers(DemoStore.open(f"{place}@{log[2]['id']}")) == [0]
+    assert numbers(DemoStore.open(f"{here}@{log[2]['id']}")) == [0]
 
 
-def test_a_tag_stays_and_a_branch_goes_on(place, capsys):
-    begun(place, 2)
-    run(capsys, "tag", f"store={place}", "name=v1")
-    with DemoStore.open(place, "a") as store:
+def test_a_tag_stays_and_a_branch_goes_on(here, capsys):
+    begun(here, 2)
+    run(capsys, "tag", f"store={here}", "name=v1")
+    with DemoStore.open(here, "a") as store:
         assert store.append(make_episode(2)) == 2
-    run(capsys, "branch", f"store={place}", "name=trial", "at=v1")
-    with DemoStore.open(f"{place}@trial", "a") as store:
+    run(capsys, "branch", f"store={here}", "name=trial", "at=v1")
+    with DemoStore.open(f"{here}@trial", "a") as store:
         assert store.extend([make_episode(7), make_episode(8)]) == 2
     for ref, expected in (("v1", [0, 1]), ("main", [0, 1, 2]), ("trial", [0, 1, 7, 8])):
-        assert numbers(DemoStore.open(place, at=ref)) == numbers(DemoStore.open(f"{place}@{ref}")) == expected
-    facts = run(capsys, "history", f"store={place}@trial")
+        assert numbers(DemoStore.open(here, at=ref)) == numbers(DemoStore.open(f"{here}@{ref}")) == expected
+    facts = run(capsys, "history", f"store={here}@trial")
     assert set(facts["branches"]) == {"main", "trial"}
     assert set(facts["tags"]) == {"v1"}
-    assert "has 'v1' already" in fails(capsys, "tag", f"store={place}", "name=v1")
-    assert "no branch 'v1' to add to" in refused(lambda: DemoStore.open(f"{place}@v1", "a"))
-    assert "did you mean 'trial'" in fails(capsys, "info", f"store={place}@trail")
+    assert "has 'v1' already" in fails(capsys, "tag", f"store={here}", "name=v1")
+    assert "no branch 'v1' to add to" in refused(lambda: DemoStore.open(f"{here}@v1", "a"))
+    assert "did you mean 'trial'" in fails(capsys, "info", f"store={here}@trail")
 
 
 def refused(action):
@@ -93,13 +93,13 @@ def test_writers_that_meet_append_after_one_another(place):
     assert store.check() == []
 
 
-def test_many_writers_at_once_lose_nothing(place):
-    begun(place, 0)
+def test_many_writers_at_once_lose_nothing(here):
+    begun(here, 0)
     wrong = []
 
     def write(first):
         try:
-            with DemoStore.open(place, "a") as store:
+            with DemoStore.open(here, "a") as store:
                 for number in range(first, first + 3):
                     store.append(make_episode(number))
         except Exception as error:  # told below: a thread's own error would not fail the test
@@ -111,7 +111,7 @@ def test_many_writers_at_once_lose_nothing(place):
     for thread in threads:
         thread.join()
     assert not wrong
-    store = DemoStore.open(place)
+    store = DemoStore.open(here)
     assert sorted(numbers(store)) == [10, 11, 12, 20, 21, 22]
     assert store.check() == []
 
