@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,7 +114,15 @@ def _sharding(array: zarr.Array[Any]) -> ShardingCodec | None:
 
 def _copy_file(name: str, source: StoreReader, target: zarr.Array[Any], row: int, first: int) -> None:
     """One whole file, byte by byte, after its checksums."""
-    array = source.step_arrays[name]
+    _write_file(target, first, read_verified(source, source.step_arrays[name], row))
+
+
+def read_verified(source: StoreReader, array: zarr.Array[Any], row: int) -> bytes:
+    """The file that holds a row, as it is encoded.
+
+    Raises:
+        StoreError: it is missing, or a checksum in it differs.
+    """
     data = _read_file(source, array, row)
     codec = _sharding(array)
     if codec is not None and is_framed(array):
@@ -124,7 +131,7 @@ def _copy_file(name: str, source: StoreReader, target: zarr.Array[Any], row: int
                 _verify(source, array, data[offset : offset + length], row, codec.codecs)
     else:
         _verify(source, array, data, row, codecs_of(array))
-    _write_file(target, first, data)
+    return data
 
 
 def _copy_frames(
@@ -188,29 +195,28 @@ def _decoded(name: str, sources: Sequence[StoreReader], target: zarr.Array[Any],
     return np.concatenate(pieces)
 
 
-def _file(array: zarr.Array[Any], row: int) -> Path:
+def _key(array: zarr.Array[Any], row: int) -> str:
     (key,) = chunk_keys(array, row + 1, row)
-    return folder_of(array) / key
+    return key
 
 
 def _read_file(source: StoreReader, array: zarr.Array[Any], row: int) -> bytes:
     try:
-        return _file(array, row).read_bytes()
+        return source.files.read(f"{array.path}/{_key(array, row)}")
     except FileNotFoundError:
         raise StoreError(
-            f"{source.path}: {array.path} lacks the file {_file(array, row).relative_to(folder_of(array))}; "
-            f"`robolearn data check store={source.path}` names the episodes"
+            f"{source.path}: {array.path} lacks the file {_key(array, row)}; `robolearn data check store={source.path}` names the episodes"
         ) from None
 
 
 def _write_file(array: zarr.Array[Any], row: int, data: bytes) -> None:
-    file = _file(array, row)
+    file = folder_of(array) / _key(array, row)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(data)
 
 
 def _damaged(source: StoreReader, array: zarr.Array[Any], row: int) -> StoreError:
     return StoreError(
-        f"{source.path}: {array.path}/{_file(array, row).relative_to(folder_of(array))} is damaged (its checksum differs); "
+        f"{source.path}: {array.path}/{_key(array, row)} is damaged (its checksum differs); "
         f"`robolearn data check store={source.path}` names the episodes, which can be dropped"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,12 @@ from robolearn import provenance as origin
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks
 from robolearn.datasets.codecs import is_lossy
-from robolearn.datasets.commit import array_at, folder_of, grow, sync_tree
+from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory, sync_tree
 from robolearn.datasets.copying import Runs, coding, copy_array
+from robolearn.datasets.drafts import pack
+from robolearn.datasets.files import files_of
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
-from robolearn.datasets.place import leftovers, one_line, put_in_place, require_free
+from robolearn.datasets.place import leftovers, one_line, put_in_place, remove, require_free
 from robolearn.datasets.reader import StoreReader
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
@@ -121,11 +122,13 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
             for plan, draft in zip(plans, drafts, strict=True):
                 plan.out.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(WriterLock(plan.out))
-                stack.callback(shutil.rmtree, draft, ignore_errors=True)
+                stack.callback(remove, draft)
                 for stale in leftovers(plan.out):
-                    shutil.rmtree(stale, ignore_errors=True)
+                    remove(stale)
                 _write_draft(plan, draft, advance)
-                sync_tree(draft)
+                if plan.out.suffix == ".zip":
+                    pack(draft)
+                (sync_tree if draft.is_dir() else sync_directory)(draft)
             for plan, draft in zip(plans, drafts, strict=True):
                 require_free(plan.out, overwrite)
                 put_in_place(draft, plan.out)
@@ -137,6 +140,8 @@ def require_apart(out: Path, sources: Sequence[StoreReader]) -> None:
     """Raise ``StoreError`` where a new store would replace, or lie within, what it is made of."""
     place = out.resolve()
     for source in sources:
+        if not isinstance(source.path, Path):
+            continue
         there = source.path.resolve()
         if place == there or there in place.parents or place in there.parents:
             raise StoreError(f"out={out} is at {source.path}, which it is made of; editing makes a new store: give another out=")
@@ -180,7 +185,7 @@ def _empty_array(group: zarr.Group, name: str, sources: Sequence[StoreReader]) -
         layout.create_step_array(group, name, holders[0].shape[1:], holders[0].dtype)
     array = array_at(group, f"data/{name}")
     if all(coding(holder) == coding(holders[0]) for holder in holders) and coding(array) != coding(holders[0]):
-        metadata = {**json.loads((folder_of(holders[0]) / "zarr.json").read_text()), "shape": list(array.shape)}
+        metadata = {**json.loads(files_of(holders[0]).read(f"{holders[0].path}/zarr.json")), "shape": list(array.shape)}
         (folder_of(array) / "zarr.json").write_text(json.dumps(metadata))
         array = array_at(zarr.open_group(group.store, mode="r+", zarr_format=3), f"data/{name}")
     return array

@@ -13,10 +13,13 @@ import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
+from robolearn.datasets.address import Url
 from robolearn.datasets.codecs import is_lossy
 from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
+from robolearn.datasets.files import StoreFiles
 from robolearn.datasets.frames import BytesSource, FrameReader, LocalFiles
 from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.opening import Storage
 from robolearn.datasets.place import check_schema, one_line
 from robolearn.datasets.shards import decoder_of
 from robolearn.episode import Episode
@@ -28,7 +31,8 @@ class StoreReader:
     """What is committed in a store when it is opened; :class:`robolearn.datasets.store.DemoStore` opens it.
 
     Attributes:
-        path: the directory.
+        path: the directory or zip, or the address.
+        files: its files, wherever they lie.
         env_spec: what the episodes observe and do.
         attrs: the store's attributes.
         ends: ``(E,)`` where each episode ends, counted in steps of the whole store.
@@ -36,10 +40,10 @@ class StoreReader:
         torn_steps: steps beyond the last committed episode, found when the store was opened.
     """
 
-    def __init__(self, path: Path, storage: DurableStore) -> None:
+    def __init__(self, path: Path | Url, storage: Storage) -> None:
         self.path = path
-        self._storage = storage
-        self.source: BytesSource = LocalFiles(path)
+        self.files: StoreFiles = storage
+        self._local = LocalFiles(path) if isinstance(path, Path) and isinstance(storage, DurableStore) else None
         self._columns: dict[str, NDArray[Any]] = {}
         self._frames: dict[str, FrameReader] = {}
         try:
@@ -65,12 +69,19 @@ class StoreReader:
         self._columns, self._frames = {}, {}
         names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
         self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
-        for name in layout.COLUMNS:
-            array_at(self._group, f"episodes/{name}")
+        lengths = {name: array_at(self._group, f"episodes/{name}").shape[0] for name in layout.COLUMNS}
+        if min(lengths.values()) < self.num_episodes:
+            cut = min(lengths, key=lambda name: lengths[name])
+            raise StoreError(f"{self.path} is damaged: episodes/{cut} ends before the last episode; restore it from a copy")
         short = [name for name, array in self.step_arrays.items() if array.shape[0] < self.num_steps and name != SIM_STATE]
         if short:
             raise StoreError(f"{self.path} is damaged: data/{short[0]} ends before the last episode; restore it from a copy")
         self.torn_steps = max(array.shape[0] for array in self.step_arrays.values()) - self.num_steps
+
+    @property
+    def source(self) -> BytesSource:
+        """What single frames are read from: its files, those of a directory held open."""
+        return self._local or self.files
 
     @property
     def num_episodes(self) -> int:
@@ -153,7 +164,7 @@ class StoreReader:
     def _read(self, array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
         try:
             return np.asarray(array[start:stop])
-        except UserError:
+        except UserError:  # a place that does not answer, or a codec that is not installed, is no damage
             raise
         except Exception as error:  # zarr raises many kinds for damaged bytes
             raise StoreError(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -70,6 +71,8 @@ class Recorder:
     def __init__(self, store: DemoStore, *, queue_bytes: int = QUEUE_BYTES, when_full: str = "wait") -> None:
         if when_full not in WHEN_FULL:
             raise UserError(f"when_full takes {' or '.join(WHEN_FULL)}, got {when_full!r}")
+        if not isinstance(store.path, Path):
+            raise StoreError(f"{store.path} is not recorded to; record into a directory, then `robolearn data copy` puts it there")
         store.require_writable()
         self.store, self.report = store, Report()
         self._dtypes, self._shapes = array_dtypes(store.env_spec), array_shapes(store.env_spec)

@@ -7,16 +7,18 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import codecs, layout
+from robolearn.datasets.address import Url, address
 from robolearn.datasets.appending import Rows, encode, put_rows
 from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
+from robolearn.datasets.opening import Storage, open_files, require_appendable
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
 from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.shards import content
@@ -28,6 +30,13 @@ from robolearn.spec import EnvSpec
 log = logging.getLogger(__name__)
 
 
+class Held(Protocol):
+    """The right to write."""
+
+    def release(self) -> None:
+        """Let the next writer in."""
+
+
 class DemoStore(StoreReader):
     """Episodes on disk; made by :meth:`create` and :meth:`open`, usable as a context.
 
@@ -37,8 +46,9 @@ class DemoStore(StoreReader):
     removes them. One process writes at a time; any number read meanwhile.
     """
 
-    def __init__(self, path: Path, storage: DurableStore, lock: WriterLock | None) -> None:
+    def __init__(self, path: Path | Url, storage: Storage, lock: Held | None) -> None:
         super().__init__(path, storage)
+        self._storage = storage
         self._lock = lock
         self._unclean = False  # an append was interrupted
 
@@ -69,7 +79,12 @@ class DemoStore(StoreReader):
             UserError: no such codec, or the package for it is not installed.
             LockedError: another process is writing there.
         """
-        path = Path(path)
+        there = address(path)
+        if isinstance(there, Url) and there.has_history:
+            from robolearn.datasets.history_store import HistoryStore
+
+            return HistoryStore.make(there, env_spec, overwrite=overwrite, attrs=attrs or {}, image_codec=image_codec)
+        path = require_appendable(there)
         layout.array_dtypes(env_spec)
         codecs.codec_named(image_codec)
         try:
@@ -88,22 +103,35 @@ class DemoStore(StoreReader):
             raise
 
     @classmethod
-    def open(cls, path: str | Path, mode: str = "r") -> DemoStore:
+    def open(cls, path: str | Path | Url, mode: str = "r", *, at: str | None = None, cache_bytes: int | None = None) -> DemoStore:
         """Open a store to read (``r``) or to append (``a``).
+
+        Args:
+            path: a directory, a zip, ``s3://bucket/demos.zarr`` (``gs://``, ``az://``), ``icechunk:DIR`` or ``icechunk+s3://...``.
+            mode: ``r`` or ``a``; zips and buckets are only read.
+            at: of a store with history, the branch, tag or snapshot; the branch ``main`` unless given.
+            cache_bytes: of a zip or bucket, most bytes to keep in memory; unless given, all of them share 256 MB.
 
         Raises:
             StoreError: nothing there, not a store, damaged, or of a newer schema.
             LockedError: another process is writing (mode ``a`` only).
         """
-        path = Path(path)
+        there = address(path)
         if mode not in ("r", "a"):
             raise StoreError(f"no mode {mode!r}; there are 'r' (read) and 'a' (append)")
-        require_store(path)
+        if isinstance(there, Url) and there.has_history:
+            from robolearn.datasets.history_store import HistoryStore
+
+            return HistoryStore.start(there, mode, at)
+        if at is not None:
+            raise StoreError(f"{there} has no history, so nothing can be opened at {at!r}; icechunk:DIR addresses have")
         if mode == "r":
-            store = cls(path, DurableStore(path, read_only=True), None)
+            store = cls(there, open_files(there, cache_bytes), None)
             if store.torn_steps:
                 log.info("%s: %d steps beyond the last committed episode are ignored", path, store.torn_steps)
             return store
+        path = require_appendable(there)
+        require_store(path)
         lock = WriterLock(path)
         try:
             store = cls(path, DurableStore(path), lock)
@@ -260,6 +288,7 @@ class DemoStore(StoreReader):
     def repair(self) -> None:
         """Remove what an interrupted writer left beyond the last committed episode; needs mode ``a``."""
         self._load()
+        assert isinstance(self.path, Path)
         remove_partial_files(self.path)
         for array in self.step_arrays.values():
             remove_torn_tail(array, min(self.num_steps, array.shape[0]))

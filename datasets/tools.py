@@ -12,10 +12,12 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robolearn.datasets import verify
+from robolearn.datasets.address import address
 from robolearn.datasets.codecs import codec_named
 from robolearn.datasets.figures import array_figures, counts, episode_rows, outline
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.opening import require_appendable
 from robolearn.datasets.place import note, put_in_place, require_free
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
@@ -119,7 +121,7 @@ def check(cfg: DictConfig) -> int:
 def import_(cfg: DictConfig) -> int:
     """``robolearn data import``: another format's demonstrations into a new store; all of them or, on an error, nothing."""
     options = to_dict(cfg)
-    out = Path(options["out"])
+    out = require_appendable(address(options["out"]))
     require_free(out, bool(options["overwrite"]))
     if options["missing"] not in ("error", "skip"):
         raise StoreError(f"missing takes error or skip, got {options['missing']!r}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks, rows_a_block
 from robolearn.datasets.codecs import is_lossy
-from robolearn.datasets.commit import chunk_keys, folder_of, rows_per_file
+from robolearn.datasets.commit import chunk_keys, rows_per_file
 from robolearn.datasets.findings import Findings, Watcher, episodes_in
 from robolearn.datasets.layout import SIM_STATE, StoreError
 from robolearn.datasets.suspicion import suspicions
@@ -72,7 +72,7 @@ def _scan(store: StoreReader, watchers: list[Watcher], advance: Callable[[int], 
 def _damage(store: StoreReader, name: str, row: int, error: StoreError) -> str:
     array = store.step_arrays[name]
     (key,) = chunk_keys(array, row + 1, row)
-    if not (folder_of(array) / key).is_file():
+    if store.files.size(f"{array.path}/{key}") is None:
         return f"data/{name}/{key} is missing"
     return f"data/{name}/{key} is damaged ({_cause(error)})"
 

@@ -11,6 +11,7 @@ from robolearn.bench.pictures import MovingScene
 from robolearn.cli import main
 from robolearn.datasets.editing import Piece, Plan, write
 from robolearn.datasets.edits import merge_plan
+from robolearn.datasets.recorder import Recorder
 from robolearn.datasets.shards import pack, sealed
 from robolearn.datasets.store import DemoStore, StoreError
 from robolearn.episode import Episode
@@ -135,6 +136,25 @@ def test_a_changed_frame_with_a_right_checksum_changes_the_digest(tmp_path):
     with pytest.raises(StoreError, match="its digest differs"):
         store.episode(0)
     assert any("digest differs" in line for line in store.check())
+
+
+def test_pictures_are_the_same_in_a_zip_and_in_a_history(tmp_path):
+    store = make_store(tmp_path / "a.zarr", "jpeg", 2)
+    assert main(["data", "copy", f"store={store.path}", f"out={tmp_path / 'a.zip'}"]) == 0
+    zipped = DemoStore.open(tmp_path / "a.zip")
+    assert (zipped.array("camera") == store.array("camera")).all()
+    assert zipped.check() == []
+    pytest.importorskip("icechunk")
+    place = f"icechunk:{tmp_path / 'history'}"
+    with DemoStore.create(place, CAMERA, image_codec="jpeg") as history:
+        for number in range(2):
+            history.append(camera_episode(number))
+        with pytest.raises(StoreError, match="record into a directory"):
+            Recorder(history)
+    history = DemoStore.open(place)
+    assert history.fingerprint() == store.fingerprint()
+    assert (history.array("camera") == store.array("camera")).all()
+    assert history.check() == []
 
 
 def test_info_tells_the_codec(tmp_path, capsys):
