@@ -121,6 +121,8 @@ def grow(array: zarr.Array[Any], start: int, rows: NDArray[Any]) -> None:
     The last chunk may hold earlier rows: it is replaced by one file rename, with those rows unchanged.
     """
     length = start + len(rows)
+    if getattr(array.store, "commits", False) and array.shape[0] != length:
+        array.resize((length, *array.shape[1:]))  # Icechunk takes no chunk beyond an array's end; its commit comes last of all
     resized_view(array, length)[start:length] = rows
     if array.shape[0] != length:
         array.resize((length, *array.shape[1:]))

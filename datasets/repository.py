@@ -22,6 +22,8 @@ _LONGEST = 200
 class HistoryStorage(WrapperStore[Store]):
     """The files of one snapshot, or of a branch that is being added to."""
 
+    commits = True  # nobody sees what is written before it is committed
+
     def size(self, key: str) -> int | None:
         """See :meth:`StoreFiles.size`."""
         return sync(self._store.getsize(key)) if sync(self._store.exists(key)) else None

@@ -54,6 +54,18 @@ def test_episodes_come_back_and_every_append_is_a_commit(here, capsys):
     assert numbers(DemoStore.open(f"{here}@{log[2]['id']}")) == [0]
 
 
+def test_episodes_longer_than_a_chunk_come_back(here):
+    lengths = [1500, 3, 2100]
+    with DemoStore.create(here, SPEC) as store:
+        for number, steps in enumerate(lengths):
+            store.append(make_episode(number, steps=steps, state_size=2))
+    store = DemoStore.open(here)
+    assert store.lengths.tolist() == lengths
+    for number, steps in enumerate(lengths):
+        assert_same(store.episode(number), make_episode(number, steps=steps, state_size=2))
+    assert store.check() == []
+
+
 def test_a_tag_stays_and_a_branch_goes_on(here, capsys):
     begun(here, 2)
     run(capsys, "tag", f"store={here}", "name=v1")
