@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import zarr
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
+
+from robolearn.datasets.files import files_of
 
 PARTIAL = ".partial"
 
@@ -26,6 +31,25 @@ class DurableStore(LocalStore):
     def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
         super().__init__(root, read_only=read_only)
         self._dirty: set[Path] = set()
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a file; None where there is none."""
+        try:
+            found = (self.root / key).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def read(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        """``length`` bytes of a file from ``offset`` on; ``FileNotFoundError`` where there is none."""
+        with (self.root / key).open("rb") as file:
+            file.seek(offset)
+            return file.read(-1 if length is None else length)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """The files below a folder, sorted, without half-written ones."""
+        names = (Path(root) / name for root, _, names in os.walk(self.root / prefix) for name in names if not name.endswith(PARTIAL))
+        return sorted(name.relative_to(self.root).as_posix() for name in names)
 
     async def set(self, key: str, value: Any) -> None:
         """Replace the file of ``key``, atomically."""
@@ -97,14 +121,18 @@ def grow(array: zarr.Array[Any], start: int, rows: NDArray[Any]) -> None:
     The last chunk may hold earlier rows: it is replaced by one file rename, with those rows unchanged.
     """
     length = start + len(rows)
+    if getattr(array.store, "commits", False) and array.shape[0] != length:
+        array.resize((length, *array.shape[1:]))  # Icechunk takes no chunk beyond an array's end; its commit comes last of all
     resized_view(array, length)[start:length] = rows
     if array.shape[0] != length:
         array.resize((length, *array.shape[1:]))
 
 
 def missing_chunks(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
-    """Keys of the chunks (or shards) of rows ``start`` to ``stop`` that have no file; zarr would read them as zeros."""
-    return [key for key in chunk_keys(array, stop, start) if not (folder_of(array) / key).is_file()]
+    """The first key of the chunks (or shards) of rows ``start`` to ``stop`` that has no file, if any; zarr would read zeros."""
+    files = files_of(array)
+    lost = (key for key in iterate_chunk_keys(array, stop, start) if files.size(f"{array.path}/{key}") is None)
+    return list(islice(lost, 1))  # no more: an array that claims to be endless lacks endlessly many
 
 
 def array_at(group: zarr.Group, path: str) -> zarr.Array[Any]:
@@ -125,9 +153,14 @@ def folder_of(array: zarr.Array[Any]) -> Path:
 
 def chunk_keys(array: zarr.Array[Any], stop: int, start: int = 0) -> list[str]:
     """Keys of the chunks (or shards) that hold rows ``start`` to ``stop``, in order; rows are the only chunked axis."""
+    return list(iterate_chunk_keys(array, stop, start))
+
+
+def iterate_chunk_keys(array: zarr.Array[Any], stop: int, start: int = 0) -> Iterator[str]:
+    """The same, one by one."""
     rest = (0,) * (array.ndim - 1)
     rows = rows_per_file(array)
-    return [array.metadata.encode_chunk_key((number, *rest)) for number in range(start // rows, -(-stop // rows))]
+    return (array.metadata.encode_chunk_key((number, *rest)) for number in range(start // rows, -(-stop // rows)))
 
 
 def rows_per_file(array: zarr.Array[Any]) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,13 @@ from zarr.storage import LocalStore
 from robolearn import provenance as origin
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks
-from robolearn.datasets.commit import array_at, folder_of, grow, sync_tree
+from robolearn.datasets.codecs import is_lossy
+from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory, sync_tree
 from robolearn.datasets.copying import Runs, coding, copy_array
+from robolearn.datasets.drafts import pack
+from robolearn.datasets.files import files_of
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
-from robolearn.datasets.place import leftovers, one_line, put_in_place, require_free
+from robolearn.datasets.place import leftovers, one_line, put_in_place, remove, require_free
 from robolearn.datasets.reader import StoreReader
 from robolearn.lock import WriterLock
 from robolearn.spec import EnvSpec
@@ -120,11 +122,13 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
             for plan, draft in zip(plans, drafts, strict=True):
                 plan.out.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(WriterLock(plan.out))
-                stack.callback(shutil.rmtree, draft, ignore_errors=True)
+                stack.callback(remove, draft)
                 for stale in leftovers(plan.out):
-                    shutil.rmtree(stale, ignore_errors=True)
+                    remove(stale)
                 _write_draft(plan, draft, advance)
-                sync_tree(draft)
+                if plan.out.suffix == ".zip":
+                    pack(draft)
+                (sync_tree if draft.is_dir() else sync_directory)(draft)
             for plan, draft in zip(plans, drafts, strict=True):
                 require_free(plan.out, overwrite)
                 put_in_place(draft, plan.out)
@@ -136,6 +140,8 @@ def require_apart(out: Path, sources: Sequence[StoreReader]) -> None:
     """Raise ``StoreError`` where a new store would replace, or lie within, what it is made of."""
     place = out.resolve()
     for source in sources:
+        if not isinstance(source.path, Path):
+            continue
         there = source.path.resolve()
         if place == there or there in place.parents or place in there.parents:
             raise StoreError(f"out={out} is at {source.path}, which it is made of; editing makes a new store: give another out=")
@@ -150,7 +156,7 @@ def _write_draft(plan: Plan, draft: Path, advance: Callable[[int], None]) -> Non
     for name in plan.array_names:
         target = copy_array(name, _empty_array(group, name, plan.sources), plan.sources, runs, advance)
         array_at(group, f"data/{name}").resize(target.shape)
-    columns = _columns(plan)
+    columns = _columns(plan, {name for name in plan.array_names if is_lossy(array_at(group, f"data/{name}"))})
     for name, dtype in layout.COLUMNS.items():
         grow(array_at(group, f"episodes/{name}"), 0, np.array(columns[name], object if dtype is str else dtype))
     grow(array_at(group, f"episodes/{END}"), 0, np.cumsum([len(piece) for piece in plan.pieces], dtype=np.int64))
@@ -179,25 +185,29 @@ def _empty_array(group: zarr.Group, name: str, sources: Sequence[StoreReader]) -
         layout.create_step_array(group, name, holders[0].shape[1:], holders[0].dtype)
     array = array_at(group, f"data/{name}")
     if all(coding(holder) == coding(holders[0]) for holder in holders) and coding(array) != coding(holders[0]):
-        metadata = {**json.loads((folder_of(holders[0]) / "zarr.json").read_text()), "shape": list(array.shape)}
+        metadata = {**json.loads(files_of(holders[0]).read(f"{holders[0].path}/zarr.json")), "shape": list(array.shape)}
         (folder_of(array) / "zarr.json").write_text(json.dumps(metadata))
         array = array_at(zarr.open_group(group.store, mode="r+", zarr_format=3), f"data/{name}")
     return array
 
 
-def _columns(plan: Plan) -> dict[str, list[Any]]:
+def _columns(plan: Plan, lossy: Collection[str]) -> dict[str, list[Any]]:
     """The per-episode entries of the new store."""
     fingerprints = [source.fingerprint() for source in plan.sources]
     starts, lengths = ([getattr(source, name) for source in plan.sources] for name in ("starts", "lengths"))
+    # Pictures kept with loss are decoded, and kept so, where the sources' codecs differ: their content is then another.
+    decoded = [any(is_lossy(array) and name not in lossy for name, array in source.step_arrays.items()) for source in plan.sources]
     columns: dict[str, list[Any]] = {name: [] for name in layout.COLUMNS}
     for piece in plan.pieces:
         source = plan.sources[piece.source]
         entry = {name: source.column(name)[piece.episode] for name in layout.COLUMNS}
         digest, before = str(entry["digest"]), source.provenance(piece.episode)
-        if len(piece) != lengths[piece.source][piece.episode]:
+        is_cut = len(piece) != lengths[piece.source][piece.episode]
+        if is_cut:
             before = origin.cut_steps(before, piece.start, piece.stop)
+        if is_cut or decoded[piece.source]:
             first = int(starts[piece.source][piece.episode])
-            entry["digest"] = digest_of(source, first + piece.start, first + piece.stop)
+            entry["digest"] = digest_of(source, first + piece.start, first + piece.stop, lossy)
         if piece.columns:
             entry |= dict(piece.columns)
             entry["outcome"] = layout.outcome_of(bool(entry["success"]), bool(entry["terminated"]), bool(entry["truncated"]))
@@ -210,13 +220,23 @@ def _columns(plan: Plan) -> dict[str, list[Any]]:
     return columns
 
 
-def digest_of(store: StoreReader, start: int, stop: int) -> str:
-    """The digest that steps ``start`` to ``stop`` of a store have as an episode, read in blocks of bounded size."""
+def digest_of(store: StoreReader, start: int, stop: int, lossy: Collection[str]) -> str:
+    """The digest that steps ``start`` to ``stop`` of a store have as an episode, read in blocks of bounded size.
+
+    ``lossy`` names the arrays whose encoded rows are their content where the episode goes.
+    """
     arrays = {name: store.step_arrays[name] for name in store.array_names}
     if SIM_STATE in arrays and np.isnan(store.array(SIM_STATE, start, stop)).all():
         del arrays[SIM_STATE]
     return layout.digest_of_blocks(
-        {name: (array.dtype, (stop - start, *array.shape[1:]), _rows(store, name, start, stop)) for name, array in arrays.items()}
+        {
+            name: (
+                array.dtype,
+                (stop - start, *array.shape[1:]),
+                layout.frames_digest(store.encoded(name, start, stop)) if name in lossy else _rows(store, name, start, stop),
+            )
+            for name, array in arrays.items()
+        }
     )
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from robolearn import provenance as origin
 from robolearn.datasets.blocks import blocks
+from robolearn.datasets.codecs import picture_codec
 from robolearn.datasets.findings import episodes_in
 from robolearn.datasets.reader import StoreReader
 
@@ -64,7 +66,7 @@ def array_figures(
     for name in store.array_names:
         array = store.step_arrays[name]
         shape = tuple(array.shape[1:])
-        entry: dict[str, Any] = {"dtype": str(array.dtype), "shape": list(shape)}
+        entry = outline(array)
         is_image = array.dtype == np.uint8 and len(shape) == 3
         channels = shape[-1] if is_image else int(np.prod(shape, dtype=np.int64))
         if 0 < channels <= _MOST_CHANNELS and chosen.any():
@@ -79,6 +81,12 @@ def array_figures(
             advance(store.num_steps)
         figures[name] = entry
     return figures
+
+
+def outline(array: zarr.Array[Any]) -> dict[str, Any]:
+    """Type and shape of a step of an array, and the codec of its pictures where they have one, JSON-ready."""
+    codec = picture_codec(array)
+    return {"dtype": str(array.dtype), "shape": list(array.shape[1:]), **({"codec": codec.to_dict()} if codec else {})}
 
 
 def counts(store: StoreReader, episodes: NDArray[np.int64]) -> dict[str, Any]:

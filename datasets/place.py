@@ -12,13 +12,15 @@ from typing import Any
 import zarr
 
 from robolearn.datasets import layout
+from robolearn.datasets.address import Url
 from robolearn.datasets.commit import DurableStore, sync_directory
+from robolearn.datasets.formats.archive import ZipFiles, looks_like_zip
 from robolearn.datasets.layout import StoreError
 from robolearn.errors import nearest
 from robolearn.spec import EnvSpec
 
 
-def check_schema(path: Path, attrs: Mapping[str, Any]) -> None:
+def check_schema(path: Path | Url, attrs: Mapping[str, Any]) -> None:
     """Raise ``StoreError`` unless the attributes are those of a store this version reads."""
     version = attrs.get("schema_version")
     if not isinstance(version, int) or "env_spec" not in attrs:
@@ -53,18 +55,24 @@ def require_free(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise StoreError(f"{path} exists; give another name, overwrite=true, or open it with mode='a' to append")
-    if not (path / "zarr.json").is_file() and not (path.is_dir() and not any(path.iterdir())):
+    if not _holds_store(path) and not (path.is_dir() and not any(path.iterdir())):
         raise StoreError(f"{path} exists and is no store; it is not replaced")
 
 
-def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any]) -> None:
+def _holds_store(path: Path) -> bool:
+    if path.is_dir() or not looks_like_zip(path):
+        return (path / "zarr.json").is_file()
+    return any(name.rpartition("/")[2] == "zarr.json" for name in ZipFiles(path).names)
+
+
+def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image_codec: str = "zstd") -> None:
     """Lay an empty store out under another name and rename it, so that a half-made store is never seen."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         storage = DurableStore(draft)
         try:
-            layout.create_arrays(zarr.open_group(storage, mode="w", zarr_format=3), env_spec, attrs)
+            layout.create_arrays(zarr.open_group(storage, mode="w", zarr_format=3), env_spec, attrs, image_codec)
         except TypeError as error:
             raise StoreError(f"the attributes of {path} are not JSON: {one_line(error)}") from error
         storage.sync()

@@ -13,11 +13,17 @@ import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
+from robolearn.datasets.address import Url
+from robolearn.datasets.codecs import is_lossy
 from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
+from robolearn.datasets.files import StoreFiles
+from robolearn.datasets.frames import BytesSource, FrameReader, LocalFiles
 from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.opening import Storage
 from robolearn.datasets.place import check_schema, one_line
+from robolearn.datasets.shards import decoder_of
 from robolearn.episode import Episode
-from robolearn.errors import nearest
+from robolearn.errors import UserError, nearest
 from robolearn.spec import EnvSpec
 
 
@@ -25,7 +31,8 @@ class StoreReader:
     """What is committed in a store when it is opened; :class:`robolearn.datasets.store.DemoStore` opens it.
 
     Attributes:
-        path: the directory.
+        path: the directory or zip, or the address.
+        files: its files, wherever they lie.
         env_spec: what the episodes observe and do.
         attrs: the store's attributes.
         ends: ``(E,)`` where each episode ends, counted in steps of the whole store.
@@ -33,10 +40,12 @@ class StoreReader:
         torn_steps: steps beyond the last committed episode, found when the store was opened.
     """
 
-    def __init__(self, path: Path, storage: DurableStore) -> None:
+    def __init__(self, path: Path | Url, storage: Storage) -> None:
         self.path = path
-        self._storage = storage
+        self.files: StoreFiles = storage
+        self._local = LocalFiles(path) if isinstance(path, Path) and isinstance(storage, DurableStore) else None
         self._columns: dict[str, NDArray[Any]] = {}
+        self._frames: dict[str, FrameReader] = {}
         try:
             self._group = zarr.open_group(storage, mode="r" if storage.read_only else "r+", zarr_format=3)
             self.attrs: dict[str, Any] = dict(self._group.attrs)
@@ -57,15 +66,22 @@ class StoreReader:
         self.ends: NDArray[np.int64] = np.asarray(end[:], np.int64)
         if (np.diff(self.ends, prepend=0) <= 0).any():
             raise StoreError(f"{self.path} is damaged: episodes/end does not increase; restore it from a copy")
-        self._columns = {}
+        self._columns, self._frames = {}, {}
         names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
         self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
-        for name in layout.COLUMNS:
-            array_at(self._group, f"episodes/{name}")
+        lengths = {name: array_at(self._group, f"episodes/{name}").shape[0] for name in layout.COLUMNS}
+        if min(lengths.values()) < self.num_episodes:
+            cut = min(lengths, key=lambda name: lengths[name])
+            raise StoreError(f"{self.path} is damaged: episodes/{cut} ends before the last episode; restore it from a copy")
         short = [name for name, array in self.step_arrays.items() if array.shape[0] < self.num_steps and name != SIM_STATE]
         if short:
             raise StoreError(f"{self.path} is damaged: data/{short[0]} ends before the last episode; restore it from a copy")
         self.torn_steps = max(array.shape[0] for array in self.step_arrays.values()) - self.num_steps
+
+    @property
+    def source(self) -> BytesSource:
+        """What single frames are read from: its files, those of a directory held open."""
+        return self._local or self.files
 
     @property
     def num_episodes(self) -> int:
@@ -112,7 +128,22 @@ class StoreReader:
             raise StoreError(
                 f"{self.path}: data/{name} lacks the file {lost[0]}; `robolearn data check store={self.path}` names the episodes"
             )
-        return self._read(array, start, stop)
+        return self._read(array, start, stop) if decoder_of(array) is None else self.frames(name).read(np.arange(start, stop))
+
+    def frames(self, name: str) -> FrameReader:
+        """A fast reader of single rows of an array of images; it knows nothing of what is committed.
+
+        Raises:
+            StoreError: the array's files are not shards of single frames.
+        """
+        if name not in self._frames:
+            self._frames[name] = FrameReader(self.step_arrays[name], self.source, label=str(self.path))
+        return self._frames[name]
+
+    def encoded(self, name: str, start: int, stop: int) -> Iterator[layout.Frame]:
+        """Steps ``start`` to ``stop`` of an array of images as encoded, without checksums. Raises as :meth:`array`."""
+        for first in range(start, stop, 64):
+            yield from self.frames(name).encoded(np.arange(first, min(first + 64, stop)))
 
     def column(self, name: str) -> NDArray[Any]:
         """One entry per episode, ``(E,)``: success, terminated, truncated, source, outcome, seed, parent, digest, provenance.
@@ -133,6 +164,8 @@ class StoreReader:
     def _read(self, array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
         try:
             return np.asarray(array[start:stop])
+        except UserError:  # a place that does not answer, or a codec that is not installed, is no damage
+            raise
         except Exception as error:  # zarr raises many kinds for damaged bytes
             raise StoreError(
                 f"{self.path}: {array.path} is damaged ({one_line(error)}); `robolearn data check store={self.path}` names the episodes"
@@ -168,13 +201,15 @@ class StoreReader:
         return arrays
 
     def episode(self, index: int) -> Episode:
-        """One episode, the same to the bit as it was appended.
+        """One episode, the same to the bit as it was appended (pictures: as their codec keeps them).
 
         Raises:
             StoreError: no such episode, or its content is not what was written.
         """
         arrays = self.episode_arrays(index)
-        if layout.digest(arrays) != str(self.column("digest")[index]):
+        start, stop = int(self.starts[index]), int(self.ends[index])
+        encoded = {name: self.encoded(name, start, stop) for name in arrays if is_lossy(self.step_arrays[name])}
+        if layout.digest(arrays, encoded) != str(self.column("digest")[index]):
             raise StoreError(f"{self.path}: episode {index} is not what was written (its digest differs); restore the store from a copy")
         return Episode(
             observations={name: arrays[name] for name in self.env_spec.observation},

@@ -64,7 +64,7 @@ def repair(path: Path, dry_run: bool = False) -> Torn:
             sync_directory(path.parent)
         there = put_back if put_back and dry_run else path
         store = DemoStore(there, DurableStore(there, read_only=dry_run), None)
-        files, partial = _torn_files(store), [file for file in store.path.rglob(f".*{PARTIAL}") if file.is_file()]
+        files, partial = _torn_files(store), [file for file in there.rglob(f".*{PARTIAL}") if file.is_file()]
         drafts = [*leftovers(path), *aside]
         torn = Torn(
             steps=store.torn_steps,

@@ -14,9 +14,11 @@ from zarr.storage import LocalStore
 
 from robolearn import __version__
 from robolearn.datasets import layout
-from robolearn.datasets.commit import PARTIAL, sync_tree
+from robolearn.datasets.address import Url
+from robolearn.datasets.commit import sync_tree
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.place import one_line, put_in_place, require_free, require_store
+from robolearn.datasets.opening import open_files
+from robolearn.datasets.place import one_line, put_in_place, require_free
 from robolearn.lock import WriterLock
 
 # From each older version to the next: changes the arrays and attributes of a copy, opened to write. Whoever raises
@@ -25,15 +27,15 @@ from robolearn.lock import WriterLock
 UPGRADES: dict[int, Callable[[zarr.Group], None]] = {}
 
 
-def version_of(path: Path) -> int:
+def version_of(path: Path | Url) -> int:
     """Schema version of the store at ``path``.
 
     Raises:
         StoreError: there is no store, or it does not say.
     """
-    require_store(path)
+    files = open_files(path)
     try:
-        version = json.loads((path / "zarr.json").read_text())["attributes"]["schema_version"]
+        version = json.loads(files.read("zarr.json"))["attributes"]["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is no robolearn store, or its zarr.json is damaged ({one_line(error)})") from error
     if not isinstance(version, int) or isinstance(version, bool):
@@ -41,7 +43,7 @@ def version_of(path: Path) -> int:
     return version
 
 
-def upgrade(path: Path, out: Path, overwrite: bool, advance: Callable[[int], None] = lambda files: None) -> list[int]:
+def upgrade(path: Path | Url, out: Path, overwrite: bool, advance: Callable[[int], None] = lambda files: None) -> list[int]:
     """Make a store of the current version from one of an older version; encoded data are copied as they are.
 
     Args:
@@ -57,7 +59,7 @@ def upgrade(path: Path, out: Path, overwrite: bool, advance: Callable[[int], Non
         StoreError: nothing to upgrade, no way from that version, ``out`` is taken, or the store is damaged.
     """
     versions = steps_from(path)
-    if out.resolve() == path.resolve() or path.resolve() in out.resolve().parents:
+    if isinstance(path, Path) and (out.resolve() == path.resolve() or path.resolve() in out.resolve().parents):
         raise StoreError(f"out={out} is at {path}; an upgrade makes a new store: give another out=")
     require_free(out, overwrite)
     draft = out.with_name(f".{out.name}.{os.getpid()}.new")
@@ -77,7 +79,7 @@ def upgrade(path: Path, out: Path, overwrite: bool, advance: Callable[[int], Non
     return versions
 
 
-def steps_from(path: Path) -> list[int]:
+def steps_from(path: Path | Url) -> list[int]:
     """The versions that a store goes through until it is current, its own first.
 
     Raises:
@@ -95,17 +97,18 @@ def steps_from(path: Path) -> list[int]:
     return versions
 
 
-def files_of(path: Path) -> list[Path]:
+def files_of(path: Path | Url) -> list[str]:
     """A store's files, without half-written ones."""
-    return [Path(root) / name for root, _, names in os.walk(path) for name in names if not name.endswith(PARTIAL)]
+    return open_files(path).keys()
 
 
-def _copy_tree(path: Path, draft: Path, advance: Callable[[int], None]) -> None:
+def _copy_tree(path: Path | Url, draft: Path, advance: Callable[[int], None]) -> None:
     shutil.rmtree(draft, ignore_errors=True)
-    for file in files_of(path):
-        place = draft / file.relative_to(path)
+    files = open_files(path)
+    for key in files_of(path):
+        place = draft / key
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, place)
+        place.write_bytes(files.read(key))
         advance(1)
 
 

@@ -12,9 +12,12 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robolearn.datasets import verify
-from robolearn.datasets.figures import array_figures, counts, episode_rows
+from robolearn.datasets.address import address
+from robolearn.datasets.codecs import codec_named
+from robolearn.datasets.figures import array_figures, counts, episode_rows, outline
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.opening import require_appendable
 from robolearn.datasets.place import note, put_in_place, require_free
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
@@ -47,9 +50,9 @@ def describe(store: DemoStore, statistics: bool | None = None, per_episode: bool
         per_episode: a row per episode; None: where there are at most 2000.
     """
     size = size_on_disk(store)
+    outlines = {name: outline(store.step_arrays[name]) for name in store.array_names}
     is_quick = size.bytes <= _QUICK_BYTES and size.files <= _QUICK_FILES
     figures = statistics if statistics is not None else is_quick
-    shapes = {name: {"dtype": str(array.dtype), "shape": list(array.shape[1:])} for name, array in store.step_arrays.items()}
     with_rows = per_episode if per_episode is not None else store.num_episodes <= _QUICK_EPISODES
     return {
         "store": str(store.path),
@@ -63,7 +66,7 @@ def describe(store: DemoStore, statistics: bool | None = None, per_episode: bool
         "schema_version": store.attrs["schema_version"],
         "created_with": store.attrs.get("created_with", {}),
         "edited": store.attrs.get("edited"),
-        "arrays": array_figures(store) if figures and store.num_steps else {name: shapes[name] for name in store.array_names},
+        "arrays": array_figures(store) if figures and store.num_steps else outlines,
         "per_episode": episode_rows(store, with_rewards=store.num_steps <= _QUICK_STEPS) if with_rows else None,
     }
 
@@ -84,6 +87,7 @@ def _info_text(facts: dict[str, Any]) -> str:
     for name, entry in facts["arrays"].items():
         known = [value for kind in ("min", "max") for value in entry.get(kind, ()) if value is not None]
         span = f"{min(known):.4g} to {max(known):.4g}" if known else ""
+        span += f"  {entry['codec']['name'].removeprefix('robolearn.')}" if "codec" in entry else ""
         lines.append(f"  {name:<16}{entry['dtype']!s:<9}{tuple(entry['shape'])!s:<16}{span}".rstrip())
     if facts["torn_steps"]:
         lines.append(_torn_text(facts["torn_steps"]))
@@ -117,10 +121,11 @@ def check(cfg: DictConfig) -> int:
 def import_(cfg: DictConfig) -> int:
     """``robolearn data import``: another format's demonstrations into a new store; all of them or, on an error, nothing."""
     options = to_dict(cfg)
-    out = Path(options["out"])
+    out = require_appendable(address(options["out"]))
     require_free(out, bool(options["overwrite"]))
     if options["missing"] not in ("error", "skip"):
         raise StoreError(f"missing takes error or skip, got {options['missing']!r}")
+    codec_named(options["image_codec"])
     format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
     notes = {"source": Path(options["source"]).name, "format": format_name}
 
@@ -128,7 +133,7 @@ def import_(cfg: DictConfig) -> int:
         kept = {kind: lines for kind in ("missing", "lost") if (lines := list(getattr(reader, kind, ())))}
         return {"imported": {**notes, **kept}}
 
-    write_whole(reader, out, bool(options["overwrite"]), "import", imported)
+    write_whole(reader, out, bool(options["overwrite"]), "import", imported, options["image_codec"])
     store = DemoStore.open(out)
     facts = {
         "store": str(out),
@@ -147,14 +152,16 @@ def import_(cfg: DictConfig) -> int:
     return 0
 
 
-def write_whole(reader: Reader, out: Path, overwrite: bool, verb: str, notes: Callable[[], dict[str, Any]]) -> None:
+def write_whole(
+    reader: Reader, out: Path, overwrite: bool, verb: str, notes: Callable[[], dict[str, Any]], image_codec: str = "zstd"
+) -> None:
     """Fill a store beside ``out`` and rename it when complete; its attributes are the reader's and, at the end, ``notes``."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(out)
     draft = out.with_name(f".{out.name}.importing")
     try:
         with (
-            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
+            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {}), image_codec=image_codec) as store,
             Progress(f"{verb} {out}", len(reader)) as progress,
         ):
             for batch in _batches(reader):

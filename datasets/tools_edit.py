@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from robolearn.datasets.editing import Piece, Plan, require_apart, whole, write
 from robolearn.datasets.edits import drop_pieces, label_pieces, merge_plan, split_episodes, trim_pieces
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.opening import local_path
 from robolearn.datasets.place import require_free
 from robolearn.datasets.selection import select
 from robolearn.datasets.size import size_on_disk
@@ -28,7 +29,9 @@ def merge(cfg: DictConfig) -> int:
     """``robolearn data merge``: the episodes of several stores, one store after another."""
     options = to_dict(cfg)
     paths = listed(options["stores"], "stores=[a.zarr,b.zarr]", 2)
-    plan, notes = merge_plan([DemoStore.open(path) for path in paths], Path(options["out"]), options["task_name"], options["duplicates"])
+    plan, notes = merge_plan(
+        [DemoStore.open(path) for path in paths], local_path(options["out"]), options["task_name"], options["duplicates"]
+    )
     return carry_out([plan], notes, options)
 
 
@@ -122,7 +125,7 @@ def plan_of(store: DemoStore, out: Any, pieces: Sequence[Piece], edit: Mapping[s
     """A new store of pieces of one store, or ``StoreError`` where there are none."""
     if not pieces:
         raise StoreError(f"nothing of {store.path} would be left")
-    return Plan(Path(str(out)), [store], pieces, store.env_spec, edit)
+    return Plan(local_path(str(out)), [store], pieces, store.env_spec, edit)
 
 
 def carry_out(plans: Sequence[Plan], notes: Sequence[str], options: Mapping[str, Any]) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from robolearn.datasets import schema
+from robolearn.datasets.address import address
+from robolearn.datasets.opening import require_appendable
 from robolearn.datasets.place import require_free
 from robolearn.datasets.repair import Torn
 from robolearn.datasets.repair import repair as mend
@@ -19,7 +21,7 @@ from robolearn.progress import Progress
 def repair(cfg: DictConfig) -> int:
     """``robolearn data repair``: remove, in place, what an interrupted writer left; no committed episode is touched."""
     options = to_dict(cfg)
-    path, dry_run = Path(options["store"]), bool(options["dry_run"])
+    path, dry_run = require_appendable(address(options["store"])), bool(options["dry_run"])
     torn = mend(path, dry_run)
     if options["json"]:
         print(json.dumps({"tool": "repair", "store": str(path), "dry_run": dry_run, "clean": torn.is_clean, **torn.to_dict()}))
@@ -46,7 +48,7 @@ def _text(path: Path, torn: Torn, dry_run: bool) -> str:
 def upgrade(cfg: DictConfig) -> int:
     """``robolearn data upgrade``: a new store of the current version from one of an older version."""
     options = to_dict(cfg)
-    path, out, dry_run = Path(options["store"]), Path(options["out"]), bool(options["dry_run"])
+    path, out, dry_run = address(options["store"]), require_appendable(address(options["out"])), bool(options["dry_run"])
     facts = {"tool": "upgrade", "store": str(path), "out": str(out), "dry_run": dry_run}
     if dry_run:
         versions = schema.steps_from(path)

@@ -123,13 +123,13 @@ class EnvSpec:
                 observation=_array_specs(data["observation"]),
                 action=ActionSpec(
                     tuple(action["names"]),
-                    tuple(action["low"]),
-                    tuple(action["high"]),
+                    _numbers(action["low"]),
+                    _numbers(action["high"]),
                     action.get("units", ""),
                     action.get("frame", "base"),
                     action.get("dtype", "float32"),
                 ),
-                control_hz=float(data["control_hz"]),
+                control_hz=_rate(data["control_hz"]),
                 stages=tuple(data.get("stages", ())),
                 extras=_array_specs(data.get("extras", {})),
                 reward_dtype=data.get("reward_dtype", "float32"),
@@ -167,6 +167,20 @@ class EnvSpec:
             raise SpecError(f"the policy acts on {wanted.action.names}, task {self.task!r} takes {self.action.names}")
         if abs(self.control_hz - wanted.control_hz) > 1e-6:
             raise SpecError(f"the policy was trained at {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, int | float)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no limit of an action")
+    return tuple(values)
+
+
+def _rate(value: Any) -> float:
+    rate = float(value)
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"control_hz is {value!r}")
+    return rate
 
 
 def _array_specs(data: Mapping[str, Any]) -> dict[str, ArraySpec]:

@@ -93,3 +93,12 @@ def test_a_policy_that_does_not_fit_is_refused(changes, says):
 def test_only_the_keys_that_a_policy_reads_need_to_fit():
     wider = dataclasses.replace(SPEC, observation={**SPEC.observation, "camera": ArraySpec((64, 64, 3))})
     SPEC.check_serves(wider, ("tcp_pos",))
+
+
+@pytest.mark.parametrize(("path", "value"), [(["control_hz"], 0), (["control_hz"], float("nan")), (["action", "low"], [None, -1.0])])
+def test_a_spec_with_numbers_that_are_none_is_refused(path, value):
+    data = EnvSpec("toy", {}, ActionSpec(("x", "y"), (-1.0, -1.0), (1.0, 1.0)), 10.0).to_dict()
+    node = data["action"] if len(path) > 1 else data
+    node[path[-1]] = value
+    with pytest.raises(SpecError, match="this is no env spec"):
+        EnvSpec.from_dict(data)

@@ -138,7 +138,7 @@ class ZipFiles:
             self._zip = zipfile.ZipFile(path)
             entries = self._zip.infolist()
         except Exception as error:  # zipfile raises many kinds for damaged bytes
-            raise StoreError(f"{path} is neither a directory nor a whole zip: {one_line(error)}") from error
+            raise StoreError(f"{path} is neither a directory nor a whole zip: {one_line(error)}; copy it anew from its source") from error
         self._check(entries)
         self._entries = {entry.filename: entry for entry in entries if not entry.is_dir()}
         self.names = frozenset(self._entries)
@@ -164,6 +164,10 @@ class ZipFiles:
 
     def _unsafe(self, what: str) -> StoreError:
         return StoreError(f"{self.path} is no archive to trust: it {what}; ask for it anew, or import the unpacked directory")
+
+    def entry(self, name: str) -> zipfile.ZipInfo:
+        """What the archive says of one of ``names``."""
+        return self._entries[name]
 
     def read(self, name: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """See :meth:`Files.read`; inflating stops at the size that the archive declares, whatever its bytes would give."""
