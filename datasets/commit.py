@@ -121,10 +121,15 @@ def grow(array: zarr.Array[Any], start: int, rows: NDArray[Any]) -> None:
     The last chunk may hold earlier rows: it is replaced by one file rename, with those rows unchanged.
     """
     length = start + len(rows)
-    if getattr(array.store, "commits", False) and array.shape[0] != length:
-        array.resize((length, *array.shape[1:]))  # Icechunk takes no chunk beyond an array's end; its commit comes last of all
+    announce(array, length)
     resized_view(array, length)[start:length] = rows
     if array.shape[0] != length:
+        array.resize((length, *array.shape[1:]))
+
+
+def announce(array: zarr.Array[Any], length: int) -> None:
+    """Let an array end after rows that are still to be written, where a commit comes last of all: Icechunk takes none beyond an end."""
+    if getattr(array.store, "commits", False) and array.shape[0] != length:
         array.resize((length, *array.shape[1:]))
 
 

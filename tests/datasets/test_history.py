@@ -11,6 +11,7 @@ from robolearn.datasets.layout import StoreError
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.transfer import copy
 from robolearn.datasets.windows import WindowDataset
+from robolearn.spec import ArraySpec
 from tests.datasets.edit_commands import fails, make_store, run
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 
@@ -64,6 +65,15 @@ def test_episodes_longer_than_a_chunk_come_back(here):
     for number, steps in enumerate(lengths):
         assert_same(store.episode(number), make_episode(number, steps=steps, state_size=2))
     assert store.check() == []
+
+
+def test_pictures_of_more_than_one_file_come_back(here):
+    spec = dataclasses.replace(SPEC, observation={**SPEC.observation, "camera": ArraySpec((8, 6, 3), "uint8")})
+    with DemoStore.create(here, spec) as store:
+        for number in range(2):
+            store.append(make_episode(number, spec=spec, steps=100))
+    for number, episode in enumerate(DemoStore.open(here)):
+        assert_same(episode, make_episode(number, spec=spec, steps=100))
 
 
 def test_a_tag_stays_and_a_branch_goes_on(here, capsys):
