@@ -13,7 +13,7 @@ from zarr.core.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 
 from robolearn.datasets.codecs import picture_codec
-from robolearn.datasets.commit import chunk_keys, grow, rows_per_file
+from robolearn.datasets.commit import announce, chunk_keys, grow, rows_per_file
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.shards import ABSENT, encoder_of, index_bytes, is_sound, pack, parse_index
 
@@ -39,6 +39,7 @@ def put_rows(array: zarr.Array[Any], start: int, rows: Rows) -> None:
     """Put rows at ``start`` and let the array end after them: their files first, the new length last."""
     if not isinstance(rows, list):
         return grow(array, start, rows)
+    announce(array, start + len(rows))
     put_frames(array, start, rows)
     length = start + len(rows)
     if array.shape[0] != length:
