@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
@@ -18,9 +17,7 @@ from robolearn.datasets.blocks import rows_a_block
 from robolearn.datasets.commit import chunk_keys, folder_of, resized_view, rows_per_file
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.reader import StoreReader
-
-_ABSENT = 2**64 - 1  # of a frame that a shard does not hold
-_INDEX = np.dtype("<u8")
+from robolearn.datasets.shards import ABSENT, index_bytes, is_framed, is_sound, pack, parse_index
 
 
 @dataclass(frozen=True)
@@ -105,18 +102,6 @@ def coding(array: zarr.Array[Any]) -> dict[str, Any]:
     return {**{key: value for key, value in metadata.items() if key != "attributes"}, "shape": tuple(array.shape[1:])}
 
 
-def is_framed(array: zarr.Array[Any]) -> bool:
-    """Whether each file is a shard of single rows with its index at the end, checksummed, as this project writes images."""
-    codec = _sharding(array)
-    return (
-        codec is not None
-        and tuple(array.chunks) == (1, *array.shape[1:])
-        and tuple(array.shards or ())[1:] == tuple(array.shape[1:])
-        and codec.index_location.value == "end"
-        and [type(entry) for entry in codec.index_codecs][1:] == [Crc32cCodec]
-    )
-
-
 def codecs_of(array: zarr.Array[Any]) -> Sequence[Any]:
     """What encodes an array's files, in order."""
     assert isinstance(array.metadata, ArrayV3Metadata)  # a store is opened as zarr v3
@@ -135,7 +120,7 @@ def _copy_file(name: str, source: StoreReader, target: zarr.Array[Any], row: int
     codec = _sharding(array)
     if codec is not None and is_framed(array):
         for offset, length in _index(source, array, data, row):
-            if offset != _ABSENT:
+            if offset != ABSENT:
                 _verify(source, array, data[offset : offset + length], row, codec.codecs)
     else:
         _verify(source, array, data, row, codecs_of(array))
@@ -146,19 +131,8 @@ def _copy_frames(
     name: str, sources: Sequence[StoreReader], target: zarr.Array[Any], parts: Sequence[tuple[int, int, int]], first: int
 ) -> None:
     """One shard, put together from encoded frames of the sources' shards."""
-    file = rows_per_file(target)
-    index = np.full((file, 2), _ABSENT, _INDEX)
-    frames: list[bytes] = []
-    place = row = 0
-    for number, start, stop in parts:
-        for offset, data in enumerate(_encoded_frames(sources[number], name, start, stop)):
-            if data is not None:
-                index[row + offset] = place, len(data)
-                frames.append(data)
-                place += len(data)
-        row += stop - start
-    tail = index.tobytes()
-    _write_file(target, first, b"".join([*frames, tail, google_crc32c.value(tail).to_bytes(4, "little")]))
+    frames = [frame for number, start, stop in parts for frame in _encoded_frames(sources[number], name, start, stop)]
+    _write_file(target, first, pack(frames, rows_per_file(target)))
 
 
 def _encoded_frames(source: StoreReader, name: str, start: int, stop: int) -> Iterator[bytes | None]:
@@ -170,7 +144,7 @@ def _encoded_frames(source: StoreReader, name: str, start: int, stop: int) -> It
         data = _read_file(source, array, row)
         index = _index(source, array, data, row)
         for offset, length in index[max(start - row, 0) : min(stop - row, file)]:
-            if offset == _ABSENT:
+            if offset == ABSENT:
                 yield None
                 continue
             frame = data[offset : offset + length]
@@ -180,18 +154,17 @@ def _encoded_frames(source: StoreReader, name: str, start: int, stop: int) -> It
 
 def _index(source: StoreReader, array: zarr.Array[Any], data: bytes, row: int) -> list[tuple[int, int]]:
     """Where each frame of a shard lies in its file: ``(offset, length)``."""
-    size = 16 * rows_per_file(array)
-    tail = data[-size - 4 :]
-    if len(tail) != size + 4 or google_crc32c.value(tail[:size]) != int.from_bytes(tail[size:], "little"):
+    index = parse_index(data[-index_bytes(rows_per_file(array)) :])
+    if index is None or len(index) != rows_per_file(array):
         raise _damaged(source, array, row)
-    return [(int(offset), int(length)) for offset, length in np.frombuffer(tail[:size], _INDEX).reshape(-1, 2)]
+    return [(int(offset), int(length)) for offset, length in index]
 
 
 def _verify(source: StoreReader, array: zarr.Array[Any], data: bytes, row: int, codecs: Sequence[Any]) -> None:
     """Raise ``StoreError`` where the checksum after the encoded bytes is not theirs."""
     if not codecs or not isinstance(codecs[-1], Crc32cCodec):
         return
-    if len(data) < 4 or google_crc32c.value(data[:-4]) != int.from_bytes(data[-4:], "little"):
+    if not is_sound(data):
         raise _damaged(source, array, row)
 
 

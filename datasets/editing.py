@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from zarr.storage import LocalStore
 from robolearn import provenance as origin
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks
+from robolearn.datasets.codecs import is_lossy
 from robolearn.datasets.commit import array_at, folder_of, grow, sync_tree
 from robolearn.datasets.copying import Runs, coding, copy_array
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
@@ -150,7 +151,7 @@ def _write_draft(plan: Plan, draft: Path, advance: Callable[[int], None]) -> Non
     for name in plan.array_names:
         target = copy_array(name, _empty_array(group, name, plan.sources), plan.sources, runs, advance)
         array_at(group, f"data/{name}").resize(target.shape)
-    columns = _columns(plan)
+    columns = _columns(plan, {name for name in plan.array_names if is_lossy(array_at(group, f"data/{name}"))})
     for name, dtype in layout.COLUMNS.items():
         grow(array_at(group, f"episodes/{name}"), 0, np.array(columns[name], object if dtype is str else dtype))
     grow(array_at(group, f"episodes/{END}"), 0, np.cumsum([len(piece) for piece in plan.pieces], dtype=np.int64))
@@ -185,19 +186,23 @@ def _empty_array(group: zarr.Group, name: str, sources: Sequence[StoreReader]) -
     return array
 
 
-def _columns(plan: Plan) -> dict[str, list[Any]]:
+def _columns(plan: Plan, lossy: Collection[str]) -> dict[str, list[Any]]:
     """The per-episode entries of the new store."""
     fingerprints = [source.fingerprint() for source in plan.sources]
     starts, lengths = ([getattr(source, name) for source in plan.sources] for name in ("starts", "lengths"))
+    # Pictures kept with loss are decoded, and kept so, where the sources' codecs differ: their content is then another.
+    decoded = [any(is_lossy(array) and name not in lossy for name, array in source.step_arrays.items()) for source in plan.sources]
     columns: dict[str, list[Any]] = {name: [] for name in layout.COLUMNS}
     for piece in plan.pieces:
         source = plan.sources[piece.source]
         entry = {name: source.column(name)[piece.episode] for name in layout.COLUMNS}
         digest, before = str(entry["digest"]), source.provenance(piece.episode)
-        if len(piece) != lengths[piece.source][piece.episode]:
+        is_cut = len(piece) != lengths[piece.source][piece.episode]
+        if is_cut:
             before = origin.cut_steps(before, piece.start, piece.stop)
+        if is_cut or decoded[piece.source]:
             first = int(starts[piece.source][piece.episode])
-            entry["digest"] = digest_of(source, first + piece.start, first + piece.stop)
+            entry["digest"] = digest_of(source, first + piece.start, first + piece.stop, lossy)
         if piece.columns:
             entry |= dict(piece.columns)
             entry["outcome"] = layout.outcome_of(bool(entry["success"]), bool(entry["terminated"]), bool(entry["truncated"]))
@@ -210,13 +215,23 @@ def _columns(plan: Plan) -> dict[str, list[Any]]:
     return columns
 
 
-def digest_of(store: StoreReader, start: int, stop: int) -> str:
-    """The digest that steps ``start`` to ``stop`` of a store have as an episode, read in blocks of bounded size."""
+def digest_of(store: StoreReader, start: int, stop: int, lossy: Collection[str]) -> str:
+    """The digest that steps ``start`` to ``stop`` of a store have as an episode, read in blocks of bounded size.
+
+    ``lossy`` names the arrays whose encoded rows are their content where the episode goes.
+    """
     arrays = {name: store.step_arrays[name] for name in store.array_names}
     if SIM_STATE in arrays and np.isnan(store.array(SIM_STATE, start, stop)).all():
         del arrays[SIM_STATE]
     return layout.digest_of_blocks(
-        {name: (array.dtype, (stop - start, *array.shape[1:]), _rows(store, name, start, stop)) for name, array in arrays.items()}
+        {
+            name: (
+                array.dtype,
+                (stop - start, *array.shape[1:]),
+                layout.frames_digest(store.encoded(name, start, stop)) if name in lossy else _rows(store, name, start, stop),
+            )
+            for name, array in arrays.items()
+        }
     )
 
 

@@ -7,14 +7,16 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec
 
 from robolearn import __version__
+from robolearn.datasets.codecs import PictureCodec, codec_named, is_picture, state_codecs
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.spec import EnvSpec
@@ -39,15 +41,11 @@ _CHUNK_BYTES = 1 << 18
 _MAX_CHUNK_ROWS = 1024
 _EPISODES_PER_CHUNK = 512
 _FRAMES_PER_SHARD = 64
+Frame = bytes | memoryview | None  # an encoded row
 
 
 class StoreError(UserError):
     """A demonstration store is missing, broken, or does not fit."""
-
-
-def codecs() -> list[Any]:
-    """Compression, then the checksum of the compressed bytes."""
-    return [ZstdCodec(level=1), Crc32cCodec()]
 
 
 def array_dtypes(spec: EnvSpec) -> dict[str, np.dtype[Any]]:
@@ -70,30 +68,43 @@ def array_shapes(spec: EnvSpec) -> dict[str, tuple[int, ...]]:
     return {**shapes, ACTION: (spec.action.size,), REWARD: ()}
 
 
-def create_step_array(group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], length: int = 0) -> zarr.Array[Any]:
-    """Add ``data/<name>``: state in chunks of at most 256 KiB and 1024 steps; images one frame a chunk, 64 a file."""
+def create_step_array(
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], codec: PictureCodec | None = None
+) -> zarr.Array[Any]:
+    """Add ``data/<name>``: state in chunks of at most 256 KiB and 1024 steps; images and depth one frame a chunk, 64 a file.
+
+    ``codec`` encodes colour pictures; without one, and for all else, it is zstd.
+    """
     row_bytes = max(1, math.prod(shape) * dtype.itemsize)
-    is_image = dtype == np.uint8 and len(shape) >= 2
-    rows = 1 if is_image else min(_MAX_CHUNK_ROWS, max(1, 1 << int(math.log2(max(1, _CHUNK_BYTES // row_bytes)))))
+    framed = _is_image(shape, dtype)
+    rows = 1 if framed else min(_MAX_CHUNK_ROWS, max(1, 1 << int(math.log2(max(1, _CHUNK_BYTES // row_bytes)))))
+    pictures = codec if is_picture(shape, dtype) else None
     return group.create_array(
         f"data/{name}",
-        shape=(length, *shape),
+        shape=(0, *shape),
         chunks=(rows, *shape),
-        shards=(_FRAMES_PER_SHARD, *shape) if is_image else None,
+        shards=(_FRAMES_PER_SHARD, *shape) if framed else None,
         dtype=dtype,
         fill_value=np.nan if dtype.kind == "f" else 0,
-        compressors=codecs(),
+        serializer=pictures or "auto",
+        compressors=[Crc32cCodec()] if pictures else state_codecs(),
     )
 
 
-def create_arrays(group: zarr.Group, spec: EnvSpec, attrs: Mapping[str, Any]) -> None:
-    """Lay out an empty store."""
+def _is_image(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a step's array is a picture, mask or depth map."""
+    return dtype in (np.uint8, np.uint16) and len(shape) >= 2
+
+
+def create_arrays(group: zarr.Group, spec: EnvSpec, attrs: Mapping[str, Any], image_codec: str = "zstd") -> None:
+    """Lay out an empty store; ``image_codec`` is that of its colour pictures."""
+    codec = codec_named(image_codec)
     dtypes, shapes = array_dtypes(spec), array_shapes(spec)
     for name, dtype in dtypes.items():
-        create_step_array(group, name, shapes[name], dtype)
+        create_step_array(group, name, shapes[name], dtype, codec)
     columns = {**COLUMNS, END: np.int64}
     for name, dtype in columns.items():
-        group.create_array(f"episodes/{name}", shape=(0,), chunks=(_EPISODES_PER_CHUNK,), dtype=dtype, compressors=codecs())
+        group.create_array(f"episodes/{name}", shape=(0,), chunks=(_EPISODES_PER_CHUNK,), dtype=dtype, compressors=state_codecs())
     group.attrs.update(
         {
             **attrs,
@@ -116,20 +127,44 @@ def step_arrays(episode: Episode, spec: EnvSpec) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Content of an episode in 32 hex digits: names, types, shapes and bytes of its arrays (blake2b)."""
-    return digest_of_blocks({name: (array.dtype, array.shape, [array]) for name, array in arrays.items()})
+def digest(arrays: Mapping[str, NDArray[Any]], encoded: Mapping[str, Iterable[Frame]] | None = None) -> str:
+    """Content of an episode in 32 hex digits (blake2b): names, types, shapes and bytes of its arrays.
+
+    Args:
+        arrays: its content.
+        encoded: rows of the arrays that are kept with loss, as they are encoded, without checksums: they, and not what some
+            version of a decoder makes of them, are the content.
+    """
+    frames = {name: frames_digest(rows) for name, rows in (encoded or {}).items()}
+    return digest_of_blocks({name: (array.dtype, array.shape, frames.get(name, [array])) for name, array in arrays.items()})
 
 
-def digest_of_blocks(arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...], Iterable[NDArray[Any]]]]) -> str:
-    """The same from ``{name: (type, shape, blocks)}``, the blocks being the array's rows cut up, in order."""
+def digest_of_blocks(arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...], Iterable[NDArray[Any]] | bytes]]) -> str:
+    """The same from ``{name: (type, shape, blocks)}``: the array's rows cut up, in order, or the digest of its encoded frames."""
     content = new_digest()
     for name in sorted(arrays):
         dtype, shape, blocks = arrays[name]
         content.update(digest_header(name, dtype, shape))
+        if isinstance(blocks, bytes):
+            content.update(blocks)
+            continue
         for rows in blocks:
             content.update(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
     return content.hexdigest()
+
+
+def frames_digest(frames: Iterable[Frame]) -> bytes:
+    """Digest of an array's encoded rows, in order; None is a row that is not held."""
+    content = new_digest()
+    for frame in frames:
+        add_frame(content, frame)
+    return content.digest()
+
+
+def add_frame(content: hashlib.blake2b, frame: Frame) -> None:
+    """Go on with :func:`frames_digest`."""
+    content.update(len(frame or b"").to_bytes(8, "little"))
+    content.update(frame or b"")
 
 
 def new_digest() -> hashlib.blake2b:
@@ -142,11 +177,6 @@ def digest_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> by
     return f"{name}:{dtype.str}:{shape};".encode()
 
 
-def outcome(episode: Episode) -> str:
-    """How an episode ended, in one word."""
-    return outcome_of(episode.success, episode.terminated, episode.truncated)
-
-
 def outcome_of(success: bool, terminated: bool, truncated: bool) -> str:
     """How an episode ended, in one word: success, failure (ended otherwise), timeout, unfinished."""
     if success:
@@ -154,19 +184,27 @@ def outcome_of(success: bool, terminated: bool, truncated: bool) -> str:
     return "failure" if terminated else "timeout" if truncated else "unfinished"
 
 
-def columns_of(episode: Episode, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Ended:
+    """How an episode ended, in the words of :class:`robolearn.episode.Episode`."""
+
+    success: bool
+    terminated: bool
+    truncated: bool
+
+
+def columns_of(ended: Ended | Episode, provenance: Mapping[str, Any], digest: str) -> dict[str, Any]:
     """The per-episode entries of one episode."""
-    provenance = dict(episode.provenance)
     return {
-        "success": bool(episode.success),
-        "terminated": bool(episode.terminated),
-        "truncated": bool(episode.truncated),
+        "success": bool(ended.success),
+        "terminated": bool(ended.terminated),
+        "truncated": bool(ended.truncated),
         "source": str(provenance.get("source", "")),
-        "outcome": outcome(episode),
+        "outcome": outcome_of(ended.success, ended.terminated, ended.truncated),
         "seed": _index(provenance.get("seed")),
         "parent": _index(provenance.get("parent")),
-        "digest": digest(arrays),
-        "provenance": json.dumps(provenance, default=_jsonable),
+        "digest": digest,
+        "provenance": json.dumps(dict(provenance), default=_jsonable),
     }
 
 

@@ -57,14 +57,14 @@ def require_free(path: Path, overwrite: bool) -> None:
         raise StoreError(f"{path} exists and is no store; it is not replaced")
 
 
-def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any]) -> None:
+def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image_codec: str = "zstd") -> None:
     """Lay an empty store out under another name and rename it, so that a half-made store is never seen."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         storage = DurableStore(draft)
         try:
-            layout.create_arrays(zarr.open_group(storage, mode="w", zarr_format=3), env_spec, attrs)
+            layout.create_arrays(zarr.open_group(storage, mode="w", zarr_format=3), env_spec, attrs, image_codec)
         except TypeError as error:
             raise StoreError(f"the attributes of {path} are not JSON: {one_line(error)}") from error
         storage.sync()

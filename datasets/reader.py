@@ -13,11 +13,14 @@ import zarr
 from numpy.typing import NDArray
 
 from robolearn.datasets import layout
+from robolearn.datasets.codecs import is_lossy
 from robolearn.datasets.commit import DurableStore, array_at, missing_chunks
+from robolearn.datasets.frames import BytesSource, FrameReader, LocalFiles
 from robolearn.datasets.layout import ACTION, END, REWARD, SIM_STATE, StoreError
 from robolearn.datasets.place import check_schema, one_line
+from robolearn.datasets.shards import decoder_of
 from robolearn.episode import Episode
-from robolearn.errors import nearest
+from robolearn.errors import UserError, nearest
 from robolearn.spec import EnvSpec
 
 
@@ -36,7 +39,9 @@ class StoreReader:
     def __init__(self, path: Path, storage: DurableStore) -> None:
         self.path = path
         self._storage = storage
+        self.source: BytesSource = LocalFiles(path)
         self._columns: dict[str, NDArray[Any]] = {}
+        self._frames: dict[str, FrameReader] = {}
         try:
             self._group = zarr.open_group(storage, mode="r" if storage.read_only else "r+", zarr_format=3)
             self.attrs: dict[str, Any] = dict(self._group.attrs)
@@ -57,7 +62,7 @@ class StoreReader:
         self.ends: NDArray[np.int64] = np.asarray(end[:], np.int64)
         if (np.diff(self.ends, prepend=0) <= 0).any():
             raise StoreError(f"{self.path} is damaged: episodes/end does not increase; restore it from a copy")
-        self._columns = {}
+        self._columns, self._frames = {}, {}
         names = [*layout.array_dtypes(self.env_spec), *([SIM_STATE] if f"data/{SIM_STATE}" in self._group else [])]
         self.step_arrays = {name: array_at(self._group, f"data/{name}") for name in names}
         for name in layout.COLUMNS:
@@ -112,7 +117,22 @@ class StoreReader:
             raise StoreError(
                 f"{self.path}: data/{name} lacks the file {lost[0]}; `robolearn data check store={self.path}` names the episodes"
             )
-        return self._read(array, start, stop)
+        return self._read(array, start, stop) if decoder_of(array) is None else self.frames(name).read(np.arange(start, stop))
+
+    def frames(self, name: str) -> FrameReader:
+        """A fast reader of single rows of an array of images; it knows nothing of what is committed.
+
+        Raises:
+            StoreError: the array's files are not shards of single frames.
+        """
+        if name not in self._frames:
+            self._frames[name] = FrameReader(self.step_arrays[name], self.source, label=str(self.path))
+        return self._frames[name]
+
+    def encoded(self, name: str, start: int, stop: int) -> Iterator[layout.Frame]:
+        """Steps ``start`` to ``stop`` of an array of images as encoded, without checksums. Raises as :meth:`array`."""
+        for first in range(start, stop, 64):
+            yield from self.frames(name).encoded(np.arange(first, min(first + 64, stop)))
 
     def column(self, name: str) -> NDArray[Any]:
         """One entry per episode, ``(E,)``: success, terminated, truncated, source, outcome, seed, parent, digest, provenance.
@@ -133,6 +153,8 @@ class StoreReader:
     def _read(self, array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
         try:
             return np.asarray(array[start:stop])
+        except UserError:
+            raise
         except Exception as error:  # zarr raises many kinds for damaged bytes
             raise StoreError(
                 f"{self.path}: {array.path} is damaged ({one_line(error)}); `robolearn data check store={self.path}` names the episodes"
@@ -168,13 +190,15 @@ class StoreReader:
         return arrays
 
     def episode(self, index: int) -> Episode:
-        """One episode, the same to the bit as it was appended.
+        """One episode, the same to the bit as it was appended (pictures: as their codec keeps them).
 
         Raises:
             StoreError: no such episode, or its content is not what was written.
         """
         arrays = self.episode_arrays(index)
-        if layout.digest(arrays) != str(self.column("digest")[index]):
+        start, stop = int(self.starts[index]), int(self.ends[index])
+        encoded = {name: self.encoded(name, start, stop) for name in arrays if is_lossy(self.step_arrays[name])}
+        if layout.digest(arrays, encoded) != str(self.column("digest")[index]):
             raise StoreError(f"{self.path}: episode {index} is not what was written (its digest differs); restore the store from a copy")
         return Episode(
             observations={name: arrays[name] for name in self.env_spec.observation},

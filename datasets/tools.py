@@ -12,6 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robolearn.datasets import verify
+from robolearn.datasets.codecs import codec_named
 from robolearn.datasets.figures import array_figures, counts, episode_rows
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
@@ -121,9 +122,10 @@ def import_(cfg: DictConfig) -> int:
     require_free(out, bool(options["overwrite"]))
     if options["missing"] not in ("error", "skip"):
         raise StoreError(f"missing takes error or skip, got {options['missing']!r}")
+    codec_named(options["image_codec"])
     format_name, reader = open_source(options["source"], **{key: value for key, value in options.items() if key not in ("source", "out")})
     notes = {"source": Path(options["source"]).name, "format": format_name}
-    _write_whole(reader, out, notes, bool(options["overwrite"]))
+    _write_whole(reader, out, notes, bool(options["overwrite"]), options["image_codec"])
     store = DemoStore.open(out)
     facts = {
         "store": str(out),
@@ -142,14 +144,14 @@ def import_(cfg: DictConfig) -> int:
     return 0
 
 
-def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bool) -> None:
+def _write_whole(reader: Reader, out: Path, notes: dict[str, Any], overwrite: bool, image_codec: str) -> None:
     """Fill a store beside ``out`` and rename it there when it is complete; ``notes`` and the reader's go to its attributes."""
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(out)
     draft = out.with_name(f".{out.name}.importing")
     try:
         with (
-            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {})) as store,
+            DemoStore.create(draft, reader.env_spec, overwrite=True, attrs=getattr(reader, "attrs", {}), image_codec=image_codec) as store,
             Progress(f"import {out}", len(reader)) as progress,
         ):
             for batch in _batches(reader):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robolearn.datasets import layout
 from robolearn.datasets.blocks import blocks, rows_a_block
+from robolearn.datasets.codecs import is_lossy
 from robolearn.datasets.commit import chunk_keys, folder_of, rows_per_file
 from robolearn.datasets.findings import Findings, Watcher, episodes_in
 from robolearn.datasets.layout import SIM_STATE, StoreError
@@ -105,6 +106,7 @@ class _Digests:
         self._store, self._blank = store, blank
         self._starts, self._ends, self._lengths = store.starts, store.ends, store.lengths
         self._content = [layout.new_digest() for _ in range(store.num_episodes)]
+        self._frames = layout.new_digest()  # of the episode at hand, where an array's encoded rows are its content
 
     def see(self, name: str, start: int, rows: NDArray[Any]) -> None:
         for episode, first, part in episodes_in(self._ends, start, rows):
@@ -113,7 +115,17 @@ class _Digests:
             if first == self._starts[episode]:
                 shape = (int(self._lengths[episode]), *rows.shape[1:])
                 self._content[episode].update(layout.digest_header(name, rows.dtype, shape))
-            self._content[episode].update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+                self._frames = layout.new_digest()
+            if is_lossy(self._store.step_arrays[name]):
+                self._see_frames(name, episode, first, len(part))
+            else:
+                self._content[episode].update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+
+    def _see_frames(self, name: str, episode: int, start: int, count: int) -> None:
+        for frame in self._store.encoded(name, start, start + count):
+            layout.add_frame(self._frames, frame)
+        if start + count == self._ends[episode]:
+            self._content[episode].update(self._frames.digest())
 
     def findings(self, damaged: set[int]) -> Findings:
         try:

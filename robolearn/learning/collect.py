@@ -147,7 +147,7 @@ def _open_store(cfg: DictConfig, env: Any) -> Any:
     if not cfg.resume:
         if Path(cfg.store).exists() and not cfg.overwrite:
             raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
-        return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite))
+        return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite), image_codec=cfg.image_codec)
     store = store_type.open(cfg.store, mode="a")
     try:
         _check_continues(cfg, env, store)

@@ -87,7 +87,7 @@ def test_a_store_keeps_the_codecs_of_its_sources(tmp_path):
 
 
 def test_sources_encoded_differently_are_encoded_as_new_stores_are(sources, tmp_path, monkeypatch):
-    monkeypatch.setattr(layout, "codecs", lambda: [zarr.codecs.ZstdCodec(level=9), zarr.codecs.Crc32cCodec()])
+    monkeypatch.setattr(layout, "state_codecs", lambda: [zarr.codecs.ZstdCodec(level=9), zarr.codecs.Crc32cCodec()])
     other = make_store(tmp_path / "other.zarr", [1, 2])
     monkeypatch.undo()
     pieces = [Piece(0, 2, 0, 64, {}), Piece(1, 1, 5, 60, {})]

@@ -37,7 +37,7 @@ def add_outcome(group):
     """From the version 0 that this test makes up, which had no outcomes, to version 1."""
     flags = (group[f"episodes/{name}"][:] for name in ("success", "terminated", "truncated"))
     values = [layout.outcome_of(*(bool(flag) for flag in row)) for row in zip(*flags, strict=True)]
-    array = group.create_array("episodes/outcome", shape=(len(values),), chunks=(512,), dtype=str, compressors=layout.codecs())
+    array = group.create_array("episodes/outcome", shape=(len(values),), chunks=(512,), dtype=str, compressors=layout.state_codecs())
     array[:] = np.array(values, object)
 
 
