@@ -67,7 +67,8 @@ def _write(store: StoreReader, name: str, path: Path, shape: tuple[int, ...], dt
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         with draft.open("wb") as file:
-            np.lib.format.write_array_header_2_0(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+            header: Any = np.lib.format.write_array_header_2_0
+            header(file, {"descr": dtype.str, "fortran_order": False, "shape": shape})
             for _, rows in blocks(store, name):
                 file.write(np.ascontiguousarray(rows).data)
             file.flush()

@@ -142,7 +142,8 @@ def _resample(order: Indices, weights: NDArray[np.float64], rng: np.random.Gener
     """As many windows as there are, each ``n w / sum(w)`` times, rounded up or down at random: one comb over their weights end to end."""
     ends = np.cumsum(weights[order])
     comb = (np.arange(len(order)) + rng.random()) / len(order) * ends[-1]
-    return order[np.searchsorted(ends, np.minimum(comb, np.nextafter(ends[-1], 0)), side="right")]
+    drawn: Indices = order[np.searchsorted(ends, np.minimum(comb, np.nextafter(ends[-1], 0)), side="right")]
+    return drawn
 
 
 class _Groups:

@@ -16,6 +16,7 @@ from robolearn.datasets.labels import episode_labels, switch
 from robolearn.datasets.layout import ACTION, StoreError
 from robolearn.datasets.prefetch import Ahead
 from robolearn.datasets.rows import BlockCache, Held, Joined, RowSource, Streamed
+from robolearn.datasets.shards import decoder_of
 from robolearn.datasets.store import DemoStore
 from robolearn.errors import UserError, nearest
 from robolearn.memory import available_memory
@@ -103,7 +104,8 @@ class WindowDataset:
         self._in_stores = _spans(opened)[0][chosen] - self.episode_starts  # (E,) from those steps to steps of all stores
         self.cache = BlockCache(cache_bytes)
         self._held, self._elsewhere = _sources(opened, (*self.observation_keys, ACTION), chosen, mode, self.cache, cache_dir)
-        self._prefetch, self._ahead = prefetch, None
+        self._prefetch = prefetch
+        self._ahead: Ahead | None = None
 
     def _place_windows(
         self, lengths: NDArray[np.int64], pad_before: bool | Mapping[str, bool], pad_after: bool | Mapping[str, bool]
@@ -165,7 +167,7 @@ def _sources(
     for store in stores:
         for name in names:
             store.array(name, 0, 0)  # no such array: an error that names the nearest
-    held = [name for name in names if mode == "ram" or (mode == "auto" and not is_picture(stores[0], name))]
+    held = [name for name in names if mode == "ram" or (mode == "auto" and decoder_of(stores[0].step_arrays[name]) is None)]
     lengths = [store.num_steps for store in stores]
     elsewhere: dict[str, Joined] = {}
     for name in (name for name in names if name not in held):
@@ -174,12 +176,6 @@ def _sources(
         ]
         elsewhere[name] = Joined(parts, lengths)
     return load_arrays(stores, held, episodes), elsewhere
-
-
-def is_picture(store: DemoStore, name: str) -> bool:
-    """Whether an array holds pictures: bytes with height and width."""
-    array = store.step_arrays[name]
-    return bool(array.dtype == np.uint8 and array.ndim >= 3)
 
 
 def split_episodes(num: int, fraction: float, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
