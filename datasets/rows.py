@@ -131,7 +131,8 @@ class Streamed:
         out = np.empty((len(flat), *self.shape), self.dtype)
         with self.cache.lock:
             for number, block in self._blocks(list(places)):
-                out[places[number]] = block[flat[places[number]] - number * self.rows_a_block]
+                where = places[number]
+                out[where] = block if self.rows_a_block == 1 else block[flat[where] - number * self.rows_a_block]
         return out.reshape(*rows.shape, *self.shape)
 
     def _blocks(self, numbers: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:

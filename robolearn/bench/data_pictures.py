@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robolearn.bench.data_state import HORIZON
+from robolearn.bench.data_state import HORIZON, mean_batch
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.peer import LEROBOT_DATA, alongside, skip
 from robolearn.bench.pictures import MovingScene
@@ -46,7 +47,7 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
 
 def _episodes(options: Mapping[str, Any]) -> list[Episode]:
     """Two episodes of pictures and state."""
-    steps = int(options["data"]["pictures"]["steps"])
+    steps = max(2, int(options["data"]["pictures"]["steps"]))
     try:
         pictures = _rendered(options["task"], steps)
     except (ImportError, UserError) as error:
@@ -108,10 +109,9 @@ def _windows(options: Mapping[str, Any], store: Any, folder: Path) -> Iterator[F
     data = instantiate(options["data"]["windows"], stores=store, prediction_horizon=HORIZON, cache_bytes=2 * FRAME, prefetch=False)
     sampler = instantiate(options["data"]["sampler"], dataset_len=len(data), batch_size=rows, seed=0)
 
-    def floats() -> None:
+    def floats() -> list[torch.Tensor]:
         batch = data.batch(next(sampler)).torch()
-        for camera in CAMERAS:
-            batch.observations[camera].permute(0, 1, 4, 2, 3).float().div_(255)
+        return [batch.observations[camera].permute(0, 1, 4, 2, 3).float().div_(255) for camera in CAMERAS]
 
     tasks: list[Callable[[], float]] = [
         lambda: seconds_of(lambda: [data.batch(next(sampler)).torch() for _ in range(count)]) / count,
@@ -126,7 +126,7 @@ def _windows(options: Mapping[str, Any], store: Any, folder: Path) -> Iterator[F
             settings = {"path": str(folder / f"lerobot_{codec}"), "horizon": HORIZON, "hz": store.env_spec.control_hz, "batch_size": rows}
             with alongside("LeRobot", options["peer_python"], LEROBOT_DATA, settings) as peer:
                 working = [] if peer is None else [name for name in BACKENDS if peer.ask(do="batches", count=1, backend=name)["seconds"]]
-                asked = [lambda name=name: float(np.mean(peer.ask(do="batches", count=count, backend=name)["seconds"])) for name in working]
+                asked = [partial(mean_batch, peer, count, backend=name) for name in working if peer is not None]
                 seconds = [float(np.median(samples)) for samples in in_turns(rounds, *tasks, *asked)]
                 mine = seconds[:2]
                 fastest += [(second, f"{peer.name}, {codec}, {name}") for second, name in zip(seconds[2:], working, strict=True) if peer]

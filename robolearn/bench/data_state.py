@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from robolearn.bench.figures import Figure, in_turns
-from robolearn.bench.peer import ROBOMIMIC, alongside
+from robolearn.bench.peer import ROBOMIMIC, Peer, alongside
 from robolearn.bench.stand_ins import random_episode
 from robolearn.bench.train import seconds_of
 from robolearn.memory import keep_freed_memory
@@ -37,7 +38,7 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
         with alongside("robomimic", options["robomimic_python"], ROBOMIMIC, settings) as peer:
             tasks: list[Callable[[], float]] = [*loaders]
             if peer is not None:
-                tasks += [_theirs(lambda workers=workers: peer.ask(do="batches", count=count, workers=workers)) for workers in WORKERS]
+                tasks += [partial(mean_batch, peer, count, workers=workers) for workers in WORKERS]
             in_turns(1, *tasks)
             seconds = [float(np.median(samples)) for samples in in_turns(rounds, *tasks)]
             beside = (peer.name, rows / min(seconds[2:])) if peer is not None else (None, None)
@@ -51,6 +52,6 @@ def _ours(part: Mapping[str, Any], store: Any, history: int, rows: int, count: i
     return lambda: seconds_of(lambda: [data.batch(next(sampler)).torch() for _ in range(count)]) / count
 
 
-def _theirs(ask: Callable[[], Mapping[str, Any]]) -> Callable[[], float]:
-    """Mean of a turn's batches: a loader with workers has some ready, others it waits for."""
-    return lambda: float(np.mean(ask()["seconds"]))
+def mean_batch(peer: Peer, count: int, **how: Any) -> float:
+    """Mean seconds of a turn's batches: a loader with workers has some ready, others it waits for."""
+    return float(np.mean(peer.ask(do="batches", count=count, **how)["seconds"]))
