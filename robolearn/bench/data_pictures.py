@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from robolearn.bench.data_state import HORIZON, mean_batch
+from robolearn.bench.data_state import HORIZON, mean_batch, mean_seconds
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.peer import LEROBOT_DATA, alongside, skip
 from robolearn.bench.pictures import MovingScene
 from robolearn.bench.recording import CAMERAS, HEIGHT, STATE, WIDTH, camera_spec
-from robolearn.bench.train import seconds_of
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.nodes import find_target, instantiate
@@ -114,8 +113,8 @@ def _windows(options: Mapping[str, Any], store: Any, folder: Path) -> Iterator[F
         return [batch.observations[camera].permute(0, 1, 4, 2, 3).float().div_(255) for camera in CAMERAS]
 
     tasks: list[Callable[[], float]] = [
-        lambda: seconds_of(lambda: [data.batch(next(sampler)).torch() for _ in range(count)]) / count,
-        lambda: seconds_of(lambda: [floats() for _ in range(count)]) / count,
+        lambda: mean_seconds(lambda: data.batch(next(sampler)).torch(), count),
+        lambda: mean_seconds(floats, count),
     ]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

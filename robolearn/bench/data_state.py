@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,13 @@ import numpy as np
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.peer import ROBOMIMIC, Peer, alongside
 from robolearn.bench.stand_ins import random_episode
-from robolearn.bench.train import seconds_of
 from robolearn.memory import keep_freed_memory
 from robolearn.nodes import find_target, instantiate
 from robolearn.spec import ActionSpec, ArraySpec, EnvSpec
 
 WORKERS = (0, 2)  # of the peer's loader; the faster one counts
 HORIZON = 16  # actions of a window
+TURN = 0.3  # [s] least length of one
 SPEC = EnvSpec("state", {"state": ArraySpec((70,))}, ActionSpec(tuple(f"a{n}" for n in range(10)), (-1.0,) * 10, (1.0,) * 10), 10.0)
 
 
@@ -49,7 +50,16 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
 def _ours(part: Mapping[str, Any], store: Any, history: int, rows: int, count: int) -> Callable[[], float]:
     data = instantiate(part["windows"], stores=store, observation_horizon=history, prediction_horizon=HORIZON)
     sampler = instantiate(part["sampler"], dataset_len=len(data), batch_size=rows, seed=0)
-    return lambda: seconds_of(lambda: [data.batch(next(sampler)).torch() for _ in range(count)]) / count
+    return lambda: mean_seconds(lambda: data.batch(next(sampler)).torch(), count)
+
+
+def mean_seconds(call: Callable[[], object], count: int) -> float:
+    """Mean seconds of ``count`` calls or more: a turn is as long as a peer's, as a busy machine lets short ones slip through."""
+    begun, done = time.perf_counter(), 0
+    while done < count or time.perf_counter() - begun < TURN:
+        call()
+        done += 1
+    return (time.perf_counter() - begun) / done
 
 
 def mean_batch(peer: Peer, count: int, **how: Any) -> float:
