@@ -19,9 +19,17 @@ from robolearn.datasets.reader import StoreReader
 
 
 def cache_folder(store: StoreReader, cache_dir: str | Path | None = None) -> Path:
-    """Where a store's flat files are: ``.<store>.flat`` beside it, or a folder in ``cache_dir``, by the store's fingerprint."""
-    beside = store.path.with_name(f".{store.path.name}.flat")
-    return (Path(cache_dir) if cache_dir is not None else beside) / store.fingerprint()
+    """Where a store's flat files are: ``.<store>.flat`` beside it, or a folder in ``cache_dir``, by the store's fingerprint.
+
+    Raises:
+        StoreError: the store is on another machine, and no ``cache_dir`` is given.
+    """
+    place: object = store.path
+    if cache_dir is not None:
+        return Path(cache_dir) / store.fingerprint()
+    if not isinstance(place, Path):
+        raise StoreError(f"{place} is no local store: say where mode=mmap may keep its arrays decoded, cache_dir=DIRECTORY")
+    return place.with_name(f".{place.name}.flat") / store.fingerprint()
 
 
 def mapped(store: StoreReader, name: str, cache_dir: str | Path | None = None) -> NDArray[Any]:

@@ -156,6 +156,14 @@ def test_flat_files_lie_beside_the_store_and_a_place_that_cannot_be_written_is_n
         WindowDataset(stores[0], mode="mmap", cache_dir=tmp_path / "file", **SHAPES)
 
 
+def test_flat_files_of_a_store_elsewhere_need_a_place(stores, monkeypatch, tmp_path):
+    store = DemoStore.open(stores[0])
+    monkeypatch.setattr(store, "path", "s3://bucket/a.zarr")
+    with pytest.raises(StoreError, match="cache_dir=DIRECTORY"):
+        cache_folder(store)
+    assert cache_folder(store, tmp_path).parent == tmp_path
+
+
 def test_what_does_not_fit_the_memory_is_refused_naming_the_other_modes(stores, monkeypatch):
     monkeypatch.setattr(windows, "available_memory", lambda: 5000)
     with pytest.raises(UserError, match=r"camera, action of 12 episodes take .* memory are free; data.mode=mmap .* data.mode=stream"):
