@@ -111,7 +111,9 @@ class WindowDataset:
         self, lengths: NDArray[np.int64], pad_before: bool | Mapping[str, bool], pad_after: bool | Mapping[str, bool]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Episode and step of each window, ``(n,)`` each."""
-        before, after = switch("pad_before", pad_before, self.labels["source"]), switch("pad_after", pad_after, self.labels["source"])
+        sources = self.labels["source"]
+        by_source = {**SNIPPETS, **pad_after} if isinstance(pad_after, Mapping) else pad_after
+        before, after = switch("pad_before", pad_before, sources), switch("pad_after", by_source, sources)
         first = np.where(before, 0, np.minimum(self.observation_horizon - 1, lengths))
         last = np.where(after, lengths, np.maximum(lengths - self.prediction_horizon + 1, 0))
         counts = np.maximum(last - first, 0)  # windows of each episode

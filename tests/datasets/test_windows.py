@@ -150,6 +150,7 @@ def test_snippets_do_not_teach_to_stop(tmp_path):
         store.append(replace(whole, provenance={"source": "augmentation"}))
     padded = [WindowDataset(path, prediction_horizon=4), WindowDataset(path, prediction_horizon=4, pad_after=True)]
     assert [len(data) for data in padded] == [8 + 5, 8 + 8]
+    assert len(WindowDataset(path, prediction_horizon=4, pad_after={"rollout": False})) == 8 + 5
     windows = padded[0].batch(np.arange(13))
     assert windows.is_pad[:8].any() and not windows.is_pad[8:].any()
 
