@@ -21,12 +21,14 @@ from robolearn.sim.tasks.one_leg import OneLeg
 from tests.fakes import PointReach
 
 LEROBOT = Path(__file__).parent.parent / ".venv-lerobot/bin/python"
+ROBOMIMIC = Path(__file__).parent.parent / ".venv-robomimic/bin/python"
 TINY = [
     "rounds=2",
     *("sim.num_envs=2", "sim.steps=1", "sim.ppo.num_envs=2", "sim.ppo.horizon=2", "sim.ppo.iterations=1"),
     *("train.steps=1", "train.batch_size=4"),
     *("infer.draws=2", "infer.batches=[1,2]", "infer.candidates=[1,2]"),
-    *("data.episodes=2", "data.steps=20", "data.batches=2"),
+    *("data.episodes=2", "data.steps=20", "data.batches=2", "data.recording.seconds=0.2"),
+    *("data.pictures.steps=4", "data.pictures.batch_size=2", "data.pictures.batches=1", "data.pictures.video=[h264]"),
 ]
 EXPECTED = {
     "sim": {"sim/one_leg_steps", "sim/one_leg_simulated_time", "sim/ppo_env_steps"},
@@ -35,7 +37,13 @@ EXPECTED = {
         *(f"infer/{policy}_b{rows}_p{p}" for policy in ("diffusion_unet", "diffusion_mlp") for rows in (1, 2) for p in (50, 99)),
         *(f"infer/steered_diffusion_mlp_k{k}_p{p}" for k in (1, 2) for p in (50, 99)),
     },
-    "data": {"data/append_episode", "data/load_store", "data/window_batches"},
+    "data": {
+        *(f"data/{what}" for what in ("append_episode", "load_store", "window_batches", "state_windows", "state_windows_history_16")),
+        *(f"data/size_{what}" for what in ("jpeg", "jpegxl", "zstd", "robomimic_gzip", "lerobot_h264")),
+        *(f"data/{what}" for what in ("picture_windows", "picture_windows_as_floats", "stream_epoch_memory")),
+        *(f"data/record_jpeg_{what}" for what in ("overrun_p99", "late_p99", "add_p99")),
+        *(f"data/record_jpeg_{what}" for what in ("commit", "deepest_queue", "frames_busy", "size")),
+    },
 }
 
 
@@ -47,21 +55,33 @@ def bench(capsys, *words):
 
 @pytest.mark.parametrize("part", EXPECTED)
 def test_each_part_prints_a_json_object_a_line_and_leaves_out_an_absent_peer(part, capsys):
-    figures, err = bench(capsys, part, "peer_python=/nowhere/python")
+    figures, err = bench(capsys, part, "peer_python=/nowhere/python", "robomimic_python=/nowhere/python")
     assert {figure["name"] for figure in figures} == EXPECTED[part]
     for figure in figures:
         assert list(figure) == ["name", "value", "unit", "peer", "peer_value", "ratio", "n"]
-        assert figure["value"] > 0
+        assert figure["value"] > 0 or "overrun" in figure["name"]  # no step was late
         assert figure["n"] >= 1
-        assert (figure["peer"] is None) == (figure["peer_value"] is None) == (figure["ratio"] is None)
-        assert "LeRobot" not in (figure["peer"] or "")
-    assert ("LeRobot skipped: /nowhere/python is not there" in err) == (part in ("train", "infer"))
+        assert (figure["peer"] is None) == (figure["peer_value"] is None)
+        assert (figure["ratio"] is None) == (not figure["peer_value"] or not figure["value"])
+        assert not any(peer in (figure["peer"] or "") for peer in ("LeRobot", "robomimic"))
+    assert ("LeRobot skipped: /nowhere/python is not there" in err) == (part in ("train", "infer", "data"))
+    assert ("robomimic skipped: /nowhere/python is not there" in err) == (part == "data")
 
 
 def test_a_peer_that_cannot_be_imported_is_left_out_saying_why(capsys):
     figures, err = bench(capsys, "train", f"peer_python={sys.executable}", "train.policies=[diffusion_mlp]")
     assert [figure["peer"] for figure in figures] == [None]
     assert "LeRobot skipped: ModuleNotFoundError: No module named 'lerobot'" in err
+
+
+def test_streaming_keeps_within_its_bound_and_windows_stand_beside_peers_that_are_there(capsys):
+    peers = [f"peer_python={LEROBOT}", f"robomimic_python={ROBOMIMIC}", "data.pictures.steps=12", "data.pictures.codecs=[jpeg]"]
+    figures = {figure["name"]: figure for figure in bench(capsys, "data", *peers)[0]}
+    assert figures["data/stream_epoch_memory"]["ratio"] > 0.98  # beside the cache and a batch, some kB of indices
+    if LEROBOT.is_file():
+        assert "LeRobot 0.4.4 LeRobotDataset" in figures["data/picture_windows"]["peer"]
+    if ROBOMIMIC.is_file():
+        assert figures["data/state_windows"]["peer"] == "robomimic 0.3.0 SequenceDataset"
 
 
 @pytest.mark.skipif(not LEROBOT.is_file(), reason=f"LeRobot's environment {LEROBOT} is not there")

@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from robolearn.bench import data_pictures, data_state, recording
 from robolearn.bench.figures import Figure, in_turns
 from robolearn.bench.stand_ins import random_episode
 from robolearn.bench.train import seconds_of
@@ -24,7 +25,7 @@ HORIZON = 16  # actions of a window
 
 
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
-    """``robolearn bench data``: window batches a second, seconds to append an episode and to load a store."""
+    """``robolearn bench data``: what appending and loading take, batches beside torch, robomimic and LeRobot, sizes, recording."""
     part, rounds = options["data"], int(options["rounds"])
     spec: EnvSpec = instantiate(options["task"]["env_spec"])
     rng = np.random.default_rng(0)
@@ -36,6 +37,9 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
             yield _append(store, episodes[0], rounds, Path(folder))
         yield _load(part, Path(folder) / "store.zarr", rounds)
         yield _windows(part, Path(folder) / "store.zarr", rounds, int(options["train"]["batch_size"]))
+    yield from data_state.figures(options)
+    yield from data_pictures.figures(options)
+    yield from recording.figures({**part["recording"], "store_type": options["store_type"]})
 
 
 def _append(store: Any, episode: Episode, rounds: int, folder: Path) -> Figure:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TIMES = ("s", "ms")  # units of which less is better
+TIMES = ("s", "ms", "kB/frame", "MB")  # units of which less is better
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Figure:
     Args:
         name: ``<part>/<what>``.
         value: median over ``n`` samples, unless the name says otherwise (p99).
-        unit: ``s`` and ``ms`` are durations, all others rates.
+        unit: of durations and sizes (:data:`TIMES`) less is better, of all others more.
         n: samples.
         peer: what it stands beside; None where there is none, or it is not installed.
         peer_value: the peer's, in the same unit.
@@ -34,8 +34,8 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as fast as the peer: above 1 is faster, for rates and for durations."""
-        if self.peer_value is None:
+        """How many times as fast (or as small) as the peer: above 1 is better, for rates and for durations; None beside nothing."""
+        if not self.peer_value or not self.value:
             return None
         return self.peer_value / self.value if self.unit in TIMES else self.value / self.peer_value
 

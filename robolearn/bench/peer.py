@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 LEROBOT = Path(__file__).with_name("peer_lerobot.py")
+LEROBOT_DATA = Path(__file__).with_name("peer_lerobot_data.py")
+ROBOMIMIC = Path(__file__).with_name("peer_robomimic.py")
 
 
 class PeerError(Exception):
@@ -82,11 +84,18 @@ class Peer:
 @contextmanager
 def lerobot(python: str, settings: Mapping[str, Any]) -> Iterator[Peer | None]:
     """LeRobot's diffusion policy of the given sizes, or None where it cannot be run, said on stderr."""
+    with alongside("LeRobot", python, LEROBOT, settings) as peer:
+        yield peer
+
+
+@contextmanager
+def alongside(name: str, python: str, script: Path, settings: Mapping[str, Any]) -> Iterator[Peer | None]:
+    """A running peer, or None where it cannot be run, said on stderr."""
     peer = None
     try:
-        peer = Peer(Path(python), LEROBOT, settings)
+        peer = Peer(Path(python), script, settings)
     except PeerError as error:
-        skip("LeRobot", error)
+        skip(name, error)
     try:
         yield peer
     finally:

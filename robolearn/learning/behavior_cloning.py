@@ -144,8 +144,10 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         seed=settings.seed,
         rank=group.rank,
         world_size=group.count,
-        sources=getattr(data, "source_of", None),
+        labels=data.labels,
+        episode_of=data.episode_of,
     )
+    data.follow(sampler)
     meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
     trained, judged = data, validation
     if config.get("tasks"):

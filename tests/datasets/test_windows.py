@@ -148,7 +148,22 @@ def test_snippets_do_not_teach_to_stop(tmp_path):
         whole = make_episode(0, steps=8)
         store.append(whole)
         store.append(replace(whole, provenance={"source": "augmentation"}))
-    padded = [WindowDataset(path, prediction_horizon=4, open_ended=sources) for sources in (("augmentation",), ())]
+    padded = [WindowDataset(path, prediction_horizon=4), WindowDataset(path, prediction_horizon=4, pad_after=True)]
     assert [len(data) for data in padded] == [8 + 5, 8 + 8]
+    assert len(WindowDataset(path, prediction_horizon=4, pad_after={"rollout": False})) == 8 + 5
     windows = padded[0].batch(np.arange(13))
     assert windows.is_pad[:8].any() and not windows.is_pad[8:].any()
+
+
+def test_padding_is_switched_by_source_and_a_source_that_there_is_not_is_an_error(tmp_path):
+    with DemoStore.create(tmp_path / "mixed.zarr", SPEC) as store:
+        for source in ("expert", "teleop"):
+            store.append(replace(make_episode(0, steps=8), provenance={"source": source}))
+    options = {"observation_horizon": 3, "prediction_horizon": 4}
+    data = WindowDataset(tmp_path / "mixed.zarr", pad_before={"expert": False}, pad_after={"teleop": False, "rollout": False}, **options)
+    assert np.bincount(data.episode_of).tolist() == [8 - 2, 8 - 3]
+    for pad in ("pad_before", "pad_after"):
+        with pytest.raises(UserError, match=f"{pad} names the source 'experts'.*did you mean 'expert'"):
+            WindowDataset(tmp_path / "mixed.zarr", **{pad: {"experts": False}})
+    with pytest.raises(UserError, match="true or false"):
+        WindowDataset(tmp_path / "mixed.zarr", pad_after={"expert": 1})
