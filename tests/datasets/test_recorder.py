@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -71,7 +72,10 @@ def test_an_episode_longer_than_a_chunk_is_written_while_it_goes_on(store):
     with Recorder(store) as recorder:
         recorder.begin(**episode.provenance)
         play(recorder, episode, 2400)
-        assert len(list((store.path / "data/front/c").rglob("0"))) > 0
+        deadline = time.monotonic() + 60
+        while not list((store.path / "data/front/c").rglob("0")):  # another thread writes it
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert DemoStore.open(store.path).num_steps == 0  # nothing of it is there for a reader
         for step in range(2400, 2500):
             recorder.add({name: rows[step] for name, rows in episode.observations.items()}, episode.actions[step], grasped=True)
