@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.episode import Episode
@@ -13,12 +17,14 @@ from robolearn.errors import UserError
 from robolearn.learning.rollout import rollout
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
+from robolearn.protocols import Observation
 from robolearn.provenance import describe
 from robolearn.run import versions
 from robolearn.seeding import SPLIT_SIZE, SPLITS, split_seeds
 
 SOURCES = ("expert", "policy")
 KEEP = ("successes", "all")
+TRY = 1 << 44  # added to the seeds of a policy's noise with every try of a start; beyond all blocks of seeds
 SPEED = ("threads",)  # options of a world that change how fast it is, not what it does
 
 
@@ -44,6 +50,7 @@ class InSeedOrder:
         self._successes_only, self._progress = successes_only, progress
         self._waiting: dict[int, Episode] = {}
         self.attempts = self.kept = self.successes = 0
+        self.unsolved: list[int] = []
 
     def __call__(self, episode: Episode) -> None:
         """Take one finished episode."""
@@ -52,12 +59,35 @@ class InSeedOrder:
             ready = self._waiting.pop(self.seeds[self.attempts])
             self.attempts += 1
             self.successes += ready.success
+            self.unsolved += [] if ready.success else [int(ready.provenance["seed"])]
             if ready.success or not self._successes_only:
                 self.store.append(ready)
                 self.kept += 1
                 self._progress.advance(success=f"{100 * self.successes / self.attempts:.0f}%")
             if self.kept >= self.wanted:
                 raise _Enough
+
+
+class OtherNoise:
+    """A policy at its n-th try of the same starts: its noise is another in each.
+
+    Args:
+        policy: what acts.
+        number: of the try; the first, 0, has the noise of the episodes' own seeds.
+    """
+
+    def __init__(self, policy: Any, number: int) -> None:
+        self.policy, self.number = policy, number
+        self.env_spec = policy.env_spec
+
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        """Begin episodes in ``rows``."""
+        self.policy.reset(rows, seeds + self.number * TRY)
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """The policy's action, ``(N, A)``."""
+        action: NDArray[np.float32] = self.policy.act(observation)
+        return action
 
 
 def main(cfg: DictConfig) -> int:
@@ -71,46 +101,64 @@ def main(cfg: DictConfig) -> int:
     successes_only = _successes_only(options)
     env = make_environment(cfg.task, num_envs=int(cfg.num_envs))
     try:
-        policy = _policy(cfg, env)
+        policies = _policies(cfg, env)
         with _open_store(cfg, env) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
             progress.start_at(store.num_episodes)
-            sink = _collect(
-                cfg, env, policy, InSeedOrder(store, _seeds(cfg, store), _wanted(cfg, store), successes_only, progress), options
-            )
+            attempts, successes = _collect(cfg, env, policies, store, successes_only, progress)
             kept = store.num_episodes
     finally:
         env.close()
-    outcome = {"store": str(cfg.store), "episodes": kept, "attempts": sink.attempts, "successes": sink.successes}
-    print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {sink.successes} of {sink.attempts} attempts succeeded")
+    outcome = {"store": str(cfg.store), "episodes": kept, "attempts": attempts, "successes": successes}
+    print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {successes} of {attempts} attempts succeeded")
     if kept < (cfg.at_least if cfg.at_least is not None else cfg.episodes):
         raise UserError(
-            f"{sink.successes} of {sink.attempts} attempts succeeded, so {cfg.store} holds {kept} of {cfg.episodes} episodes;"
+            f"{successes} of {attempts} attempts succeeded, so {cfg.store} holds {kept} of {cfg.episodes} episodes;"
             " give a larger max_attempts= with resume=true, or keep=all"
         )
     return 0
 
 
-def _collect(cfg: DictConfig, env: Any, policy: Any, sink: InSeedOrder, options: dict[str, Any]) -> InSeedOrder:
-    """Play until the store is full or the attempts are used up."""
+def _collect(cfg: DictConfig, env: Any, policies: Sequence[Any], store: Any, successes_only: bool, progress: Progress) -> tuple[int, int]:
+    """Play until the store is full or every start has had its tries, the policies taking turns; returns attempts and successes."""
+    attempts = successes = 0
+    left = _seeds(cfg, store)
+    try:
+        for number in range(int(cfg.tries)):
+            wanted = int(cfg.episodes) - int(store.num_episodes)
+            if wanted <= 0 or not left:
+                break
+            sink = InSeedOrder(store, left, wanted, successes_only, progress)
+            which = number % len(policies)
+            with suppress(_Enough):
+                rollout(
+                    env,
+                    OtherNoise(policies[which], number // len(policies)),
+                    left,
+                    record=sink,
+                    record_state=bool(cfg.record_state),
+                    provenance=_provenance(cfg, env, which),
+                    hold=int(cfg.hold),
+                )
+            attempts, successes = attempts + sink.attempts, successes + sink.successes
+            left = sink.unsolved
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
+        raise
+    return attempts, successes
+
+
+def _provenance(cfg: DictConfig, env: Any, which: int) -> dict[str, Any]:
+    options = to_dict(cfg)
     is_expert = cfg.source == "expert"
-    provenance = describe(
+    return describe(
         "expert" if is_expert else "rollout",
         task=env.env_spec.task,
         env=options["task"]["env"],
         made_by=options["task"].get("expert") if is_expert else options["policy"],
-        checkpoint=None if is_expert else str(options["checkpoint"]),
+        checkpoint=None if is_expert else _checkpoints(options)[which],
         note=options["note"],
         versions=versions(),
     )
-    try:
-        if sink.wanted > 0:
-            rollout(env, policy, sink.seeds, record=sink, record_state=bool(cfg.record_state), provenance=provenance, hold=int(cfg.hold))
-    except _Enough:
-        pass
-    except KeyboardInterrupt as stop:
-        stop.add_note(f"{sink.store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
-        raise
-    return sink
 
 
 def _successes_only(options: dict[str, Any]) -> bool:
@@ -124,22 +172,32 @@ def _successes_only(options: dict[str, Any]) -> bool:
         raise UserError(f"hold must be at least 0, got {options['hold']}")
     if options["at_least"] is not None and not 0 <= options["at_least"] <= options["episodes"]:
         raise UserError(f"at_least must be from 0 to episodes={options['episodes']}, got {options['at_least']}")
-    for name in ("episodes", "num_envs"):
-        if not isinstance(options[name], int) or options[name] < 1:
+    for name in ("episodes", "num_envs", "tries"):
+        if type(options[name]) is not int or options[name] < 1:
             raise UserError(f"{name} must be a whole number of at least 1, got {options[name]!r}")
+    if options["tries"] > 1 and keep == "all":
+        raise UserError("tries play a start again until it succeeds, which is of keep=successes")
     return bool(keep == "successes")
 
 
-def _policy(cfg: DictConfig, env: Any) -> Any:
+def _checkpoints(options: dict[str, Any]) -> list[str]:
+    given = options["checkpoint"]
+    return [str(entry) for entry in (given if isinstance(given, list) else [given]) if entry]
+
+
+def _policies(cfg: DictConfig, env: Any) -> list[Any]:
+    """What plays; several checkpoints take turns."""
     if cfg.source == "expert":
         if not cfg.task.get("expert"):
             raise UserError(f"task {cfg.task.name} has no scripted expert; collect from a policy: source=policy checkpoint=...")
-        return instantiate(cfg.task.expert, num_envs=env.num_envs)
-    if not cfg.checkpoint:
+        return [instantiate(cfg.task.expert, num_envs=env.num_envs)]
+    paths = _checkpoints(to_dict(cfg))
+    if not paths:
         raise UserError("source=policy needs checkpoint=<run folder or checkpoint>")
-    policy = instantiate(cfg.policy, checkpoint=cfg.checkpoint, num_envs=env.num_envs)
-    env.env_spec.check_serves(policy.env_spec, getattr(policy, "observation_keys", None))
-    return policy
+    policies = [instantiate(cfg.policy, checkpoint=path, num_envs=env.num_envs) for path in paths]
+    for policy in policies:
+        env.env_spec.check_serves(policy.env_spec, getattr(policy, "observation_keys", None))
+    return policies
 
 
 def _open_store(cfg: DictConfig, env: Any) -> Any:
@@ -181,13 +239,11 @@ def _check_continues(cfg: DictConfig, env: Any, store: Any) -> None:
             raise UserError(f"{cfg.store} was collected with {then}, not {today}: repeat what it was begun with, or give another store=")
 
 
-def _wanted(cfg: DictConfig, store: Any) -> int:
-    return int(cfg.episodes) - int(store.num_episodes)
-
-
 def _seeds(cfg: DictConfig, store: Any) -> list[int]:
-    """Seeds to play: from the first, or on from the last one in the store."""
+    """Seeds to play: from the first, or on from the last one in the store; with several tries, all that are not in the store yet."""
     block = int(split_seeds(cfg.seeds, 1)[0])
-    played = [int(store.provenance(index)["seed"]) - block for index in range(store.num_episodes)]
-    first = max(played, default=int(cfg.first_seed) - 1) + 1
-    return [int(seed) for seed in split_seeds(cfg.seeds, int(cfg.max_attempts or 10 * cfg.episodes), first)]
+    played = [int(store.provenance(index)["seed"]) for index in range(store.num_episodes)]
+    count, first = int(cfg.max_attempts or 10 * cfg.episodes), int(cfg.first_seed)
+    if int(cfg.tries) > 1:
+        return [int(seed) for seed in split_seeds(cfg.seeds, count, first) if int(seed) not in set(played)]
+    return [int(seed) for seed in split_seeds(cfg.seeds, count, max(played, default=block + first - 1) - block + 1)]

@@ -8,6 +8,7 @@ import pytest
 
 from robolearn import cli
 from robolearn.datasets.store import DemoStore
+from robolearn.learning.collect import TRY
 from robolearn.seeding import addressed_uniform, split_seeds
 from tests.fakes import POINT_REACH_SPEC
 
@@ -119,6 +120,27 @@ def test_imported_episodes_are_not_gone_on_with(collect, tmp_path, capsys):
         store.append(replace(store.episode(0), provenance={"source": "teleop"}))
     assert collect("resume=true") == 1
     assert "episodes that were not collected (source teleop)" in capsys.readouterr().err
+
+
+def test_a_start_is_tried_again_with_other_noise_until_it_succeeds(collect, tmp_path, capsys):
+    starts = split_seeds("train", 8)
+    noise = np.stack([addressed_uniform("test", starts + number * TRY, np.zeros_like(starts), 2)[:, 0] < 0.5 for number in range(3)])
+    expected = [int(seed) for number in range(3) for seed in starts[noise[number] & ~noise[:number].any(0)]]
+    assert sorted(expected) != sorted(starts[noise[0]].tolist())  # some need more than one try
+    assert collect("tries=3", "max_attempts=8", "episodes=8", "at_least=0") == 0
+    assert stored_seeds(tmp_path / "demos.zarr") == expected
+    tries = sum(8 - int(noise[:number].any(0).sum()) for number in range(3))
+    assert f"{len(expected)} of {tries} attempts succeeded" in capsys.readouterr().out
+    assert collect("tries=3", "keep=all", store="all.zarr") == 1
+
+
+def test_a_collection_with_tries_is_gone_on_with_where_no_episode_is(collect, tmp_path):
+    collect("tries=3", "max_attempts=8", "episodes=3")
+    assert collect("tries=3", "max_attempts=8", "episodes=8", "at_least=0", "resume=true") == 0
+    stored = stored_seeds(tmp_path / "demos.zarr")
+    assert len(stored) == len(set(stored))
+    collect("tries=3", "max_attempts=8", "episodes=8", "at_least=0", store="whole.zarr")
+    assert set(stored) == set(stored_seeds(tmp_path / "whole.zarr"))
 
 
 def test_an_existing_store_is_not_touched_unless_told(collect, tmp_path, capsys):
