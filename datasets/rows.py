@@ -59,7 +59,7 @@ class Joined:
         return out.reshape(*rows.shape, *out.shape[1:])
 
 
-class BlockCache:
+class RowCache:
     """Decoded blocks of arrays, those used last; never more than ``limit`` bytes, the one being decoded included.
 
     Attributes:
@@ -110,7 +110,7 @@ class Streamed:
         StoreError: there is no such array, or one of its chunks is larger than the cache.
     """
 
-    def __init__(self, store: StoreReader, name: str, cache: BlockCache) -> None:
+    def __init__(self, store: StoreReader, name: str, cache: RowCache) -> None:
         store.array(name, 0, 0)  # says what is wrong before any training
         self.store, self.name, self.cache = store, name, cache
         array = store.step_arrays[name]

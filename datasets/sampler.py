@@ -164,22 +164,25 @@ class _Groups:
 
     def parts(self, shares: Mapping[str, Mapping[str, float]], batch_size: int) -> list[tuple[Indices, int]]:
         """Windows of each share, and of what is left, with their places in a batch."""
-        parts, taken = [], np.zeros(len(self._episode_of), bool)
-        for kind, words in shares.items():
-            for word, share in words.items():
-                if not 0 < share <= 1:
-                    raise UserError(f"a share of a batch is above 0 and at most 1, got {word}={share}")
-                windows = self._find(kind, word)
-                if taken[windows].any():
-                    raise UserError(f"some windows of {kind} {word!r} have another share already; shares are of different windows")
-                taken[windows] = True
-                parts.append((windows, max(1, round(share * batch_size))))
-        others, left = np.flatnonzero(~taken), batch_size - sum(count for _, count in parts)
-        if left < 0 or (left > 0) != (len(others) > 0):
-            total = sum(share for words in shares.values() for share in words.values())
+        chosen, taken = [], np.zeros(len(self._episode_of), bool)
+        wanted = [(kind, word, share) for kind, words in shares.items() for word, share in words.items()]
+        for kind, word, share in wanted:
+            if not 0 < share <= 1:
+                raise UserError(f"a share of a batch is above 0 and at most 1, got {word}={share}")
+            windows = self._find(kind, word)
+            if taken[windows].any():
+                raise UserError(f"some windows of {kind} {word!r} have another share already; shares are of different windows")
+            taken[windows] = True
+            chosen.append(windows)
+        others, total = np.flatnonzero(~taken), sum(share for _, _, share in wanted)
+        if total > 1 + 1e-9 or (total > 1 - 1e-9) == bool(len(others)):
             whole = "less than 1, as others have the rest" if len(others) else "1, as there are no other windows"
             raise UserError(f"the shares of a batch come to {total:g}, expected {whole}")
-        return [*parts, (others, left)] if left else parts
+        ends = np.round(np.cumsum([0.0, *(share for _, _, share in wanted)]) * batch_size).astype(int)
+        counts = [*np.diff(ends), batch_size - ends[-1]] if len(others) else [*np.diff(ends)]
+        if min(counts) < 1:
+            raise UserError(f"a batch of {batch_size} is too small for these shares: one of them gets no place; give a larger batch_size")
+        return list(zip([*chosen, others] if len(others) else chosen, map(int, counts), strict=True))
 
     def _find(self, kind: str, word: str) -> Indices:
         """Windows whose episodes are called so."""

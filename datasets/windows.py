@@ -15,7 +15,7 @@ from robolearn.datasets.flat_files import mapped
 from robolearn.datasets.labels import episode_labels, switch
 from robolearn.datasets.layout import ACTION, StoreError
 from robolearn.datasets.prefetch import Ahead
-from robolearn.datasets.rows import BlockCache, Held, Joined, RowSource, Streamed
+from robolearn.datasets.rows import Held, Joined, RowCache, RowSource, Streamed
 from robolearn.datasets.shards import decoder_of
 from robolearn.datasets.store import DemoStore
 from robolearn.errors import UserError, nearest
@@ -102,7 +102,7 @@ class WindowDataset:
         self.labels = episode_labels(opened, chosen)  # {source, outcome, task, store: (E,) words}
         self.episode_of, self.step_of = self._place_windows(lengths, pad_before, pad_after)  # (n,), (n,): where each window stands
         self._in_stores = _spans(opened)[0][chosen] - self.episode_starts  # (E,) from those steps to steps of all stores
-        self.cache = BlockCache(cache_bytes)
+        self.cache = RowCache(cache_bytes)
         self._held, self._elsewhere = _sources(opened, (*self.observation_keys, ACTION), chosen, mode, self.cache, cache_dir)
         self._prefetch = prefetch
         self._ahead: Ahead | None = None
@@ -162,7 +162,7 @@ def _sources(
     names: Sequence[str],
     episodes: NDArray[np.int64],
     mode: str,
-    cache: BlockCache,
+    cache: RowCache,
     cache_dir: str | Path | None,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Joined]]:
     """Arrays of the chosen episodes in memory, and sources of the others, whose rows count over all stores."""

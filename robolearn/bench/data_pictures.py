@@ -110,7 +110,7 @@ def _windows(options: Mapping[str, Any], store: Any, folder: Path) -> Iterator[F
 
     def floats() -> list[torch.Tensor]:
         batch = data.batch(next(sampler)).torch()
-        return [batch.observations[camera].permute(0, 1, 4, 2, 3).float().div_(255) for camera in CAMERAS]
+        return [batch.observations[camera].permute(0, 1, 4, 2, 3).div(255) for camera in CAMERAS]
 
     tasks: list[Callable[[], float]] = [
         lambda: mean_seconds(lambda: data.batch(next(sampler)).torch(), count),

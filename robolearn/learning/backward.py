@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.episode import Episode
+from robolearn.errors import UserError, check_positive, check_share
 from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix, rotvec_from_matrix
 from robolearn.seeding import addressed_uniform
 
@@ -52,6 +53,18 @@ class Backward:
     part_m: float = 0.017
     part_deg: float = 20.0
     gripper_m: float = 0.005
+
+    def __post_init__(self) -> None:
+        for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0)):
+            pair = getattr(self, name)
+            if not (isinstance(pair, Sequence) and len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
+                raise UserError(f"backward.{name} takes the smallest and the largest, such as {name}=[{least:g},{least + 1:g}]; got {pair}")
+        check_positive(
+            **{name: getattr(self, name) for name in ("step", "rotation_step_deg", "response", "part_m", "part_deg", "gripper_m")}
+        )
+        check_share(0.0, 180.0, rotation_deg=self.rotation_deg, cone_deg=self.cone_deg[1])
+        if self.settle < 0:
+            raise UserError(f"backward.settle is a number of steps, at least 0; got {self.settle}")
 
 
 @dataclass(frozen=True)

@@ -150,3 +150,17 @@ def test_weights_that_cannot_be_are_refused(weights, says):
 def test_shares_without_labels_say_so():
     with pytest.raises(UserError, match="episodes have no 'source'"):
         WindowSampler(10, 2, 0, shares={"expert": 0.5})
+
+
+@pytest.mark.parametrize("batch_size", [5, 7, 10])
+def test_shares_that_come_to_one_fill_a_batch_of_any_size(batch_size):
+    shares = {"augmentation": 0.25, "expert": 0.25, "rollout": 0.5}
+    drawn = next(WindowSampler(WINDOWS, batch_size, 3, labels=LABELS, episode_of=EPISODE_OF, shares=shares))
+    assert len(drawn) == batch_size
+    counts = {word: int((LABELS["source"][EPISODE_OF[drawn]] == word).sum()) for word in shares}
+    assert all(abs(counts[word] - share * batch_size) < 1 for word, share in shares.items())
+
+
+def test_a_batch_without_a_place_for_a_share_says_so():
+    with pytest.raises(UserError, match="batch of 2 is too small"):
+        WindowSampler(WINDOWS, 2, 3, labels=LABELS, episode_of=EPISODE_OF, shares={"augmentation": 0.1})

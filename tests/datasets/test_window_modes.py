@@ -9,7 +9,7 @@ import pytest
 from robolearn.datasets import windows
 from robolearn.datasets.flat_files import cache_folder
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.rows import BlockCache
+from robolearn.datasets.rows import RowCache
 from robolearn.datasets.sampler import WindowSampler
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.windows import WindowDataset
@@ -119,7 +119,7 @@ def test_a_chunk_is_decoded_once_a_batch_even_where_the_cache_holds_just_one(wid
 
 
 def test_blocks_used_longest_ago_are_dropped_first():
-    cache = BlockCache(40)
+    cache = RowCache(40)
     for key in "abcd":
         cache.put((key,), np.zeros(10, np.int8))
     assert cache.get(("a",)) is not None

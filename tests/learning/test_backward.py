@@ -183,3 +183,17 @@ def test_demonstrations_without_simulator_states_are_refused(tmp_path, demos, ca
     assert cli.main(["augment", "backward", f"store={tmp_path / 'bare.zarr'}", f"out={tmp_path / 'out.zarr'}"]) == 1
     assert "no simulator states" in capsys.readouterr().err
     assert not (tmp_path / "out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"distance": [0.2]}, "backward.distance takes the smallest and the largest"),
+        ({"distance": [0.2, 0.05]}, "backward.distance takes the smallest and the largest"),
+        ({"rotation_deg": -5}, "rotation_deg must be from 0 to 180"),
+        ({"step": 0}, "step must be above 0"),
+    ],
+)
+def test_a_way_that_cannot_be_is_refused(settings, says):
+    with pytest.raises(UserError, match=says):
+        Backward(**settings)
