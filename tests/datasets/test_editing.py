@@ -11,7 +11,7 @@ from robolearn.datasets.editing import Plan, whole, write
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.store import DemoStore
 from robolearn.lock import LockedError, WriterLock
-from robolearn.spec import ActionSpec
+from robolearn.spec import ActionSpec, ArraySpec
 from tests.datasets.edit_commands import COUNT, fails, make_store, run
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 
@@ -86,6 +86,24 @@ def test_merge_names_what_differs_between_specs(store, tmp_path, capsys):
     assert "action 'low' is (-1.0, -1.0) in demos.zarr" in fails(capsys, "merge", "stores=[demos.zarr,wider.zarr]", "out=all.zarr")
     make_store(tmp_path / "faster.zarr", [20], dataclasses.replace(SPEC, control_hz=20.0))
     assert "control_hz is 10.0 in demos.zarr" in fails(capsys, "merge", "stores=[demos.zarr,faster.zarr]", "out=all.zarr")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"extras": {"dones": ArraySpec((), "int64")}}, ("extras 'dones' is absent in", "int64")),
+        ({"reward_dtype": "float64"}, ("reward_dtype is float32 in", "float64")),
+        ({"action": dataclasses.replace(SPEC.action, dtype="float64")}, ("action 'dtype' is float32 in", "float64")),
+    ],
+)
+def test_merge_refuses_what_would_not_be_what_was_written(store, capsys, tmp_path, changes, says):
+    make_store(tmp_path / "other.zarr", [20], dataclasses.replace(SPEC, **changes))
+    error = fails(capsys, "merge", "stores=[demos.zarr,other.zarr]", "out=all.zarr")
+    assert all(part in error for part in says)
+    assert "stores of one spec" in fails(capsys, "merge", "stores=[other.zarr,demos.zarr]", "out=all.zarr")
+    make_store(tmp_path / "another.zarr", [21], dataclasses.replace(SPEC, **changes))
+    run(capsys, "merge", "stores=[other.zarr,another.zarr]", "out=all.zarr")
+    assert DemoStore.open("all.zarr").check() == []
 
 
 def test_merged_tasks_need_a_name_and_stay_known_by_episode(store, tmp_path, capsys):
