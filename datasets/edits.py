@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.editing import Piece, Plan, whole
+from robolearn.datasets.kinship import families
 from robolearn.datasets.layout import StoreError, outcome_of
 from robolearn.datasets.reader import StoreReader
 from robolearn.errors import nearest
@@ -27,19 +28,14 @@ def drop_pieces(store: StoreReader, episodes: NDArray[np.int64]) -> list[Piece]:
 
 
 def split_episodes(store: StoreReader, fraction: float, seed: int) -> NDArray[np.int64]:
-    """A random share of the episodes, the same for the same seed; an episode made from another of this store stays with it.
+    """A random share of the episodes, the same for the same seed; kin stay together.
 
     Raises:
         StoreError: ``fraction`` is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise StoreError(f"fraction is the first store's share of the episodes, between 0 and 1; got {fraction:g}")
-    roots = np.arange(store.num_episodes)
-    for index in range(store.num_episodes):
-        known = store.provenance(index)
-        parent = known.get("parent")
-        if "parent_store" not in known and isinstance(parent, int) and 0 <= parent < index:
-            roots[index] = roots[parent]
+    roots = families(store)
     wanted = round(fraction * store.num_episodes)
     sizes = np.bincount(roots, minlength=store.num_episodes)
     chosen = np.zeros(store.num_episodes, bool)
