@@ -24,6 +24,7 @@ from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory,
 from robolearn.datasets.copying import Runs, coding, copy_array
 from robolearn.datasets.drafts import pack
 from robolearn.datasets.files import files_of
+from robolearn.datasets.formats.hdf5_cutting import cut_notes
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
 from robolearn.datasets.place import leftovers, one_line, put_in_place, remove, require_free
 from robolearn.datasets.reader import StoreReader
@@ -213,7 +214,7 @@ def _columns(plan: Plan, lossy: Collection[str]) -> dict[str, list[Any]]:
         digest, before = str(entry["digest"]), source.provenance(piece.episode)
         is_cut = len(piece) != lengths[piece.source][piece.episode]
         if is_cut:
-            before = origin.cut_steps(before, piece.start, piece.stop)
+            before = cut_notes(origin.cut_steps(before, piece.start, piece.stop), source, piece.episode, piece.start, piece.stop)
         if is_cut or decoded[piece.source]:
             first = int(starts[piece.source][piece.episode])
             entry["digest"] = digest_of(source, first + piece.start, first + piece.stop, lossy)
