@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from robolearn.datasets.commit import array_at, folder_of, grow, sync_directory,
 from robolearn.datasets.copying import Runs, coding, copy_array
 from robolearn.datasets.drafts import pack
 from robolearn.datasets.files import files_of
+from robolearn.datasets.formats.hdf5_cutting import cut_notes
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
 from robolearn.datasets.place import leftovers, one_line, put_in_place, remove, require_free
 from robolearn.datasets.reader import StoreReader
@@ -113,9 +115,7 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
         StoreError: a place is taken, a source is damaged, or the disk is full; nothing is made then.
         LockedError: somebody writes at one of the places.
     """
-    for plan in plans:
-        require_apart(plan.out, plan.sources)
-        require_free(plan.out, overwrite)
+    require_places(plans, overwrite)
     drafts = [plan.out.with_name(f".{plan.out.name}.{os.getpid()}.new") for plan in plans]
     with contextlib.ExitStack() as stack:
         try:
@@ -134,6 +134,16 @@ def write(plans: Sequence[Plan], overwrite: bool, advance: Callable[[int], None]
                 put_in_place(draft, plan.out)
         except OSError as error:
             raise StoreError(f"could not make {', '.join(str(plan.out) for plan in plans)}: {one_line(error)}") from error
+
+
+def require_places(plans: Sequence[Plan], overwrite: bool) -> None:
+    """Raise ``StoreError`` unless every plan's place is free, and apart from the others' and from what it is made of."""
+    for plan in plans:
+        require_apart(plan.out, plan.sources)
+        require_free(plan.out, overwrite)
+    for one, other in itertools.permutations((plan.out for plan in plans), 2):
+        if other.resolve().is_relative_to(one.resolve()):
+            raise StoreError(f"{other} lies within {one}; give each store a place of its own")
 
 
 def require_apart(out: Path, sources: Sequence[StoreReader]) -> None:
@@ -204,7 +214,7 @@ def _columns(plan: Plan, lossy: Collection[str]) -> dict[str, list[Any]]:
         digest, before = str(entry["digest"]), source.provenance(piece.episode)
         is_cut = len(piece) != lengths[piece.source][piece.episode]
         if is_cut:
-            before = origin.cut_steps(before, piece.start, piece.stop)
+            before = cut_notes(origin.cut_steps(before, piece.start, piece.stop), source, piece.episode, piece.start, piece.stop)
         if is_cut or decoded[piece.source]:
             first = int(starts[piece.source][piece.episode])
             entry["digest"] = digest_of(source, first + piece.start, first + piece.stop, lossy)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.datasets.editing import Piece, Plan, whole
+from robolearn.datasets.kinship import families
 from robolearn.datasets.layout import StoreError, outcome_of
 from robolearn.datasets.reader import StoreReader
 from robolearn.errors import nearest
@@ -27,19 +28,14 @@ def drop_pieces(store: StoreReader, episodes: NDArray[np.int64]) -> list[Piece]:
 
 
 def split_episodes(store: StoreReader, fraction: float, seed: int) -> NDArray[np.int64]:
-    """A random share of the episodes, the same for the same seed; an episode made from another of this store stays with it.
+    """A random share of the episodes, the same for the same seed; kin stay together.
 
     Raises:
         StoreError: ``fraction`` is not between 0 and 1.
     """
     if not 0 < fraction < 1:
         raise StoreError(f"fraction is the first store's share of the episodes, between 0 and 1; got {fraction:g}")
-    roots = np.arange(store.num_episodes)
-    for index in range(store.num_episodes):
-        known = store.provenance(index)
-        parent = known.get("parent")
-        if "parent_store" not in known and isinstance(parent, int) and 0 <= parent < index:
-            roots[index] = roots[parent]
+    roots = families(store)
     wanted = round(fraction * store.num_episodes)
     sizes = np.bincount(roots, minlength=store.num_episodes)
     chosen = np.zeros(store.num_episodes, bool)
@@ -74,9 +70,10 @@ def trim_pieces(
         raise StoreError("nothing to trim: give ranges=[3:10:200] (episode:start:stop), or head= or tail= in steps")
     lengths = store.lengths
     kept = {int(index): (head, int(lengths[index]) - tail) for index in chosen} if head or tail else {}
-    for entry in ranges or ():
-        index, start, stop = _parse_range(store, entry, lengths)
-        kept[index] = (start, stop)
+    for index, *steps in [_parse_range(store, entry, lengths) for entry in ranges or ()]:
+        if index in kept:
+            raise StoreError(f"episode {index} is cut twice; name it once in ranges, and choose others for head and tail: episodes=")
+        kept[index] = (steps[0], steps[1])
     pieces, notes = [], []
     for piece in whole(0, store, np.arange(store.num_episodes), {"tool": "trim"}):
         start, stop = kept.get(piece.episode, (0, len(piece)))
@@ -189,12 +186,18 @@ def _with_task(piece: Piece, store: StoreReader) -> Piece:
 
 def _require_same_spec(one: StoreReader, other: StoreReader) -> None:
     """Raise ``StoreError`` naming the first thing in which two specs differ, the task's name aside."""
-    left, right = one.env_spec.to_dict(), other.env_spec.to_dict()
-    for key in ("observation", "action"):
+    left, right = dataclasses.asdict(one.env_spec), dataclasses.asdict(other.env_spec)
+    for key in ("observation", "action", "extras"):
         for name in sorted({*left[key], *right[key]}):
             mine, theirs = left[key].get(name), right[key].get(name)
             if mine != theirs:
-                raise StoreError(f"{key} {name!r} is {mine} in {one.path} and {theirs} in {other.path}; stores of one spec can be merged")
-    for key in ("control_hz", "stages"):
+                raise StoreError(
+                    f"{key} {name!r} is {_said(mine)} in {one.path} and {_said(theirs)} in {other.path}; stores of one spec can be merged"
+                )
+    for key in ("control_hz", "stages", "reward_dtype"):
         if left[key] != right[key]:
             raise StoreError(f"{key} is {left[key]} in {one.path} and {right[key]} in {other.path}; stores of one spec can be merged")
+
+
+def _said(entry: Any) -> str:
+    return "absent" if entry is None else str(entry)

@@ -19,7 +19,7 @@ from robolearn import __version__
 from robolearn.datasets.codecs import PictureCodec, codec_named, is_picture, state_codecs
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.spec import EnvSpec
+from robolearn.spec import EnvSpec, SpecError
 
 SCHEMA_VERSION = 1
 ACTION, REWARD, SIM_STATE, END = "action", "reward", "sim_state", "end"
@@ -30,7 +30,7 @@ COLUMNS: dict[str, Any] = {
     "truncated": bool,
     "source": str,  # teleop, expert, rollout, augmentation, import
     "outcome": str,  # success, failure (the task ended otherwise), timeout (truncated), unfinished
-    "seed": np.int64,  # -1: none
+    "seed": np.int64,  # -1: none, or beyond 64 bits: the provenance says
     "parent": np.int64,  # index of the episode this one was made from; -1: none
     "digest": str,  # blake2b of the arrays
     "provenance": str,  # JSON
@@ -117,14 +117,34 @@ def create_arrays(group: zarr.Group, spec: EnvSpec, attrs: Mapping[str, Any], im
 
 
 def step_arrays(episode: Episode, spec: EnvSpec) -> dict[str, NDArray[Any]]:
-    """The per-step arrays of an episode as they are stored."""
+    """The per-step arrays of an episode as they are stored. Raises as :func:`fitted`."""
     values: dict[str, Any] = {name: episode.observations[name] for name in spec.observation}
     values |= {name: episode.extras[name] for name in spec.extras}
     values |= {ACTION: episode.actions, REWARD: episode.rewards}
-    arrays = {name: np.ascontiguousarray(np.asarray(values[name], dtype)) for name, dtype in array_dtypes(spec).items()}
+    arrays = {name: np.ascontiguousarray(fitted(name, values[name], dtype)) for name, dtype in array_dtypes(spec).items()}
     if episode.sim_state is not None:
         arrays[SIM_STATE] = np.ascontiguousarray(np.asarray(episode.sim_state, np.float64))
     return arrays
+
+
+def fitted(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers as another type, the very array where it is of that type.
+
+    Raises:
+        SpecError: whole numbers would not be the same, others would become infinite.
+    """
+    if values.dtype == dtype:
+        return values
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype)
+    if dtype.kind in "biu":
+        holds = bool((cast == values).all())
+    else:
+        finite = np.isfinite(cast)
+        holds = bool(finite.all()) or not np.isfinite(values[~finite]).any()
+    if not holds:
+        raise SpecError(f"{name} is {values.dtype}, and {dtype} does not hold it: it goes from {values.min():g} to {values.max():g}")
+    return cast
 
 
 def digest(arrays: Mapping[str, NDArray[Any]], encoded: Mapping[str, Iterable[Frame]] | None = None) -> str:
@@ -209,7 +229,8 @@ def columns_of(ended: Ended | Episode, provenance: Mapping[str, Any], digest: st
 
 
 def _index(value: Any) -> int:
-    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else -1
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return int(value) if whole else -1
 
 
 def _jsonable(value: Any) -> Any:

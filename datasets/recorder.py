@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robolearn.datasets.layout import ACTION, REWARD, SIM_STATE, Ended, StoreError, array_dtypes, array_shapes
+from robolearn.datasets.layout import ACTION, REWARD, SIM_STATE, Ended, StoreError, array_dtypes, array_shapes, fitted
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.unfinished import Row, Unfinished
 from robolearn.errors import UserError
@@ -116,7 +116,7 @@ class Recorder:
             extras: the spec's extra arrays, and ``sim_state`` (at every step or at none).
 
         Raises:
-            SpecError: the step does not fit the store's spec, or holds NaN; it is not taken, the episode may go on.
+            SpecError: the step does not fit the store's spec, or holds NaN (extras may); it is not taken, the episode may go on.
             StoreError: no episode was begun, writing failed (the episode is lost, those committed are whole), or the queue
                 is full with ``when_full=raise`` (the step is not taken).
         """
@@ -191,13 +191,15 @@ class Recorder:
             value = np.asarray(values[name])
             if value.shape != self._shapes[name] or not np.can_cast(value.dtype, dtype, "same_kind"):
                 raise SpecError(f"{name!r} is {value.dtype} of shape {value.shape}, expected {dtype} of shape {self._shapes[name]}")
-            row[name] = np.array(value, dtype, order="C")
+            row[name] = np.array(fitted(name, value, dtype), order="C")
         if SIM_STATE in values:
             row[SIM_STATE] = np.array(values[SIM_STATE], np.float64)
+            if row[SIM_STATE].ndim != 1:
+                raise SpecError(f"sim_state has shape {row[SIM_STATE].shape}, expected (S,)")
         for name in values.keys() - row.keys():
             raise SpecError(f"{name!r} is not in the store's spec; it has {sorted(self._dtypes)}")
         for name, value in row.items():
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
+            if value.dtype.kind == "f" and name not in self.store.env_spec.extras and not np.isfinite(value).all():
                 raise SpecError(f"{name!r} holds NaN or infinity at step {self._added}")
         return row
 

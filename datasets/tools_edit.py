@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.datasets.editing import Piece, Plan, require_apart, whole, write
+from robolearn.datasets.editing import Piece, Plan, require_places, whole, write
 from robolearn.datasets.edits import drop_pieces, label_pieces, merge_plan, split_episodes, trim_pieces
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import local_path
-from robolearn.datasets.place import require_free
 from robolearn.datasets.selection import select
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
@@ -132,9 +131,7 @@ def carry_out(plans: Sequence[Plan], notes: Sequence[str], options: Mapping[str,
     """Carry the plans out, or with ``dry_run`` look whether they could be, and say what was made."""
     overwrite, dry_run = bool(options["overwrite"]), bool(options["dry_run"])
     if dry_run:
-        for plan in plans:
-            require_apart(plan.out, plan.sources)
-            require_free(plan.out, overwrite)
+        require_places(plans, overwrite)
     else:
         with Progress(f"{plans[0].edit['tool']} {plans[0].out}", sum(plan.work for plan in plans)) as progress:
             write(plans, overwrite, progress.advance)

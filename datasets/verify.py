@@ -92,7 +92,7 @@ def stateless(store: StoreReader) -> NDArray[np.bool_]:
     if SIM_STATE in store.array_names:
         try:
             for start, rows in blocks(store, SIM_STATE):
-                for episode, _, part in episodes_in(store.ends, start, np.isnan(rows).all(1)):
+                for episode, _, part in episodes_in(store.ends, start, np.isnan(rows.reshape(len(rows), -1)).all(1)):
                     blank[episode] &= bool(part.all())
         except StoreError:  # the scan tells of it
             return np.zeros(store.num_episodes, bool)
@@ -146,14 +146,15 @@ class _Digests:
 
 
 class _Finite:
-    """Steps that hold NaN or infinity."""
+    """Steps that hold NaN or infinity; in extra arrays NaN is what is not known."""
 
     def __init__(self, store: StoreReader, blank: NDArray[np.bool_]) -> None:
+        self._extras = store.env_spec.extras
         self._starts, self._ends, self._blank = store.starts, store.ends, blank
         self._bad: dict[tuple[int, str], list[int]] = {}  # (episode, array): steps, first step
 
     def see(self, name: str, start: int, rows: NDArray[Any]) -> None:
-        if rows.dtype.kind != "f":
+        if rows.dtype.kind != "f" or name in self._extras:
             return
         bad = ~np.isfinite(rows.reshape(len(rows), -1)).all(1)
         if not bad.any():

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.errors import nearest
+from robolearn.provenance import SOURCES
 from robolearn.spec import EnvSpec, SpecError
 
 
@@ -42,16 +44,17 @@ class Episode:
         return len(self.actions)
 
     def check(self, spec: EnvSpec) -> None:
-        """Raise ``SpecError`` unless the episode fits ``spec`` and every array has T finite rows."""
+        """Raise ``SpecError`` unless the episode fits ``spec`` and every array has T finite rows; extras may hold NaN: not known."""
+        self._check_types(spec)
         steps = len(self.actions)
         if steps == 0:
             raise SpecError("an episode has at least one step; this one has none")
-        if self.actions.shape != (steps, spec.action.size):
-            raise SpecError(f"actions have shape {self.actions.shape}, expected ({steps}, {spec.action.size})")
-        if not np.isfinite(self.actions).all():
-            raise SpecError(f"actions hold NaN or infinity, first at step {int(np.argmin(np.isfinite(self.actions).all(1)))}")
-        if self.rewards.shape != (steps,):
-            raise SpecError(f"rewards have shape {self.rewards.shape}, expected ({steps},)")
+        for name, array, shape in (("actions", self.actions, (steps, spec.action.size)), ("rewards", self.rewards, (steps,))):
+            if array.shape != shape:
+                raise SpecError(f"{name} have shape {array.shape}, expected {shape}")
+            finite = np.isfinite(array).reshape(steps, -1).all(1)
+            if not finite.all():
+                raise SpecError(f"{name} hold NaN or infinity, first at step {int(np.argmin(finite))}")
         spec.check_observation(self.observations)
         for name in spec.observation:
             if len(self.observations[name]) != steps:
@@ -60,5 +63,25 @@ class Episode:
             if name not in self.extras or self.extras[name].shape != (steps, *entry.shape):
                 came = f"shape {self.extras[name].shape}" if name in self.extras else "is missing"
                 raise SpecError(f"extra array {name!r}: expected shape {(steps, *entry.shape)}, {came}")
-        if self.sim_state is not None and len(self.sim_state) != steps:
+        self._check_state(steps)
+
+    def _check_state(self, steps: int) -> None:
+        if self.sim_state is None:
+            return
+        if len(self.sim_state) != steps:
             raise SpecError(f"sim_state has {len(self.sim_state)} rows for {steps} actions")
+        if self.sim_state.ndim != 2:
+            raise SpecError(f"sim_state has shape {self.sim_state.shape}, expected ({steps}, S)")
+        if not np.isfinite(self.sim_state).all():
+            raise SpecError("sim_state holds NaN or infinity; an episode without simulator states has none")
+
+    def _check_types(self, spec: EnvSpec) -> None:
+        source = self.provenance.get("source")
+        if source is not None and source not in SOURCES:
+            raise SpecError(f"no source {source!r}; there are {', '.join(SOURCES)}{nearest(str(source), SOURCES)}")
+        arrays = {"actions": self.actions, "rewards": self.rewards, **({} if self.sim_state is None else {"sim_state": self.sim_state})}
+        arrays |= {f"observation {name!r}": self.observations[name] for name in spec.observation if name in self.observations}
+        arrays |= {f"extra array {name!r}": self.extras[name] for name in spec.extras if name in self.extras}
+        for what, array in arrays.items():
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                raise SpecError(f"{what}: expected an array of numbers, got {getattr(array, 'dtype', type(array).__name__)}")

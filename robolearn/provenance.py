@@ -26,15 +26,19 @@ KEYS = {
     "file": "import: the file it was read from",
     "original_index": "import: its number there",
     "original_name": "import: its name there",
+    "tasks": "import: texts of its tasks where they change, [[first step, text], ...]",
+    "texts": "import: other texts of its steps, by name, likewise",
+    "flags": "import: steps of flags that are not where such belong, by name",
     "parent": "index of the episode it was made from",
     "parent_step": "step of the parent at which it begins",
     "parent_store": "fingerprint of the store in which `parent` counts; absent: the very store that holds it",
     "parent_digest": "digest of the parent, which names it in any store",
+    "judged_at": "augmentation: step of the parent whose scene it had to reach",
     "edit": "what was done to the parent: the tool and its settings",
     "ancestors": "earlier lineage, oldest first, each with the keys parent, parent_step, parent_store, parent_digest, edit",
 }
-LINEAGE = ("parent", "parent_step", "parent_store", "parent_digest", "edit")
-STEPS = ("failure_step", "bottlenecks")  # steps of the episode, which move when its head is cut
+LINEAGE = ("parent", "parent_step", "parent_store", "parent_digest", "judged_at", "edit")
+STEPS = ("failure_step", "bottlenecks", "tasks", "texts", "flags")  # steps of the episode, which move when its head is cut
 
 
 def describe(source: str, **known: Any) -> dict[str, Any]:
@@ -70,14 +74,22 @@ def derive(before: Mapping[str, Any], *, store: str, episode: int, step: int, di
 
 def cut_steps(provenance: Mapping[str, Any], start: int, stop: int) -> dict[str, Any]:
     """Provenance of steps ``start`` to ``stop`` of an episode: steps that it names move along, or go with what is cut off."""
-    kept = dict(provenance)
-    for key in STEPS:
-        value = kept.pop(key, None)
-        if isinstance(value, list):
-            kept[key] = [step - start for step in value if isinstance(step, int) and start <= step < stop]
-        elif isinstance(value, int) and start <= value < stop:
-            kept[key] = value - start
-    return kept
+    moved = {key: _moved(provenance[key], start, stop) for key in STEPS if key in provenance}
+    return {key: moved.get(key, value) for key, value in provenance.items() if moved.get(key, value) is not None}
+
+
+def _moved(value: Any, start: int, stop: int) -> Any:
+    """A step, steps or runs ``[[first step, value], ...]``, or a mapping of them, counted from ``start``; None: a step cut off."""
+    if isinstance(value, Mapping):
+        return {name: _moved(entry, start, stop) for name, entry in value.items()}
+    if isinstance(value, int):
+        return value - start if start <= value < stop else None
+    if not isinstance(value, list):
+        return value
+    if not all(isinstance(run, list) and len(run) == 2 and isinstance(run[0], int) for run in value):
+        return [step - start for step in value if isinstance(step, int) and start <= step < stop]
+    ends = [*(run[0] for run in value[1:]), stop]
+    return [[max(first - start, 0), entry] for (first, entry), end in zip(value, ends, strict=False) if first < stop and end > start]
 
 
 def abridged(value: Any, longest: int = 200) -> Any:

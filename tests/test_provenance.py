@@ -33,6 +33,23 @@ def test_steps_move_with_a_cut_head_and_go_with_what_is_cut():
     assert cut_steps(known, 0, 12) == {"bottlenecks": [3, 10], "seed": 12}
 
 
+def test_texts_and_flags_of_steps_move_with_a_cut_head():
+    runs = [[0, "pick"], [10, "screw"], [20, "rest"]]
+    known = {"tasks": runs, "texts": {"said": runs, "whole": "always"}, "flags": {"is_last": [4, 19]}, "task": "pick"}
+    cut = cut_steps(known, 5, 20)
+    assert cut["tasks"] == cut["texts"]["said"] == [[0, "pick"], [5, "screw"]]
+    assert (cut["texts"]["whole"], cut["flags"], cut["task"]) == ("always", {"is_last": [14]}, "pick")
+    assert cut_steps(known, 10, 12)["tasks"] == [[0, "screw"]]
+    assert cut_steps(known, 12, 25)["tasks"] == [[0, "screw"], [8, "rest"]]
+
+
+def test_where_a_snippet_was_judged_stays_with_the_parent_it_counts_in():
+    before = {"source": "augmentation", "parent": 3, "parent_step": 40, "parent_store": "f0", "judged_at": 55}
+    known = derive(before, store="f1", episode=7, step=2, digest="d7", edit={"tool": "trim"})
+    assert "judged_at" not in known
+    assert known["ancestors"] == [{"parent": 3, "parent_step": 40, "parent_store": "f0", "judged_at": 55}]
+
+
 def test_long_texts_are_cut_wherever_they_are():
     cut = abridged({"a": ["x" * 500], "b": {"c": "x" * 500}, "d": 1})
     assert len(cut["a"][0]) < 300

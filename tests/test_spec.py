@@ -67,6 +67,12 @@ def test_a_good_episode_passes():
         ({"observations": {"tcp_pos": np.full((4, 3), np.inf), "width": np.zeros((4, 1))}}, "NaN or infinity"),
         ({"observations": {"tcp_pos": np.zeros((5, 3)), "width": np.zeros((4, 1))}}, "5 rows for 4 actions"),
         ({"sim_state": np.zeros((3, 2))}, "sim_state has 3 rows"),
+        ({"sim_state": np.zeros(4)}, r"sim_state has shape \(4,\), expected \(4, S\)"),
+        ({"sim_state": np.full((4, 2), np.nan)}, "sim_state holds NaN"),
+        ({"rewards": np.array([0, np.nan, 0, 0])}, "rewards hold NaN or infinity, first at step 1"),
+        ({"rewards": np.array([0, "1", 0, 0], object)}, "rewards: expected an array of numbers, got object"),
+        ({"actions": [[0.0] * 10] * 4}, "actions: expected an array of numbers, got list"),
+        ({"provenance": {"source": "martian"}}, "no source 'martian'"),
         ({"actions": np.zeros((0, 10))}, "at least one step"),
     ],
 )

@@ -23,6 +23,7 @@ from robolearn.episode import Episode
 from robolearn.spec import ActionSpec, EnvSpec, SpecError
 
 NOTE = "robolearn"  # the attribute in which an export keeps what the format has no place for
+_SAID = ("note", "failure_step", "bottlenecks")  # what people said of an episode, which goes on being said of it
 DEFAULT_HZ = 20.0  # robosuite's, where a file does not say
 _SMALL_FRAME = 1 << 16  # bytes of a last observation that the provenance holds
 
@@ -251,7 +252,9 @@ class Hdf5Demos(ABC):
         note = parsed(self.source.attribute(group, NOTE))
         words = ("success", "terminated", "truncated")
         if all(isinstance(note.get(word), bool) for word in words):
-            provenance["original"] = note.get("provenance")
+            original = note.get("provenance")
+            provenance["original"] = original
+            provenance |= {key: original[key] for key in _SAID if key in original} if isinstance(original, dict) else {}
             return {word: note[word] for word in words}
         told = self.source.attribute(group, "success")
         if told is not None and not isinstance(told, str) and np.size(told) == 1:

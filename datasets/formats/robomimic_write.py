@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.datasets.formats.hdf5_cutting import FORMATS
 from robolearn.datasets.formats.hdf5_demos import NOTE
 from robolearn.datasets.formats.hdf5_plan import ACTIONS, NEXT_OBSERVATION, OBSERVATION, REWARDS, STATES
 from robolearn.datasets.formats.hdf5_sink import Sink
@@ -23,8 +24,8 @@ from robolearn.episode import Episode
 from robolearn.errors import UserError
 
 NEXT = ("recorded", "always", "never")
-_FORMATS = ("robomimic", "robosuite")
 _OURS = {"schema_version", "env_spec", "task", "created_with", "imported", "hdf5"}  # store attributes that an import makes anew
+_IMPORTED = {"source", "format", "file", "filter_keys", "attrs", "arrays", "next_obs", "states", "model_xml"}  # an episode's, likewise
 _GYM = 2  # robomimic's word for environments other than robosuite's
 
 
@@ -63,7 +64,7 @@ class RobomimicWriter:
         self.store, self.file, self.next_obs, self._check = store, file, next_obs, check
         self._storage = {"compression": "gzip"} if compress else {}
         self.kept: dict[str, Any] = store.attrs.get("hdf5", {})
-        self.foreign = self.kept.get("format") not in _FORMATS  # a store that was no such file before: what it knows goes into notes
+        self.foreign = self.kept.get("format") not in FORMATS  # a store that was no such file before: what it knows goes into notes
         spec = store.env_spec
         names = self.kept.get("names", {})
         self.observation = {name: names.get(name, OBSERVATION + name) for name in spec.observation}
@@ -112,7 +113,7 @@ class RobomimicWriter:
         return json.dumps({"env_name": spec.task, "type": _GYM, "env_kwargs": {"control_freq": spec.control_hz}})
 
     def _write_episode(self, group: Any, episode: Episode, provenance: dict[str, Any]) -> None:
-        recorded = provenance.get("format") in _FORMATS
+        recorded = provenance.get("format") in FORMATS
         for name, path in self.observation.items():
             group.create_dataset(path, data=episode.observations[name], **self._storage)
         for name, path in self.extras.items():
@@ -157,6 +158,9 @@ class RobomimicWriter:
         ending = {"success": episode.success, "terminated": episode.terminated, "truncated": episode.truncated}
         if not recorded:
             group.attrs[NOTE] = json.dumps({**ending, "provenance": provenance})
+        elif "edit" in provenance:  # its outcome and notes may be others than the source's; the rest is in the file already
+            known = {key: value for key, value in provenance.items() if key not in _IMPORTED}
+            group.attrs[NOTE] = json.dumps({**ending, "provenance": known})
 
     def _write_masks(self, names: list[str], provenances: list[dict[str, Any]], valid_share: float) -> None:
         masks = {

@@ -11,7 +11,7 @@ from robolearn.datasets.editing import Plan, whole, write
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.store import DemoStore
 from robolearn.lock import LockedError, WriterLock
-from robolearn.spec import ActionSpec
+from robolearn.spec import ActionSpec, ArraySpec
 from tests.datasets.edit_commands import COUNT, fails, make_store, run
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 
@@ -88,6 +88,24 @@ def test_merge_names_what_differs_between_specs(store, tmp_path, capsys):
     assert "control_hz is 10.0 in demos.zarr" in fails(capsys, "merge", "stores=[demos.zarr,faster.zarr]", "out=all.zarr")
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"extras": {"dones": ArraySpec((), "int64")}}, ("extras 'dones' is absent in", "int64")),
+        ({"reward_dtype": "float64"}, ("reward_dtype is float32 in", "float64")),
+        ({"action": dataclasses.replace(SPEC.action, dtype="float64")}, ("action 'dtype' is float32 in", "float64")),
+    ],
+)
+def test_merge_refuses_what_would_not_be_what_was_written(store, capsys, tmp_path, changes, says):
+    make_store(tmp_path / "other.zarr", [20], dataclasses.replace(SPEC, **changes))
+    error = fails(capsys, "merge", "stores=[demos.zarr,other.zarr]", "out=all.zarr")
+    assert all(part in error for part in says)
+    assert "stores of one spec" in fails(capsys, "merge", "stores=[other.zarr,demos.zarr]", "out=all.zarr")
+    make_store(tmp_path / "another.zarr", [21], dataclasses.replace(SPEC, **changes))
+    run(capsys, "merge", "stores=[other.zarr,another.zarr]", "out=all.zarr")
+    assert DemoStore.open("all.zarr").check() == []
+
+
 def test_merged_tasks_need_a_name_and_stay_known_by_episode(store, tmp_path, capsys):
     make_store(tmp_path / "other.zarr", [20], dataclasses.replace(SPEC, task="other"))
     words = ("merge", "stores=[demos.zarr,other.zarr]", "out=all.zarr")
@@ -136,6 +154,45 @@ def test_what_was_made_from_an_episode_is_split_with_it(tmp_path, capsys, monkey
         assert DemoStore.open("a.zarr").num_episodes == 6
 
 
+def halves(capsys, store, seed):
+    """The seeds that the episodes of the two sides of a split were drawn from, which name them through every edit."""
+    run(capsys, "split", f"store={store}", "out=[a.zarr,b.zarr]", "fraction=0.5", f"seed={seed}", "overwrite=true")
+    return [
+        {known["family"] for known in map(side.provenance, range(side.num_episodes))} for side in map(DemoStore.open, ("a.zarr", "b.zarr"))
+    ]
+
+
+def test_kin_is_split_together_after_edits_and_across_merged_stores(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with DemoStore.create("expert.zarr", SPEC) as expert, DemoStore.create("snippets.zarr", SPEC) as snippets:
+        for number in range(6):
+            expert.append(dataclasses.replace(make_episode(number), provenance={"source": "expert", "family": number}))
+        for number in range(12):
+            known = {"source": "augmentation", "family": number % 6, "parent": number % 6, "parent_store": expert.fingerprint()}
+            snippets.append(dataclasses.replace(make_episode(20 + number), provenance=known))
+    run(capsys, "merge", "stores=[snippets.zarr,expert.zarr]", "out=all.zarr")
+    run(capsys, "label", "store=all.zarr", "out=labelled.zarr", "episode=0", "success=true")
+    for store in ("all.zarr", "labelled.zarr"):
+        for seed in range(3):
+            first, second = halves(capsys, store, seed)
+            assert len(first) == len(second) == 3
+            assert not first & second
+
+
+def test_kin_within_a_store_is_split_together_after_an_edit(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with DemoStore.create("family.zarr", SPEC) as store:
+        for number in range(12):
+            known = {"source": "augmentation", "parent": number % 4} if number >= 4 else {"source": "teleop"}
+            store.append(dataclasses.replace(make_episode(number), provenance={**known, "family": number % 4}))
+    run(capsys, "label", "store=family.zarr", "out=labelled.zarr", "episode=0", "success=true")
+    run(capsys, "trim", "store=labelled.zarr", "out=cut.zarr", "head=1")
+    for seed in range(3):
+        first, second = halves(capsys, "cut.zarr", seed)
+        assert len(first) == len(second) == 2
+        assert not first & second
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -146,6 +203,8 @@ def test_what_was_made_from_an_episode_is_split_with_it(tmp_path, capsys, monkey
         (["fraction=0.5", "episodes=[1]"], "either fraction=0.9, or episodes"),
         (["out=[a.zarr,a.zarr]", "fraction=0.5"], "makes two stores"),
         (["out=a.zarr", "fraction=0.5"], "give a list"),
+        (["out=[a.zarr,a.zarr/in]", "fraction=0.5"], "a.zarr/in lies within a.zarr"),
+        (["out=[a.zarr/in,a.zarr]", "fraction=0.5", "dry_run=true"], "a.zarr/in lies within a.zarr"),
     ],
 )
 def test_a_split_that_means_nothing_is_refused(store, tmp_path, capsys, words, says):

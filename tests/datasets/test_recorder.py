@@ -155,6 +155,12 @@ def test_a_step_that_does_not_fit_is_refused_and_the_episode_goes_on(store):
             recorder.add(seen, [0, 0])
         with pytest.raises(SpecError, match=r"'front' is float64 of shape \(8, 6, 3\), expected uint8"):
             recorder.add({**seen, "front": seen["front"] / 255}, [0, 0], grasped=True)
+        with pytest.raises(SpecError, match="front is uint16, and uint8 does not hold it: it goes from 300 to 300"):
+            recorder.add({**seen, "front": np.full((8, 6, 3), 300, np.uint16)}, [0, 0], grasped=True)
+        with pytest.raises(SpecError, match="joints is float64, and float32 does not hold it"):
+            recorder.add({**seen, "joints": np.full(3, 1e300)}, [0, 0], grasped=True)
+        with pytest.raises(SpecError, match=r"sim_state has shape \(2, 2\), expected \(S,\)"):
+            recorder.add(seen, [0, 0], grasped=True, sim_state=np.zeros((2, 2)))
         with pytest.raises(SpecError, match="'joints' holds NaN or infinity at step 0"):
             recorder.add({**seen, "joints": np.full(3, np.nan)}, [0, 0], grasped=True)
         with pytest.raises(SpecError, match="'wrist' is not in the store's spec"):

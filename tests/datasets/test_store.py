@@ -13,7 +13,8 @@ import zarr
 
 from robolearn.datasets.store import DemoStore, StoreError
 from robolearn.datasets.windows import WindowDataset
-from robolearn.spec import ArraySpec, EnvSpec, SpecError
+from robolearn.episode import Episode
+from robolearn.spec import ActionSpec, ArraySpec, EnvSpec, SpecError
 from robolearn.tasks import one_leg_spec
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 
@@ -174,6 +175,50 @@ def test_episodes_that_do_not_fit_are_refused_and_nothing_is_written(path):
             store.append(type(good)({}, good.actions, good.rewards, True, False, True))
         assert sorted(path.rglob("*")) == before
     assert DemoStore.open(path).num_episodes == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "values", "says"),
+    [
+        ("front", np.full((2, 4, 4, 3), 0.5), "uint8 does not hold it: it goes from 0.5 to 0.5"),
+        ("front", np.full((2, 4, 4, 3), 300, np.uint16), "front is uint16, and uint8 does not hold it: it goes from 300 to 300"),
+        ("front", np.full((2, 4, 4, 3), -1), "from -1 to -1"),
+        ("grasped", np.array([0, 2]), "bool does not hold it"),
+        ("action", np.full((2, 1), 1e300), "action is float64, and float32 does not hold it"),
+        ("reward", np.full(2, -1e300), "reward is float64, and float32 does not hold it"),
+    ],
+)
+def test_numbers_that_the_stores_types_do_not_hold_are_refused(path, array, values, says):
+    spec = EnvSpec(
+        "toy",
+        {"front": ArraySpec((4, 4, 3), "uint8")},
+        ActionSpec(("x",), (-1.0,), (1.0,)),
+        10.0,
+        extras={"grasped": ArraySpec((), "bool")},
+    )
+    good = {"front": np.zeros((2, 4, 4, 3), np.int64), "grasped": np.array([0, 1]), "action": np.zeros((2, 1)), "reward": np.ones(2)}
+
+    def episode(arrays):
+        return Episode(
+            {"front": arrays["front"]}, arrays["action"], arrays["reward"], True, False, True, extras={"grasped": arrays["grasped"]}
+        )
+
+    with DemoStore.create(path, spec) as store:
+        store.append(episode(good))
+        with pytest.raises(SpecError, match=says):
+            store.append(episode({**good, array: values}))
+        assert (store.num_episodes, store.check()) == (1, [])
+
+
+def test_unknown_entries_of_an_extra_array_are_kept_and_seeds_beyond_64_bits_are_in_the_provenance(path):
+    spec = replace(SPEC, extras={"label": ArraySpec((), "float32")})
+    episode = replace(make_episode(0, spec=spec), provenance={"source": "teleop", "seed": 2**70})
+    episode.extras["label"][1] = np.nan
+    with DemoStore.create(path, spec) as store:
+        store.append(episode)
+        assert store.check() == []
+        assert (store.column("seed").tolist(), store.provenance(0)["seed"]) == ([-1], 2**70)
+        np.testing.assert_array_equal(store.episode(0).extras["label"], episode.extras["label"])
 
 
 def test_a_missing_store_names_the_nearest(path):

@@ -64,6 +64,8 @@ def test_steps_named_in_the_provenance_move_with_a_cut_head(tmp_path, capsys, mo
         ([], "nothing to trim"),
         (["ranges=[0:5:5]"], "nothing is left"),
         (["head=1000"], "nothing is left"),
+        (["ranges=[0:1:2,0:3:5]"], "episode 0 is cut twice"),
+        (["ranges=[0:1:2]", "head=1"], "episode 0 is cut twice"),
         (["ranges=[99:0:5]"], "has no episode 99"),
         (["ranges=[0-5]"], "such as ranges=[3:10:200"),
         (["head=1", "ending=cutt"], "did you mean 'cut'?"),

@@ -1,10 +1,13 @@
 """`check` finds any damage and names the episode."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import zarr
 
 from robolearn.datasets.store import DemoStore, StoreError
+from robolearn.episode import Episode
 from tests.datasets.episodes import SPEC, make_episode
 
 LENGTHS = [1000, 1000, 10, 1100]  # three files of 1024 steps: episodes 0-1, 1-3, 3
@@ -97,3 +100,10 @@ def test_damaged_metadata_is_one_clear_error(path, file, content):
     (path / file).write_bytes(content)
     with pytest.raises(StoreError):
         DemoStore.open(path)
+
+
+def test_states_of_a_shape_that_no_episode_may_have_any_more_are_checked_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(Episode, "check", lambda episode, spec: None)
+    with DemoStore.create(tmp_path / "flat.zarr", SPEC) as store:
+        store.append(dataclasses.replace(make_episode(0, steps=5), sim_state=np.arange(5.0)))
+        assert store.check() == []

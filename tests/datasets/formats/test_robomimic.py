@@ -337,6 +337,34 @@ def test_env_type_alone_is_written_as_type_too(path, tmp_path):
         assert json.loads(file["data"].attrs["env_args"]) == {"env_name": "Lift", "env_type": 1, "type": 1}
 
 
+def test_after_a_cut_next_obs_is_what_was_seen_next_and_notes_of_steps_are_cut(path, tmp_path):
+    def edit(demos):
+        demos["demo_1"]["signal"] = np.arange(5)[:, None]  # of one demonstration alone: a note
+
+    robomimic_file(path, edit=edit)
+    assert run_import(path, tmp_path / "a.zarr") == 0
+    assert main(["data", "trim", f"store={tmp_path}/a.zarr", f"out={tmp_path}/b.zarr", "ranges=[0:1:3]"]) == 0
+    assert run_export(tmp_path / "b.zarr", tmp_path / "back.hdf5") == 0
+    (arrays, _), (before, _) = everything(tmp_path / "back.hdf5"), everything(path)
+    for name in ("next_obs/eef_pos", "next_obs/gripper_qpos", "obs/eef_pos", "signal"):
+        assert arrays[f"data/demo_1/{name}"].tobytes() == before[f"data/demo_1/{name}"][1:3].tobytes()
+    assert arrays["data/demo_2/next_obs/eef_pos"].tobytes() == before["data/demo_2/next_obs/eef_pos"].tobytes()
+
+
+def test_what_a_label_says_goes_out_and_comes_back(path, tmp_path):
+    robomimic_file(path)
+    assert run_import(path, tmp_path / "a.zarr") == 0
+    words = ["episode=1", "success=false", "failure_step=2", "note=slipped"]
+    assert main(["data", "label", f"store={tmp_path}/a.zarr", f"out={tmp_path}/b.zarr", *words]) == 0
+    labelled = DemoStore.open(tmp_path / "b.zarr")
+    for source, out in (("b", "c"), ("c", "d")):
+        assert run_export(tmp_path / f"{source}.zarr", tmp_path / f"{out}.hdf5") == 0
+        assert run_import(tmp_path / f"{out}.hdf5", tmp_path / f"{out}.zarr") == 0
+        back = DemoStore.open(tmp_path / f"{out}.zarr")
+        assert back.column("outcome").tolist() == labelled.column("outcome").tolist() == ["success", "failure", "success"]
+        assert (back.provenance(1)["note"], back.provenance(1)["failure_step"]) == ("slipped", 2)
+
+
 @pytest.fixture
 def own(tmp_path):
     with DemoStore.create(tmp_path / "own.zarr", SPEC, attrs={"colour": "green"}) as store:
