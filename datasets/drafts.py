@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from robolearn.lock import WriterLock
 
 _SAME_DATE = (1980, 1, 1, 0, 0, 0)  # of a zip's entries: the same store makes the same zip
 ROOT = "zarr.json"
+_OF_A_STORE = re.compile(rf"{ROOT}|(data|episodes)/([^/]+/)?{ROOT}|(data|episodes)/[^/]+/c(/\d+)+|{re.escape(UPLOAD)}")
 
 
 class Draft:
@@ -158,8 +160,9 @@ def uploadable(bucket: Bucket, overwrite: bool, fingerprint: str) -> dict[str, t
                 f"{bucket.url} holds an upload of another store, begun by {begun.get('host')} at {begun.get('since')} and not finished; "
                 "give another name, or overwrite=true to replace it"
             )
-    elif there:
-        raise StoreError(f"{bucket.url} holds {len(there)} other objects, such as {min(there)}; give another name")
+    foreign = [key for key in there if not _OF_A_STORE.fullmatch(key)] if there.keys() & {ROOT, UPLOAD} else list(there)
+    if foreign:
+        raise StoreError(f"{bucket.url} holds {len(foreign)} other objects, such as {min(foreign)}; move them, or give another name")
     return there
 
 

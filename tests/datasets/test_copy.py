@@ -88,6 +88,30 @@ def test_a_bucket_with_other_things_is_left_alone(store, far, capsys):
     assert Bucket(address(f"{far}/work")).get("thesis.tex") == b"years"
 
 
+@pytest.mark.parametrize("place", ["far", "bucket"])
+def test_what_others_put_beside_a_stores_files_is_never_deleted(request, store, capsys, place):
+    out = f"{request.getfixturevalue(place)}/a.zarr"
+    run(capsys, "copy", f"store={store.path}", f"out={out}")
+    bucket = Bucket(address(out))
+    foreign = ["notes.txt", "inner/zarr.json", "inner/data/action/c/0/0", "data/action/notes.txt", "data/inner/data/action/c/0"]
+    for key in foreign:
+        before = bucket.sizes()
+        bucket.put(key, b"years")
+        for words in ([], ["--dry-run"]):
+            error = fails(capsys, "copy", f"store={store.path}", f"out={out}", "overwrite=true", *words)
+            assert f"holds 1 other objects, such as {key}" in error
+        bucket.delete([key])
+        assert bucket.sizes() == before  # nothing else was touched
+    run(capsys, "copy", f"store={store.path}", f"out={out}", "overwrite=true")
+
+
+def test_a_store_is_not_copied_into_itself(store, far, capsys):
+    run(capsys, "copy", f"store={store.path}", f"out={far}/lab/a.zarr")
+    for out in (f"{far}/lab/a.zarr/inner", f"{far}/lab"):
+        assert "itself" in fails(capsys, "copy", f"store={far}/lab/a.zarr", f"out={out}", "overwrite=true", "--dry-run")
+    run(capsys, "copy", f"store={far}/lab/a.zarr", f"out={far}/lab/a.zarr-2")
+
+
 @pytest.mark.parametrize(
     ("where", "count", "over"),
     [("far", 0, False), ("bucket", 11, False), ("far", 28, False), ("far", 0, True), ("far", 26, True)],
