@@ -13,7 +13,7 @@ import zarr
 
 from robolearn.datasets import layout
 from robolearn.datasets.address import Url
-from robolearn.datasets.commit import DurableStore, sync_directory
+from robolearn.datasets.commit import DurableStore, settle, sync_directory
 from robolearn.datasets.formats.archive import ZipFiles, looks_like_zip
 from robolearn.datasets.layout import StoreError
 from robolearn.errors import nearest
@@ -68,7 +68,7 @@ def _holds_store(path: Path) -> bool:
 def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image_codec: str = "zstd") -> None:
     """Lay an empty store out under another name and rename it, so that a half-made store is never seen."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    shutil.rmtree(draft, ignore_errors=True)
+    remove(draft)
     try:
         storage = DurableStore(draft)
         try:
@@ -78,7 +78,7 @@ def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image
         storage.sync()
         put_in_place(draft, path)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
 
 
 def note(path: Path, **attrs: Any) -> None:
@@ -101,6 +101,7 @@ def put_in_place(draft: Path, path: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a file or a directory with all that is in it, as far as it is there."""
     if path.is_dir() and not path.is_symlink():
+        settle()  # else what is still being written there would come after
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

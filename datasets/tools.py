@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from robolearn.datasets.figures import array_figures, counts, episode_rows, outl
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import require_appendable
-from robolearn.datasets.place import note, put_in_place, require_free
+from robolearn.datasets.place import note, put_in_place, remove, require_free
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
@@ -171,7 +170,7 @@ def write_whole(
         require_free(out, overwrite)
         put_in_place(draft, out)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
         draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
         lock.release()
 
