@@ -55,6 +55,9 @@ class Draft:
     def finish(self) -> None:
         """All files are put."""
 
+    def abandon(self) -> None:
+        """Let go of what was written; what stays is said in :attr:`after_failure`."""
+
     def _write(self, key: str, data: bytes) -> bool:
         """Write one file; True where it was there."""
         raise NotImplementedError
@@ -87,7 +90,6 @@ class _Zip(Draft):
         self._zip.close()
 
     def abandon(self) -> None:
-        """Let go of the file, which is removed next."""
         with contextlib.suppress(OSError, ValueError):
             self._zip.close()
 
@@ -190,7 +192,8 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
         upload = _upload(out, overwrite, fingerprint)
         try:
             yield upload
-        except Exception as error:
+        except BaseException as error:
+            upload.abandon()
             error.add_note(upload.after_failure)
             raise
         return
@@ -208,8 +211,7 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
                 require_free(out, overwrite)
                 put_in_place(place, out)
             finally:
-                if isinstance(draft, _Zip):
-                    draft.abandon()
+                draft.abandon()
                 remove(place)
     except OSError as error:
         raise StoreError(f"could not write {out}: {one_line(error)}; nothing is left of it") from error

@@ -8,13 +8,13 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from robolearn import __version__
 from robolearn.datasets.address import Url
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.repository import HistoryStorage, icechunk, storage_at, told
+from robolearn.datasets.repository import HistoryStorage, folder_at, icechunk, storage_at, told
 from robolearn.errors import nearest
 from robolearn.lock import WriterLock
 
@@ -125,6 +125,10 @@ class History:
             when = entry.written_at.strftime("%Y-%m-%d %H:%M:%S")
             yield Snapshot(entry.id, when, str(known.get("who", "unknown")), entry.message, int(known.get("episodes", 0)))
 
+    def is_bare(self) -> bool:
+        """Whether nothing was ever committed to any branch."""
+        return all(len(list(islice(self.log(name), 2))) < 2 for name in self.branches())
+
     def tag(self, name: str, ref: str | None) -> str:
         """Give a snapshot a name for good; returns its id."""
         return self._name(name, ref, self._repository.create_tag)
@@ -153,10 +157,8 @@ class History:
 
     def _alone(self) -> contextlib.AbstractContextManager[Any]:
         """On a disk, where Icechunk cannot tell who was first, commits wait for one another."""
-        if self.url.scheme != "icechunk":
-            return contextlib.nullcontext()
-        place = Path(self.url.base.partition(":")[2])
-        return WriterLock(place, instead="append again", patience_s=_PATIENCE_S)
+        folder = folder_at(self.url)
+        return WriterLock(folder, instead="append again", patience_s=_PATIENCE_S) if folder else contextlib.nullcontext()
 
     def require_empty(self, overwrite: bool) -> None:
         """Raise ``StoreError`` where the branch holds a store that is not to be replaced."""
