@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from itertools import islice
 from typing import Any
 
 from robolearn import __version__
-from robolearn.datasets.address import Url
+from robolearn.datasets.address import REF, REF_LETTERS, Url
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.repository import HistoryStorage, folder_at, icechunk, storage_at, told
 from robolearn.errors import nearest
 from robolearn.lock import WriterLock
 
 MAIN = "main"
+_SNAPSHOT = re.compile(r"[0-9A-Z]{20}")
 _PATIENCE_S = 30.0  # for somebody else's commit on the same disk
 
 
@@ -138,6 +140,8 @@ class History:
         return self._name(name, ref, self._repository.create_branch)
 
     def _name(self, name: str, ref: str | None, create: Any) -> str:
+        if not REF.fullmatch(name) or _SNAPSHOT.fullmatch(name):
+            raise StoreError(f"{name!r} cannot name a tag or branch: give {REF_LETTERS}, not of a snapshot's form")
         taken = {**self.tags(), **self.branches()}
         if name in taken:
             raise StoreError(f"{self.url.base} has {name!r} already, at {taken[name]}; give another name")

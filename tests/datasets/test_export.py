@@ -126,6 +126,18 @@ def test_a_format_that_cannot_be_written_is_named_with_those_that_can(store, tmp
 
 
 @pytest.mark.usefixtures("plain")
+def test_other_formats_are_read_and_written_here_and_nowhere_else(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for place in ("s3://lab/x.hdf5", "icechunk:lab", "s3:x.hdf5"):
+        for words in (["export", f"store={store}", f"out={place}", "format=toy"], ["import", f"source={place}", "out=new.zarr"]):
+            assert main(["data", *words]) == 1
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1
+            assert "write it as s3://" in error if place == "s3:x.hdf5" else f"error: {place}: other formats are " in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_an_empty_store_is_not_exported(tmp_path, capsys):
     DemoStore.create(tmp_path / "empty.zarr", SPEC).close()
     assert write(tmp_path / "empty.zarr", f"out={tmp_path / 'out.txt'}") == 1

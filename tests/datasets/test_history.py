@@ -95,6 +95,15 @@ def test_a_tag_stays_and_a_branch_goes_on(here, capsys):
     assert "did you mean 'trial'" in fails(capsys, "info", f"store={here}@trail")
 
 
+@pytest.mark.parametrize("name", ["", "a b", "x/y", "a@b", "0123456789ABCDEFGHJK"])
+def test_a_name_that_no_address_could_say_is_refused(here, capsys, name):
+    begun(here, 1)
+    for tool in ("tag", "branch"):
+        assert "give a name of letters, digits, _ . + -" in fails(capsys, tool, f"store={here}", f"name='{name}'")
+    facts = run(capsys, "history", f"store={here}")
+    assert (set(facts["branches"]), facts["tags"]) == ({"main"}, {})
+
+
 def refused(action):
     with pytest.raises(StoreError) as caught:
         action()

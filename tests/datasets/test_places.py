@@ -1,5 +1,6 @@
 """A store is the same wherever it lies, and a place that cannot be read says why in one line."""
 
+import re
 import socket
 import threading
 import time
@@ -283,8 +284,8 @@ def test_without_obstore_the_extra_is_named(monkeypatch, capsys):
 # -- addresses -------------------------------------------------------------------------------------------------------
 
 
-def test_paths_and_addresses_are_told_apart():
-    for text in ("demos.zarr", "/data/demos.zarr.zip", "a:b.zarr"):
+def test_paths_and_addresses_are_told_apart(tmp_path):
+    for text in ("./s3:x", "demos.zarr", "/data/demos.zarr.zip", "a:b.zarr"):
         assert address(text) == Path(text)
     for text in ("s3://lab/demos.zarr", "gs://lab/x/demos.zarr", "memory://x/demos.zarr"):
         assert isinstance(address(text), Url)
@@ -295,9 +296,25 @@ def test_paths_and_addresses_are_told_apart():
     there = address("icechunk+s3://bucket/lab")
     assert (there.base, there.ref, there.name) == ("icechunk+s3://bucket/lab", None, "lab")
     assert address(Path("icechunk+s3://bucket/lab")) == there
+    (tmp_path / "me@home").mkdir()  # a directory's name, not a branch
+    assert address(f"icechunk:{tmp_path}/me@home/lab@v1").base == f"icechunk:{tmp_path}/me@home/lab"
 
 
-@pytest.mark.parametrize(("text", "said"), [("ftp://lab/x.zarr", "no stores at ftp://"), ("s3://", "names no bucket")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftp://lab/x.zarr", "no stores at ftp://"),
+        ("s3://", "names no bucket"),
+        ("s3:x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("s3:/lab/x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("S3://lab/x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("icechunk:", "write it as icechunk:DIR"),
+        ("icechunk:ice/lab@x/y", "after @ comes a branch, tag or snapshot, a name of letters, digits, _ . + -; got 'x/y'"),
+        ("icechunk:lab@a b", "got 'a b'"),
+        ("icechunk:lab@", "got ''"),
+        ("icechunk+s3://bucket/lab@x/y@z", "got 'x/y@z'"),
+    ],
+)
 def test_an_address_that_cannot_be_is_refused(text, said):
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=re.escape(said)):
         address(text)
