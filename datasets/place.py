@@ -39,6 +39,8 @@ def require_store(path: Path) -> None:
     if (path / "zarr.json").is_file():
         return
     if not path.exists():
+        if set_aside(path):
+            raise StoreError(f"no store at {path}: a writer died while it replaced it; `robolearn data repair store={path}` puts it back")
         siblings = [entry.name for entry in path.parent.glob("*.zarr")] if path.parent.is_dir() else []
         there = f"; {path.parent} has {', '.join(sorted(siblings)[:5])}" if siblings else ""
         raise StoreError(
@@ -89,7 +91,13 @@ def note(path: Path, **attrs: Any) -> None:
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a finished store (or another file or directory) to ``path``; what was there is removed after."""
+    """Rename a finished store (or another file or directory) to ``path``; what was there is removed after.
+
+    A file replaces a file at once. A directory cannot: between two renames :func:`set_aside` knows what was there.
+    """
+    if path.is_file() and draft.is_file():
+        draft.replace(path)
+        return sync_directory(path.parent)
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
         path.rename(old)

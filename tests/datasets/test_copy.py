@@ -2,6 +2,7 @@
 
 import filecmp
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,25 @@ def test_what_is_there_is_replaced_only_when_asked(store, tmp_path, far, capsys)
         assert "itself" in fails(capsys, "copy", f"store={out}", f"out={out}", "overwrite=true")
     (tmp_path / "notes.zip").write_text("no store")
     assert "is not replaced" in fails(capsys, "copy", f"store={store.path}", f"out={tmp_path / 'notes.zip'}", "overwrite=true")
+
+
+def test_a_zip_that_is_replaced_is_there_at_every_moment(store, tmp_path, monkeypatch):
+    path, renames = tmp_path / "a.zarr.zip", []
+    for overwrite in (False, True):
+        transfer.copy(store, path, overwrite)
+    for name in ("rename", "replace"):
+        real = getattr(Path, name)
+
+        def renamed(self, target, real=real):
+            assert DemoStore.open(path).num_episodes == 5
+            made = real(self, target)
+            assert DemoStore.open(path).num_episodes == 5
+            renames.append(self.name)
+            return made
+
+        monkeypatch.setattr(Path, name, renamed)
+    transfer.copy(store, path, True)
+    assert len(renames) == 1
 
 
 def test_a_bucket_with_other_things_is_left_alone(store, far, capsys):
