@@ -52,8 +52,8 @@ class Draft:
             self.bytes += len(data)
             self.there += was_there
 
-    def finish(self) -> None:
-        """All files are put."""
+    def finish(self, episodes: int = 0) -> None:
+        """All files are put, of so many episodes."""
 
     def abandon(self) -> None:
         """Let go of what was written; what stays is said in :attr:`after_failure`."""
@@ -86,7 +86,7 @@ class _Zip(Draft):
             self._zip.writestr(zipfile.ZipInfo(key, _SAME_DATE), data)
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         self._zip.close()
 
     def abandon(self) -> None:
@@ -137,7 +137,7 @@ class _Upload(Draft):
             raise StoreError(f"{self._bucket.url}: {key} did not arrive as it was sent; the same `robolearn data copy` again goes on")
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         self._bucket.delete([UPLOAD])
 
 

@@ -161,6 +161,6 @@ class HistoryDraft(Draft):
             sync(self._session.store.set(key, cpu.Buffer.from_bytes(data)))
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         """Commit it."""
-        self._history.commit(self._session, "a copied store")
+        self._history.commit(self._session, "a copied store", episodes)

@@ -83,11 +83,14 @@ def _info_text(facts: dict[str, Any]) -> str:
     lines.append(f"fingerprint  {facts['fingerprint']}")
     if facts["edited"]:
         lines.append(f"edited       {facts['edited']['tool']} of {', '.join(entry['store'] for entry in facts['edited']['made_of'])}")
+    rows = []
     for name, entry in facts["arrays"].items():
         known = [value for kind in ("min", "max") for value in entry.get(kind, ()) if value is not None]
         span = f"{min(known):.4g} to {max(known):.4g}" if known else ""
         span += f"  {entry['codec']['name'].removeprefix('robolearn.')}" if "codec" in entry else ""
-        lines.append(f"  {name:<16}{entry['dtype']!s:<9}{tuple(entry['shape'])!s:<16}{span}".rstrip())
+        rows.append((name, str(entry["dtype"]), str(tuple(entry["shape"])), span))
+    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
+    lines += ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if facts["torn_steps"]:
         lines.append(_torn_text(facts["torn_steps"]))
     return "\n".join(lines)

@@ -80,7 +80,7 @@ def copy(store: StoreReader, out: Path | Url, overwrite: bool, advance: Callable
             list(pool.map(send, batch))
         for entry in () if draft.metadata_first else described:
             send(entry)
-        draft.finish()
+        draft.finish(store.num_episodes)
     return draft
 
 

@@ -148,7 +148,7 @@ def test_what_was_made_from_an_episode_is_split_with_it(tmp_path, capsys, monkey
         ([], "either fraction=0.9, or episodes"),
         (["fraction=0.5", "episodes=[1]"], "either fraction=0.9, or episodes"),
         (["out=[a.zarr,a.zarr]", "fraction=0.5"], "makes two stores"),
-        (["out=a.zarr", "fraction=0.5"], "give a list"),
+        (["out=a.zarr", "fraction=0.5"], "give a list of 2 or more"),
     ],
 )
 def test_a_split_that_means_nothing_is_refused(store, tmp_path, capsys, words, says):

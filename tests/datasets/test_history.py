@@ -244,6 +244,7 @@ def test_a_new_store_over_an_old_one_keeps_its_history(here, capsys):
 def test_copies_lead_in_and_out_and_windows_are_the_same(place, tmp_path, capsys):
     store = make_store(tmp_path / "demos.zarr", range(5))
     run(capsys, "copy", f"store={store.path}", f"out={place}")
+    assert [entry["episodes"] for entry in run(capsys, "history", f"store={place}")["log"]] == [5, 0]
     assert "exists" in fails(capsys, "copy", f"store={store.path}", f"out={place}", "--dry-run")
     run(capsys, "copy", f"store={place}@main", f"out={tmp_path / 'back.zarr'}")
     assert DemoStore.open(tmp_path / "back.zarr").check() == []

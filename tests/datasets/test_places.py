@@ -160,6 +160,14 @@ def test_a_lost_chunk_is_an_error_never_zeros(local, tmp_path):
         assert any("data/action/c/0/0 is missing" in line for line in store.check())
 
 
+def test_a_zip_of_two_stores_names_both(local, tmp_path, capsys):
+    path = packed(local, tmp_path / "both.zip", folder="one.zarr/")
+    with zipfile.ZipFile(path, "a") as file:
+        for key in local.files.keys():
+            file.writestr(f"two.zarr/{key}", local.files.read(key))
+    assert "holds 2 stores (one.zarr, two.zarr); unpack it" in fails(capsys, "info", f"store={path}")
+
+
 # -- zips ------------------------------------------------------------------------------------------------------------
 
 
