@@ -163,7 +163,7 @@ def test_a_lost_chunk_is_an_error_never_zeros(local, tmp_path):
 def test_a_zip_of_two_stores_names_both(local, tmp_path, capsys):
     path = packed(local, tmp_path / "both.zip", folder="one.zarr/")
     with zipfile.ZipFile(path, "a") as file:
-        for key in local.files.keys():
+        for key in sorted(local.files.keys()):
             file.writestr(f"two.zarr/{key}", local.files.read(key))
     assert "holds 2 stores (one.zarr, two.zarr); unpack it" in fails(capsys, "info", f"store={path}")
 

@@ -48,7 +48,7 @@ def test_columns_of_info_stay_apart_whatever_their_width(tmp_path, capsys):
     assert len(lines) == 5
     assert len({line.index(kind) for line in lines for kind in ("float32", "uint8") if kind in line}) == 1
     assert [line.split()[:2] for line in lines][1] == ["a_name_of_twenty_four_ch", "float32"]
-    assert "  (1200, 1600, 3)  zstd" in lines[2]
+    assert "uint8    (1200, 1600, 3)" in lines[2]
 
 
 @pytest.mark.parametrize("statistics", ["true", "false", "null"])
