@@ -17,7 +17,7 @@ from robolearn.datasets.figures import array_figures, counts, episode_rows, outl
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import require_appendable
-from robolearn.datasets.place import note, put_in_place, remove, require_free
+from robolearn.datasets.place import note, one_line, put_in_place, remove, require_free
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
@@ -167,7 +167,7 @@ def write_whole(
             Progress(f"{verb} {out}", len(reader)) as progress,
         ):
             for batch in _batches(reader):
-                store.extend(batch)
+                _add(store, batch, out)
                 progress.advance(len(batch))
         note(draft, **notes())
         require_free(out, overwrite)
@@ -176,6 +176,15 @@ def write_whole(
         remove(draft)
         draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
         lock.release()
+
+
+def _add(store: DemoStore, batch: list[Episode], out: Path) -> None:
+    try:
+        store.extend(batch)
+    except StoreError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise StoreError(f"could not write {out}: {one_line(error.__cause__)}; nothing is left of it") from error
 
 
 def _batches(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:

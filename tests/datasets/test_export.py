@@ -150,6 +150,23 @@ def run_import(tmp_path, *words):
     return main(["data", "import", f"source={source}", f"out={tmp_path / 'new.zarr'}", *words])
 
 
+def test_a_full_disk_ends_an_import_in_one_line_that_promises_nothing(tmp_path, capsys, monkeypatch):
+    def full(file, data):
+        raise OSError(28, "No space left on device")
+
+    real = DemoStore.extend
+
+    def extend(self, episodes):
+        monkeypatch.setattr("robolearn.datasets.commit.write_synced", full)
+        return real(self, episodes)
+
+    monkeypatch.setattr(DemoStore, "extend", extend)
+    assert run_import(tmp_path, "missing=skip") == 1
+    error = capsys.readouterr().err
+    assert error == f"error: could not write {tmp_path / 'new.zarr'}: [Errno 28] No space left on device; nothing is left of it\n"
+    assert not list(tmp_path.glob("*new.zarr*/"))
+
+
 def test_what_a_source_lacks_is_an_error_or_skipped_printed_and_recorded(tmp_path, capsys):
     assert run_import(tmp_path) == 1
     assert "lacks episode 2; missing=skip" in capsys.readouterr().err
