@@ -11,7 +11,10 @@ from robolearn.errors import nearest
 BUCKETS = ("s3", "gs", "az", "memory")
 HISTORIES = ("icechunk", "icechunk+s3")
 _URL = re.compile(r"([a-z][a-z0-9+.]+):(//?)(.*)")
-_HISTORY = re.compile(r"(icechunk|icechunk\+s3):(.+?)(?:@([\w.+-]+))?")
+_MISWRITTEN = re.compile(rf"({'|'.join(map(re.escape, (*HISTORIES, *BUCKETS)))}):.*", re.IGNORECASE)
+REF = re.compile(r"[\w.+-]+")  # a branch, tag or snapshot
+REF_LETTERS = "a name of letters, digits, _ . + -"
+_HISTORY = re.compile(rf"(icechunk|icechunk\+s3):(.+?)(?:@({REF.pattern}))?")
 
 
 class Url(str):
@@ -57,9 +60,14 @@ def address(place: str | Path | Url) -> Path | Url:
         return place
     text = str(place)
     if match := _HISTORY.fullmatch(text):
+        _check_ref(text, match)
         return Url(text if match[1] == "icechunk" else _slashes(text), match[1], match[3])
     match = _URL.fullmatch(text)
     if match is None or (not isinstance(place, Path) and match[2] == "/"):
+        if not isinstance(place, Path) and (meant := _MISWRITTEN.fullmatch(text)):
+            scheme = meant[1].lower()
+            example = f"{scheme}:DIR" if scheme == "icechunk" else f"{scheme}://bucket/demos.zarr"
+            raise StoreError(f"{text} is no address; write it as {example} (a path of that name as ./{text})")
         return Path(place)
     if match[1] not in BUCKETS:
         if isinstance(place, Path):
@@ -69,6 +77,15 @@ def address(place: str | Path | Url) -> Path | Url:
     if not match[3].strip("/"):
         raise StoreError(f"{text} names no bucket; write it as {match[1]}://bucket/demos.zarr")
     return Url(_slashes(text).rstrip("/"), match[1])
+
+
+def _check_ref(text: str, match: re.Match[str]) -> None:
+    """Raise ``StoreError`` for what is no name behind an ``@``, unless it belongs to a directory that is there."""
+    before, at, after = match[2].rpartition("@")
+    folder = f"{before}@{after.partition('/')[0]}"
+    if at and not (match[1] == "icechunk" and after and Path(folder).is_dir()):
+        name = f"{after}@{match[3]}" if match[3] else after
+        raise StoreError(f"{text}: after @ comes a branch, tag or snapshot, {REF_LETTERS}; got {name!r}")
 
 
 def _slashes(text: str) -> str:

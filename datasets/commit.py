@@ -14,6 +14,7 @@ from typing import Any
 
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from robolearn.datasets.files import files_of
@@ -105,6 +106,15 @@ def sync_tree(folder: Path) -> None:
     files = [Path(entry.path) for place in folders for entry in os.scandir(place) if entry.is_file()]
     with ThreadPoolExecutor(8) as pool:  # waiting for the disk, not working
         list(pool.map(sync_directory, [*files, *folders]))
+
+
+def settle() -> None:
+    """Wait for the writes that zarr has under way: where one fails, or is interrupted, those beside it go on."""
+
+    async def others() -> None:
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+
+    sync(others())
 
 
 def resized_view(array: zarr.Array[Any], length: int) -> zarr.Array[Any]:

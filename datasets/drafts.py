@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -24,6 +25,7 @@ from robolearn.lock import WriterLock
 
 _SAME_DATE = (1980, 1, 1, 0, 0, 0)  # of a zip's entries: the same store makes the same zip
 ROOT = "zarr.json"
+_OF_A_STORE = re.compile(rf"{ROOT}|(data|episodes)/([^/]+/)?{ROOT}|(data|episodes)/[^/]+/c(/\d+)+|{re.escape(UPLOAD)}")
 
 
 class Draft:
@@ -50,8 +52,11 @@ class Draft:
             self.bytes += len(data)
             self.there += was_there
 
-    def finish(self) -> None:
-        """All files are put."""
+    def finish(self, episodes: int = 0) -> None:
+        """All files are put, of so many episodes."""
+
+    def abandon(self) -> None:
+        """Let go of what was written; what stays is said in :attr:`after_failure`."""
 
     def _write(self, key: str, data: bytes) -> bool:
         """Write one file; True where it was there."""
@@ -81,11 +86,10 @@ class _Zip(Draft):
             self._zip.writestr(zipfile.ZipInfo(key, _SAME_DATE), data)
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         self._zip.close()
 
     def abandon(self) -> None:
-        """Let go of the file, which is removed next."""
         with contextlib.suppress(OSError, ValueError):
             self._zip.close()
 
@@ -133,7 +137,7 @@ class _Upload(Draft):
             raise StoreError(f"{self._bucket.url}: {key} did not arrive as it was sent; the same `robolearn data copy` again goes on")
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         self._bucket.delete([UPLOAD])
 
 
@@ -158,8 +162,9 @@ def uploadable(bucket: Bucket, overwrite: bool, fingerprint: str) -> dict[str, t
                 f"{bucket.url} holds an upload of another store, begun by {begun.get('host')} at {begun.get('since')} and not finished; "
                 "give another name, or overwrite=true to replace it"
             )
-    elif there:
-        raise StoreError(f"{bucket.url} holds {len(there)} other objects, such as {min(there)}; give another name")
+    foreign = [key for key in there if not _OF_A_STORE.fullmatch(key)] if there.keys() & {ROOT, UPLOAD} else list(there)
+    if foreign:
+        raise StoreError(f"{bucket.url} holds {len(foreign)} other objects, such as {min(foreign)}; move them, or give another name")
     return there
 
 
@@ -187,7 +192,8 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
         upload = _upload(out, overwrite, fingerprint)
         try:
             yield upload
-        except Exception as error:
+        except BaseException as error:
+            upload.abandon()
             error.add_note(upload.after_failure)
             raise
         return
@@ -205,8 +211,7 @@ def draft_at(out: Path | Url, overwrite: bool, fingerprint: str) -> Iterator[Dra
                 require_free(out, overwrite)
                 put_in_place(place, out)
             finally:
-                if isinstance(draft, _Zip):
-                    draft.abandon()
+                draft.abandon()
                 remove(place)
     except OSError as error:
         raise StoreError(f"could not write {out}: {one_line(error)}; nothing is left of it") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from robolearn.datasets.address import address
 from robolearn.datasets.commit import sync_directory, sync_tree
 from robolearn.datasets.formats.registry import Format, writer_of
 from robolearn.datasets.layout import StoreError
@@ -21,7 +22,10 @@ from robolearn.nodes import to_dict
 def export(cfg: DictConfig) -> int:
     """``robolearn data export``: a store written as a new file or directory of another format."""
     options = to_dict(cfg)
-    out, format_name, overwrite = Path(options["out"]), str(options["format"]), bool(options["overwrite"])
+    out = address(options["out"])
+    if not isinstance(out, Path):
+        raise StoreError(f"{out}: other formats are written here; give out=NAME, and take it there with the tools of that place")
+    format_name, overwrite = str(options["format"]), bool(options["overwrite"])
     chosen = writer_of(format_name)
     require_replaceable(out, format_name, chosen, overwrite)
     store = DemoStore.open(options["store"])

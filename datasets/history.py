@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from robolearn import __version__
-from robolearn.datasets.address import Url
+from robolearn.datasets.address import REF, REF_LETTERS, Url
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.repository import HistoryStorage, icechunk, storage_at, told
+from robolearn.datasets.repository import HistoryStorage, folder_at, icechunk, storage_at, told
 from robolearn.errors import nearest
 from robolearn.lock import WriterLock
 
 MAIN = "main"
+_SNAPSHOT = re.compile(r"[0-9A-Z]{20}")
 _PATIENCE_S = 30.0  # for somebody else's commit on the same disk
 
 
@@ -125,6 +127,10 @@ class History:
             when = entry.written_at.strftime("%Y-%m-%d %H:%M:%S")
             yield Snapshot(entry.id, when, str(known.get("who", "unknown")), entry.message, int(known.get("episodes", 0)))
 
+    def is_bare(self) -> bool:
+        """Whether nothing was ever committed to any branch."""
+        return all(len(list(islice(self.log(name), 2))) < 2 for name in self.branches())
+
     def tag(self, name: str, ref: str | None) -> str:
         """Give a snapshot a name for good; returns its id."""
         return self._name(name, ref, self._repository.create_tag)
@@ -134,6 +140,8 @@ class History:
         return self._name(name, ref, self._repository.create_branch)
 
     def _name(self, name: str, ref: str | None, create: Any) -> str:
+        if not REF.fullmatch(name) or _SNAPSHOT.fullmatch(name):
+            raise StoreError(f"{name!r} cannot name a tag or branch: give {REF_LETTERS}, not of a snapshot's form")
         taken = {**self.tags(), **self.branches()}
         if name in taken:
             raise StoreError(f"{self.url.base} has {name!r} already, at {taken[name]}; give another name")
@@ -153,10 +161,8 @@ class History:
 
     def _alone(self) -> contextlib.AbstractContextManager[Any]:
         """On a disk, where Icechunk cannot tell who was first, commits wait for one another."""
-        if self.url.scheme != "icechunk":
-            return contextlib.nullcontext()
-        place = Path(self.url.base.partition(":")[2])
-        return WriterLock(place, instead="append again", patience_s=_PATIENCE_S)
+        folder = folder_at(self.url)
+        return WriterLock(folder, instead="append again", patience_s=_PATIENCE_S) if folder else contextlib.nullcontext()
 
     def require_empty(self, overwrite: bool) -> None:
         """Raise ``StoreError`` where the branch holds a store that is not to be replaced."""

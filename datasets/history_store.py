@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,8 @@ from robolearn.datasets.codecs import codec_named
 from robolearn.datasets.drafts import Draft
 from robolearn.datasets.history import History, Snapshot
 from robolearn.datasets.layout import StoreError
-from robolearn.datasets.place import one_line
-from robolearn.datasets.repository import HistoryStorage, icechunk
+from robolearn.datasets.place import one_line, remove
+from robolearn.datasets.repository import HistoryStorage, folder_at, icechunk, told
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.spec import EnvSpec
@@ -134,15 +135,32 @@ class HistoryDraft(Draft):
 
     def __init__(self, url: Url, overwrite: bool) -> None:
         super().__init__()
-        self._history = History(url, create=True)
-        self._history.require_empty(overwrite)
-        self._session = self._history.begin(url.ref)
-        sync(self._session.store.clear())
+        folder = folder_at(url)
+        self._url = url
+        self._made = folder if folder and not (folder.exists() and any(folder.iterdir())) else None
+        try:
+            self._history = History(url, create=True)
+            self._history.require_empty(overwrite)
+            self._session = self._history.begin(url.ref)
+            with told(url):
+                sync(self._session.store.clear())
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Remove the repository where this copy made it, half or whole, and nobody has committed to it since."""
+        with contextlib.suppress(StoreError):
+            if self._made and not History(self._url).is_bare():
+                return
+        if self._made:
+            remove(self._made)
 
     def _write(self, key: str, data: bytes) -> bool:
-        sync(self._session.store.set(key, cpu.Buffer.from_bytes(data)))
+        with told(self._url):
+            sync(self._session.store.set(key, cpu.Buffer.from_bytes(data)))
         return False
 
-    def finish(self) -> None:
+    def finish(self, episodes: int = 0) -> None:
         """Commit it."""
-        self._history.commit(self._session, "a copied store")
+        self._history.commit(self._session, "a copied store", episodes)

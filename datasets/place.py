@@ -13,7 +13,7 @@ import zarr
 
 from robolearn.datasets import layout
 from robolearn.datasets.address import Url
-from robolearn.datasets.commit import DurableStore, sync_directory
+from robolearn.datasets.commit import DurableStore, settle, sync_directory
 from robolearn.datasets.formats.archive import ZipFiles, looks_like_zip
 from robolearn.datasets.layout import StoreError
 from robolearn.errors import nearest
@@ -39,6 +39,8 @@ def require_store(path: Path) -> None:
     if (path / "zarr.json").is_file():
         return
     if not path.exists():
+        if set_aside(path):
+            raise StoreError(f"no store at {path}: a writer died while it replaced it; `robolearn data repair store={path}` puts it back")
         siblings = [entry.name for entry in path.parent.glob("*.zarr")] if path.parent.is_dir() else []
         there = f"; {path.parent} has {', '.join(sorted(siblings)[:5])}" if siblings else ""
         raise StoreError(
@@ -68,7 +70,7 @@ def _holds_store(path: Path) -> bool:
 def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image_codec: str = "zstd") -> None:
     """Lay an empty store out under another name and rename it, so that a half-made store is never seen."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    shutil.rmtree(draft, ignore_errors=True)
+    remove(draft)
     try:
         storage = DurableStore(draft)
         try:
@@ -78,7 +80,7 @@ def create_beside(path: Path, env_spec: EnvSpec, attrs: Mapping[str, Any], image
         storage.sync()
         put_in_place(draft, path)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
 
 
 def note(path: Path, **attrs: Any) -> None:
@@ -89,7 +91,13 @@ def note(path: Path, **attrs: Any) -> None:
 
 
 def put_in_place(draft: Path, path: Path) -> None:
-    """Rename a finished store (or another file or directory) to ``path``; what was there is removed after."""
+    """Rename a finished store (or another file or directory) to ``path``; what was there is removed after.
+
+    A file replaces a file at once. A directory cannot: between two renames :func:`set_aside` knows what was there.
+    """
+    if path.is_file() and draft.is_file():
+        draft.replace(path)
+        return sync_directory(path.parent)
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if path.exists():
         path.rename(old)
@@ -101,6 +109,7 @@ def put_in_place(draft: Path, path: Path) -> None:
 def remove(path: Path) -> None:
     """Delete a file or a directory with all that is in it, as far as it is there."""
     if path.is_dir() and not path.is_symlink():
+        settle()  # else what is still being written there would come after
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

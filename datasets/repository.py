@@ -64,16 +64,21 @@ def icechunk() -> Any:
     return package
 
 
+def folder_at(url: Url) -> Path | None:
+    """The directory that holds a repository; None: it is in a bucket."""
+    return Path(url.base.partition(":")[2]).absolute() if url.scheme == "icechunk" else None
+
+
 def storage_at(url: Url) -> Any:
     """Icechunk's storage for an address; credentials and endpoint come from ``AWS_*``.
 
     Raises:
         StoreError: the address cannot be read, or the bucket does not answer.
     """
-    place = url.base.partition(":")[2]
-    if url.scheme == "icechunk":
-        return icechunk().local_filesystem_storage(str(Path(place).absolute()))
-    bucket, _, prefix = place.lstrip("/").partition("/")
+    folder = folder_at(url)
+    if folder is not None:
+        return icechunk().local_filesystem_storage(str(folder))
+    bucket, _, prefix = url.base.partition(":")[2].lstrip("/").partition("/")
     if not bucket or not prefix:
         raise StoreError(f"{url} names no place in a bucket; write it as icechunk+s3://bucket/demos")
     _require_answer(bucket, prefix)
@@ -106,6 +111,6 @@ def told(url: Url) -> Iterator[None]:
     except (StoreError, package.ConflictError):
         raise
     except (package.IcechunkError, ValueError, OSError) as error:
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).partition(" | | ")[0].removeprefix("x ")  # its innards come after
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         raise StoreError(f"{url}: {short}; check that the place can be written and reached from here") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from robolearn.datasets.address import Url
 from robolearn.datasets.commit import sync_tree
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import open_files
-from robolearn.datasets.place import one_line, put_in_place, require_free
+from robolearn.datasets.place import one_line, put_in_place, remove, require_free
 from robolearn.lock import WriterLock
 
 # From each older version to the next: changes the arrays and attributes of a copy, opened to write. Whoever raises
@@ -73,7 +72,7 @@ def upgrade(path: Path | Url, out: Path, overwrite: bool, advance: Callable[[int
                 require_free(out, overwrite)
                 put_in_place(draft, out)
             finally:
-                shutil.rmtree(draft, ignore_errors=True)
+                remove(draft)
     except OSError as error:
         raise StoreError(f"could not make {out}: {one_line(error)}") from error
     return versions
@@ -103,7 +102,7 @@ def files_of(path: Path | Url) -> list[str]:
 
 
 def _copy_tree(path: Path | Url, draft: Path, advance: Callable[[int], None]) -> None:
-    shutil.rmtree(draft, ignore_errors=True)
+    remove(draft)
     files = open_files(path)
     for key in files_of(path):
         place = draft / key

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from robolearn.datasets import codecs, layout
 from robolearn.datasets.address import Url, address
 from robolearn.datasets.appending import Rows, encode, put_rows
-from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail
+from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail, settle
 from robolearn.datasets.layout import END, SIM_STATE, StoreError
 from robolearn.datasets.opening import Storage, open_files, require_appendable
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
@@ -238,6 +238,7 @@ class DemoStore(StoreReader):
         except UserError:
             raise
         except OSError as error:
+            settle()
             raise StoreError(
                 f"could not write to {self.path}: {one_line(error)}; "
                 f"its {self.num_episodes} committed episodes are whole, what was being added is not kept"
@@ -287,6 +288,7 @@ class DemoStore(StoreReader):
 
     def repair(self) -> None:
         """Remove what an interrupted writer left beyond the last committed episode; needs mode ``a``."""
+        settle()  # what an attempt that was interrupted is still writing
         self._load()
         assert isinstance(self.path, Path)
         remove_partial_files(self.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from robolearn.datasets.figures import array_figures, counts, episode_rows, outl
 from robolearn.datasets.formats.registry import Reader, open_source
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import require_appendable
-from robolearn.datasets.place import note, put_in_place, require_free
+from robolearn.datasets.place import note, one_line, put_in_place, remove, require_free
 from robolearn.datasets.size import size_on_disk
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
@@ -84,11 +83,14 @@ def _info_text(facts: dict[str, Any]) -> str:
     lines.append(f"fingerprint  {facts['fingerprint']}")
     if facts["edited"]:
         lines.append(f"edited       {facts['edited']['tool']} of {', '.join(entry['store'] for entry in facts['edited']['made_of'])}")
+    rows = []
     for name, entry in facts["arrays"].items():
         known = [value for kind in ("min", "max") for value in entry.get(kind, ()) if value is not None]
         span = f"{min(known):.4g} to {max(known):.4g}" if known else ""
         span += f"  {entry['codec']['name'].removeprefix('robolearn.')}" if "codec" in entry else ""
-        lines.append(f"  {name:<16}{entry['dtype']!s:<9}{tuple(entry['shape'])!s:<16}{span}".rstrip())
+        rows.append((name, str(entry["dtype"]), str(tuple(entry["shape"])), span))
+    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)]
+    lines += ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if facts["torn_steps"]:
         lines.append(_torn_text(facts["torn_steps"]))
     return "\n".join(lines)
@@ -165,15 +167,24 @@ def write_whole(
             Progress(f"{verb} {out}", len(reader)) as progress,
         ):
             for batch in _batches(reader):
-                store.extend(batch)
+                _add(store, batch, out)
                 progress.advance(len(batch))
         note(draft, **notes())
         require_free(out, overwrite)
         put_in_place(draft, out)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
         draft.with_name(f".{draft.name}.lock").unlink(missing_ok=True)
         lock.release()
+
+
+def _add(store: DemoStore, batch: list[Episode], out: Path) -> None:
+    try:
+        store.extend(batch)
+    except StoreError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise StoreError(f"could not write {out}: {one_line(error.__cause__)}; nothing is left of it") from error
 
 
 def _batches(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:

@@ -91,7 +91,7 @@ def _by_stages(
 ) -> list[list[int]]:
     env = make_environment(cfg.task, num_envs=int(options["num_envs"] or min(len(chosen), MOST_ROWS)))
     try:
-        env.env_spec.check_serves(store.env_spec)
+        env.env_spec.check_serves(store.env_spec, recorded=True)
         return reached_steps(env, [store.episode(int(index)) for index in chosen], _list(options, "stages"), advance)
     finally:
         env.close()

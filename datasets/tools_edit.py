@@ -96,7 +96,7 @@ def label(cfg: DictConfig) -> int:
 def listed(value: Any, example: str, least: int) -> list[str]:
     """A list of at least ``least`` names, or ``StoreError``."""
     if not isinstance(value, list) or len(value) < least:
-        raise StoreError(f"give a list, such as {example}; got {value!r}")
+        raise StoreError(f"give a list of {least} or more, such as {example}; got {value!r}")
     return [str(entry) for entry in value]
 
 

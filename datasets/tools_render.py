@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from robolearn.datasets.editing import Plan, attributes, require_apart, whole
 from robolearn.datasets.layout import StoreError
+from robolearn.datasets.opening import local_path
 from robolearn.datasets.place import require_free
 from robolearn.datasets.rendering import Filming, WithPictures
 from robolearn.datasets.selection import select
@@ -30,7 +31,7 @@ def main(cfg: DictConfig) -> int:
         UserError: the store cannot be read, there is no such camera, this machine draws nothing, or the place is taken.
     """
     options = to_dict(cfg)
-    store = DemoStore.open(options["store"])
+    store, out = DemoStore.open(options["store"]), local_path(options["out"])
     chosen = [int(index) for index in select(store, options["episodes"], options["where"])]
     if not chosen:
         raise StoreError(f"no episode of {store.path} is chosen by episodes={options['episodes']} where={options['where']}")
@@ -42,7 +43,6 @@ def main(cfg: DictConfig) -> int:
         return instantiate({**node, "width": width, "height": height}, appearance=appearance)
 
     filming = Filming(store, make if node else None, None if seed is None else int(seed))
-    out = Path(options["out"])
     try:
         facts = _as_store(filming, chosen, out, options) if out.suffix == STORE else _as_films(filming, chosen, out, options)
     finally:

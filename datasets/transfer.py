@@ -80,14 +80,15 @@ def copy(store: StoreReader, out: Path | Url, overwrite: bool, advance: Callable
             list(pool.map(send, batch))
         for entry in () if draft.metadata_first else described:
             send(entry)
-        draft.finish()
+        draft.finish(store.num_episodes)
     return draft
 
 
 def require_elsewhere(store: StoreReader, out: Path | Url) -> None:
-    """Raise ``StoreError`` where a store would be copied onto itself."""
+    """Raise ``StoreError`` where a store would be copied onto, into or around itself."""
     if isinstance(store.path, Url) or isinstance(out, Url):
-        same = str(store.path) == str(out)
+        one, other = str(store.path), str(out)
+        same = one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
     else:
         place, there = out.resolve(), store.path.resolve()
         same = place == there or there in place.parents or place in there.parents

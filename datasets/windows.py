@@ -209,7 +209,7 @@ def open_stores(stores: Stores) -> list[DemoStore]:
         raise StoreError("no store given")
     for store in opened[1:]:
         try:
-            store.env_spec.check_serves(opened[0].env_spec)
+            store.env_spec.check_serves(opened[0].env_spec, recorded=True)
         except SpecError as error:
             raise StoreError(f"{store.path} does not go with {opened[0].path}: {error}") from error
     return opened

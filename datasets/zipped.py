@@ -44,6 +44,9 @@ class ZipStorage(ReadOnlyStorage):
     def _find_root(self) -> str:
         tops = sorted({name.partition("/")[0] for name in self._files.names})
         roots = [root for root in ("", *(f"{top}/" for top in tops)) if f"{root}zarr.json" in self._files.names]
+        if len(roots) > 1 and roots[0]:  # at its top it is a store, whose groups have such files too
+            names = ", ".join(root.rstrip("/") for root in roots)
+            raise StoreError(f"{self.path} holds {len(roots)} stores ({names}); unpack it, and open one of them")
         if roots:
             return roots[0]
         raise StoreError(f"{self.path} is no robolearn store; `robolearn data import source={self.path} out=NAME.zarr` reads other formats")

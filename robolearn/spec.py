@@ -150,23 +150,26 @@ class EnvSpec:
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
                 raise SpecError(f"observation {name!r} holds NaN or infinity")
 
-    def check_serves(self, wanted: EnvSpec, keys: tuple[str, ...] | None = None) -> None:
-        """Raise ``SpecError`` unless a policy made for ``wanted`` (reading ``keys``) can act in this environment."""
+    def check_serves(self, wanted: EnvSpec, keys: tuple[str, ...] | None = None, *, recorded: bool = False) -> None:
+        """Raise ``SpecError`` unless a policy made for ``wanted`` (reading ``keys``) can act in this environment.
+
+        With ``recorded`` it is a store's episodes, ``wanted`` their spec, that can be played there; only the words differ.
+        """
+        policy = ("the policy reads", "the policy acts on", "the policy was trained at")
+        reads, acts_on, was_at = ("the store holds", "the store's actions are", "the store was recorded at") if recorded else policy
         for name in keys if keys is not None else tuple(wanted.observation):
             if name not in self.observation:
                 known = f"it gives {sorted(self.observation)}"
-                raise SpecError(
-                    f"the policy reads {name!r}, which task {self.task!r} does not give ({known}){nearest(name, self.observation)}"
-                )
+                raise SpecError(f"{reads} {name!r}, which task {self.task!r} does not give ({known}){nearest(name, self.observation)}")
             if name not in wanted.observation:
-                raise SpecError(f"the policy reads {name!r}, which its own spec does not name (it names {sorted(wanted.observation)})")
+                raise SpecError(f"{reads} {name!r}, which its own spec does not name (it names {sorted(wanted.observation)})")
             given, expected = self.observation[name].shape, wanted.observation[name].shape
             if given != expected:
-                raise SpecError(f"the policy reads {name!r} with shape {expected}, task {self.task!r} gives {given}")
+                raise SpecError(f"{reads} {name!r} with shape {expected}, task {self.task!r} gives {given}")
         if self.action.names != wanted.action.names:
-            raise SpecError(f"the policy acts on {wanted.action.names}, task {self.task!r} takes {self.action.names}")
+            raise SpecError(f"{acts_on} {wanted.action.names}, task {self.task!r} takes {self.action.names}")
         if abs(self.control_hz - wanted.control_hz) > 1e-6:
-            raise SpecError(f"the policy was trained at {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
+            raise SpecError(f"{was_at} {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

@@ -94,6 +94,9 @@ def test_a_policy_that_does_not_fit_is_refused(changes, says):
     SPEC.check_serves(SPEC)
     with pytest.raises(SpecError, match=says):
         SPEC.check_serves(dataclasses.replace(SPEC, **changes))
+    with pytest.raises(SpecError, match=r"^the store") as caught:  # where episodes are played again, there is no policy
+        SPEC.check_serves(dataclasses.replace(SPEC, **changes), recorded=True)
+    assert "policy" not in str(caught.value)
 
 
 def test_only_the_keys_that_a_policy_reads_need_to_fit():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from robolearn.datasets.address import address
 from robolearn.datasets.formats import (
     diffusion_policy,
     diffusion_policy_export,
@@ -111,7 +112,11 @@ def open_source(source: str | Path, format: str = "auto", **options: Any) -> tup
     Raises:
         StoreError: nothing there, no known format, or the data are damaged or incomplete.
     """
-    path = Path(source)
+    path = address(source)
+    if not isinstance(path, Path):
+        raise StoreError(
+            f"{path}: other formats are read from here; fetch it first, or `robolearn data copy store={path}` where it is a store"
+        )
     if not path.exists():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise StoreError(f"there is no file or directory {path}{nearest(path.name, siblings)}")

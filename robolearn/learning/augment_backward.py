@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> int:
     settings: Backward = instantiate(cfg.backward)
     env = make_environment(cfg.task, num_envs=int(options["num_envs"]))
     try:
-        env.env_spec.check_serves(source.env_spec)
+        env.env_spec.check_serves(source.env_spec, recorded=True)
         _check_canonical(env.env_spec)
         episodes = [source.episode(index) for index in range(source.num_episodes)]
         with Progress(f"look for bottlenecks in {options['store']}", len(episodes)) as progress:

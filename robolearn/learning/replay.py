@@ -157,7 +157,7 @@ def main(cfg: DictConfig) -> int:
     episodes = [store.episode(index) for index in wanted]
     env = make_environment(cfg.task, num_envs=int(options["num_envs"] or min(len(wanted), MOST_ROWS)))
     try:
-        env.env_spec.check_serves(store.env_spec)
+        env.env_spec.check_serves(store.env_spec, recorded=True)
         with Progress(f"replay {options['store']}", len(wanted)) as progress:
             result = replay(env, episodes, exact=bool(options["exact"]), hold=int(options["hold"]), progress=progress.advance)
         stages = env.env_spec.stages

@@ -207,7 +207,7 @@ class OffPolicyLearner:
         if self.settings.demonstrations is None:
             return None
         store = find_target(self.settings.demonstration_store).open(self.settings.demonstrations)
-        env.env_spec.check_serves(store.env_spec)
+        env.env_spec.check_serves(store.env_spec, recorded=True)
         episodes = [episode for episode in map(store.episode, range(store.num_episodes)) if episode.success]
         if not episodes:
             raise UserError(f"{self.settings.demonstrations} holds no successful episode to learn from")

@@ -2,6 +2,7 @@
 
 import filecmp
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +80,25 @@ def test_what_is_there_is_replaced_only_when_asked(store, tmp_path, far, capsys)
     assert "is not replaced" in fails(capsys, "copy", f"store={store.path}", f"out={tmp_path / 'notes.zip'}", "overwrite=true")
 
 
+def test_a_zip_that_is_replaced_is_there_at_every_moment(store, tmp_path, monkeypatch):
+    path, renames = tmp_path / "a.zarr.zip", []
+    for overwrite in (False, True):
+        transfer.copy(store, path, overwrite)
+    for name in ("rename", "replace"):
+        real = getattr(Path, name)
+
+        def renamed(self, target, real=real):
+            assert DemoStore.open(path).num_episodes == 5
+            made = real(self, target)
+            assert DemoStore.open(path).num_episodes == 5
+            renames.append(self.name)
+            return made
+
+        monkeypatch.setattr(Path, name, renamed)
+    transfer.copy(store, path, True)
+    assert len(renames) == 1
+
+
 def test_a_bucket_with_other_things_is_left_alone(store, far, capsys):
     Bucket(address(f"{far}/work")).put("thesis.tex", b"years")
     for overwrite in ("false", "true"):
@@ -86,6 +106,30 @@ def test_a_bucket_with_other_things_is_left_alone(store, far, capsys):
         assert "other objects, such as thesis.tex" in error
         assert "whole bucket" in fails(capsys, "copy", f"store={store.path}", f"out={far}", f"overwrite={overwrite}")
     assert Bucket(address(f"{far}/work")).get("thesis.tex") == b"years"
+
+
+@pytest.mark.parametrize("place", ["far", "bucket"])
+def test_what_others_put_beside_a_stores_files_is_never_deleted(request, store, capsys, place):
+    out = f"{request.getfixturevalue(place)}/a.zarr"
+    run(capsys, "copy", f"store={store.path}", f"out={out}")
+    bucket = Bucket(address(out))
+    foreign = ["notes.txt", "inner/zarr.json", "inner/data/action/c/0/0", "data/action/notes.txt", "data/inner/data/action/c/0"]
+    for key in foreign:
+        before = bucket.sizes()
+        bucket.put(key, b"years")
+        for words in ([], ["--dry-run"]):
+            error = fails(capsys, "copy", f"store={store.path}", f"out={out}", "overwrite=true", *words)
+            assert f"holds 1 other objects, such as {key}" in error
+        bucket.delete([key])
+        assert bucket.sizes() == before  # nothing else was touched
+    run(capsys, "copy", f"store={store.path}", f"out={out}", "overwrite=true")
+
+
+def test_a_store_is_not_copied_into_itself(store, far, capsys):
+    run(capsys, "copy", f"store={store.path}", f"out={far}/lab/a.zarr")
+    for out in (f"{far}/lab/a.zarr/inner", f"{far}/lab"):
+        assert "itself" in fails(capsys, "copy", f"store={far}/lab/a.zarr", f"out={out}", "overwrite=true", "--dry-run")
+    run(capsys, "copy", f"store={far}/lab/a.zarr", f"out={far}/lab/a.zarr-2")
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,29 @@ def test_a_full_disk_at_any_write_is_an_error_and_the_writer_goes_on_after(path,
     assert_holds(path, 2)
 
 
+def test_what_a_failed_append_still_writes_is_never_found_in_the_next_one(path, monkeypatch):
+    seen = []
+
+    def full(file, data):
+        if "/data/" in str(file) and "/c/" in str(file):
+            seen.append(file)
+            if len(seen) == 1:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            time.sleep(0.3)
+        write_synced(file, data)
+
+    with DemoStore.open(path, "a") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr("robolearn.datasets.commit.write_synced", full)
+            with pytest.raises(StoreError, match="No space left on device"):
+                store.append(make_episode(5, steps=3000))
+        assert len(seen) > 1
+        store.append(make_episode(1, steps=3000))
+        time.sleep(0.5)
+        assert store.check() == []
+        assert_same(store.episode(0), make_episode(1, steps=3000))
+
+
 def test_a_file_size_limit_met_in_mid_write_loses_nothing(path, server):
     child, replies = start(server, crash_child.append_until_full, path, 6000)
     count, message = replies.recv()

@@ -1,9 +1,12 @@
 """The editing tools on the command line: a new store, the old one untouched, and every episode says where it is from."""
 
+import asyncio
 import dataclasses
+import time
 
 import numpy as np
 import pytest
+from zarr.storage import LocalStore
 
 from robolearn.cli import main
 from robolearn.datasets import editing
@@ -202,9 +205,9 @@ def test_kin_within_a_store_is_split_together_after_an_edit(tmp_path, capsys, mo
         ([], "either fraction=0.9, or episodes"),
         (["fraction=0.5", "episodes=[1]"], "either fraction=0.9, or episodes"),
         (["out=[a.zarr,a.zarr]", "fraction=0.5"], "makes two stores"),
-        (["out=a.zarr", "fraction=0.5"], "give a list"),
         (["out=[a.zarr,a.zarr/in]", "fraction=0.5"], "a.zarr/in lies within a.zarr"),
         (["out=[a.zarr/in,a.zarr]", "fraction=0.5", "dry_run=true"], "a.zarr/in lies within a.zarr"),
+        (["out=a.zarr", "fraction=0.5"], "give a list of 2 or more"),
     ],
 )
 def test_a_split_that_means_nothing_is_refused(store, tmp_path, capsys, words, says):
@@ -286,6 +289,36 @@ def test_a_place_that_somebody_writes_to_is_left_alone(store, tmp_path):
     with WriterLock(tmp_path / "a.zarr"), pytest.raises(LockedError):
         write([Plan(tmp_path / "a.zarr", [store], whole(0, store, [0], {}), SPEC, {})], overwrite=False)
     assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.fixture
+def slow_disk(monkeypatch):
+    """A disk that is full at the first file of numbers, and slow to take those written beside it; returns their number."""
+    seen, real = [], LocalStore.set
+
+    async def fills_up(self, key, value):
+        if "/c/" in key:
+            seen.append(key)
+            if len(seen) == 1:
+                raise OSError(28, "No space left on device")
+            await asyncio.sleep(0.2)
+        await real(self, key, value)
+
+    monkeypatch.setattr(LocalStore, "set", fills_up)
+    return seen
+
+
+def test_what_is_still_being_written_when_the_disk_fills_up_is_gone_too(tmp_path, slow_disk, capsys):
+    sources = [tmp_path / "a.zarr", tmp_path / "b.zarr"]
+    for number, path in enumerate(sources):
+        with DemoStore.create(path, SPEC) as store:
+            store.append(make_episode(number, steps=1500))
+    assert slow_disk == []  # a store is written through another class
+    before = sorted(tmp_path.iterdir())
+    assert "No space left" in fails(capsys, "merge", f"stores=[{sources[0]},{sources[1]}]", f"out={tmp_path / 'm.zarr'}")
+    assert len(slow_disk) > 1
+    time.sleep(0.3)
+    assert [path for path in sorted(tmp_path.iterdir()) if path.suffix != ".lock"] == [path for path in before if path.suffix != ".lock"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(store, tmp_path, capsys, monkeypatch):

@@ -126,6 +126,18 @@ def test_a_format_that_cannot_be_written_is_named_with_those_that_can(store, tmp
 
 
 @pytest.mark.usefixtures("plain")
+def test_other_formats_are_read_and_written_here_and_nowhere_else(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for place in ("s3://lab/x.hdf5", "icechunk:lab", "s3:x.hdf5"):
+        for words in (["export", f"store={store}", f"out={place}", "format=toy"], ["import", f"source={place}", "out=new.zarr"]):
+            assert main(["data", *words]) == 1
+            error = capsys.readouterr().err
+            assert error.count("\n") == 1
+            assert "write it as s3://" in error if place == "s3:x.hdf5" else f"error: {place}: other formats are " in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_an_empty_store_is_not_exported(tmp_path, capsys):
     DemoStore.create(tmp_path / "empty.zarr", SPEC).close()
     assert write(tmp_path / "empty.zarr", f"out={tmp_path / 'out.txt'}") == 1
@@ -136,6 +148,23 @@ def run_import(tmp_path, *words):
     source = tmp_path / "source.txt"
     source.write_text(WORD)
     return main(["data", "import", f"source={source}", f"out={tmp_path / 'new.zarr'}", *words])
+
+
+def test_a_full_disk_ends_an_import_in_one_line_that_promises_nothing(tmp_path, capsys, monkeypatch):
+    def full(file, data):
+        raise OSError(28, "No space left on device")
+
+    real = DemoStore.extend
+
+    def extend(self, episodes):
+        monkeypatch.setattr("robolearn.datasets.commit.write_synced", full)
+        return real(self, episodes)
+
+    monkeypatch.setattr(DemoStore, "extend", extend)
+    assert run_import(tmp_path, "missing=skip") == 1
+    error = capsys.readouterr().err
+    assert error == f"error: could not write {tmp_path / 'new.zarr'}: [Errno 28] No space left on device; nothing is left of it\n"
+    assert not list(tmp_path.glob("*new.zarr*/"))
 
 
 def test_what_a_source_lacks_is_an_error_or_skipped_printed_and_recorded(tmp_path, capsys):

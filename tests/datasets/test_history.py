@@ -1,6 +1,7 @@
 """A store with history: any snapshot opens again, writers that meet lose nothing, and what cannot be joined is reported."""
 
 import dataclasses
+import resource
 import sys
 import threading
 
@@ -94,6 +95,15 @@ def test_a_tag_stays_and_a_branch_goes_on(here, capsys):
     assert "did you mean 'trial'" in fails(capsys, "info", f"store={here}@trail")
 
 
+@pytest.mark.parametrize("name", ["", "a b", "x/y", "a@b", "0123456789ABCDEFGHJK"])
+def test_a_name_that_no_address_could_say_is_refused(here, capsys, name):
+    begun(here, 1)
+    for tool in ("tag", "branch"):
+        assert "give a name of letters, digits, _ . + -" in fails(capsys, tool, f"store={here}", f"name='{name}'")
+    facts = run(capsys, "history", f"store={here}")
+    assert (set(facts["branches"]), facts["tags"]) == ({"main"}, {})
+
+
 def refused(action):
     with pytest.raises(StoreError) as caught:
         action()
@@ -185,6 +195,43 @@ def test_an_append_that_fails_leaves_nothing(here, monkeypatch):
     assert DemoStore.open(here).check() == []
 
 
+@pytest.fixture
+def small_files():
+    """No file may be larger than 8 kB: writes fail as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def large(tmp_path):
+    with DemoStore.create(tmp_path / "large.zarr", SPEC) as store:
+        store.append(make_episode(0, steps=2000))
+    return DemoStore.open(tmp_path / "large.zarr")
+
+
+def test_a_copy_that_fails_is_one_line_and_leaves_no_repository(here, tmp_path, large, capsys, request):
+    request.getfixturevalue("small_files")
+    error = fails(capsys, "copy", f"store={large.path}", f"out={here}")
+    assert "File too large" in error
+    assert error.endswith("; nothing was committed\n")
+    assert not (tmp_path / "lab").exists()
+
+
+def test_a_copy_that_fails_leaves_the_repository_that_was_there(here, large, capsys, request):
+    begun(here, 2)
+    request.getfixturevalue("small_files")
+    fails(capsys, "copy", f"store={large.path}", f"out={here}", "overwrite=true")
+    assert numbers(DemoStore.open(here)) == [0, 1]
+    assert DemoStore.open(here).check() == []
+
+
+def test_a_copy_to_a_branch_that_is_not_there_makes_no_repository(here, tmp_path, large, capsys):
+    assert "no branch, tag or snapshot 'trial'" in fails(capsys, "copy", f"store={large.path}", f"out={here}@trial")
+    assert not (tmp_path / "lab").exists()
+
+
 def test_a_new_store_over_an_old_one_keeps_its_history(here, capsys):
     begun(here, 2)
     before = run(capsys, "history", f"store={here}")["log"][0]["id"]
@@ -197,6 +244,7 @@ def test_a_new_store_over_an_old_one_keeps_its_history(here, capsys):
 def test_copies_lead_in_and_out_and_windows_are_the_same(place, tmp_path, capsys):
     store = make_store(tmp_path / "demos.zarr", range(5))
     run(capsys, "copy", f"store={store.path}", f"out={place}")
+    assert [entry["episodes"] for entry in run(capsys, "history", f"store={place}")["log"]] == [5, 0]
     assert "exists" in fails(capsys, "copy", f"store={store.path}", f"out={place}", "--dry-run")
     run(capsys, "copy", f"store={place}@main", f"out={tmp_path / 'back.zarr'}")
     assert DemoStore.open(tmp_path / "back.zarr").check() == []

@@ -1,5 +1,6 @@
 """A store is the same wherever it lies, and a place that cannot be read says why in one line."""
 
+import re
 import socket
 import threading
 import time
@@ -159,6 +160,14 @@ def test_a_lost_chunk_is_an_error_never_zeros(local, tmp_path):
         assert any("data/action/c/0/0 is missing" in line for line in store.check())
 
 
+def test_a_zip_of_two_stores_names_both(local, tmp_path, capsys):
+    path = packed(local, tmp_path / "both.zip", folder="one.zarr/")
+    with zipfile.ZipFile(path, "a") as file:
+        for key in sorted(local.files.keys()):
+            file.writestr(f"two.zarr/{key}", local.files.read(key))
+    assert "holds 2 stores (one.zarr, two.zarr); unpack it" in fails(capsys, "info", f"store={path}")
+
+
 # -- zips ------------------------------------------------------------------------------------------------------------
 
 
@@ -283,8 +292,8 @@ def test_without_obstore_the_extra_is_named(monkeypatch, capsys):
 # -- addresses -------------------------------------------------------------------------------------------------------
 
 
-def test_paths_and_addresses_are_told_apart():
-    for text in ("demos.zarr", "/data/demos.zarr.zip", "a:b.zarr"):
+def test_paths_and_addresses_are_told_apart(tmp_path):
+    for text in ("./s3:x", "demos.zarr", "/data/demos.zarr.zip", "a:b.zarr"):
         assert address(text) == Path(text)
     for text in ("s3://lab/demos.zarr", "gs://lab/x/demos.zarr", "memory://x/demos.zarr"):
         assert isinstance(address(text), Url)
@@ -295,9 +304,25 @@ def test_paths_and_addresses_are_told_apart():
     there = address("icechunk+s3://bucket/lab")
     assert (there.base, there.ref, there.name) == ("icechunk+s3://bucket/lab", None, "lab")
     assert address(Path("icechunk+s3://bucket/lab")) == there
+    (tmp_path / "me@home").mkdir()  # a directory's name, not a branch
+    assert address(f"icechunk:{tmp_path}/me@home/lab@v1").base == f"icechunk:{tmp_path}/me@home/lab"
 
 
-@pytest.mark.parametrize(("text", "said"), [("ftp://lab/x.zarr", "no stores at ftp://"), ("s3://", "names no bucket")])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ftp://lab/x.zarr", "no stores at ftp://"),
+        ("s3://", "names no bucket"),
+        ("s3:x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("s3:/lab/x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("S3://lab/x.zarr", "write it as s3://bucket/demos.zarr"),
+        ("icechunk:", "write it as icechunk:DIR"),
+        ("icechunk:ice/lab@x/y", "after @ comes a branch, tag or snapshot, a name of letters, digits, _ . + -; got 'x/y'"),
+        ("icechunk:lab@a b", "got 'a b'"),
+        ("icechunk:lab@", "got ''"),
+        ("icechunk+s3://bucket/lab@x/y@z", "got 'x/y@z'"),
+    ],
+)
 def test_an_address_that_cannot_be_is_refused(text, said):
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match=re.escape(said)):
         address(text)

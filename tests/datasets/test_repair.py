@@ -103,6 +103,9 @@ def test_a_store_set_aside_by_a_writer_that_died_while_replacing_it_is_put_back(
     path.rename(path.with_name(f".{path.name}.123.old"))
     assert repair(path, dry_run=True).put_back == f".{path.name}.123.old"
     assert not path.exists()
+    shutil.copytree(path.with_name(f".{path.name}.123.old"), path.with_name("demo.zarr"))  # which is not what is meant
+    assert main(["data", "info", f"store={path}"]) == 1
+    assert f"`robolearn data repair store={path}` puts it back" in capsys.readouterr().err
     assert main(["data", "repair", f"store={path}"]) == 0
     assert "put back the store" in capsys.readouterr().out
     assert DemoStore.open(path).check() == []

@@ -1,11 +1,13 @@
 """The tools print what they found and exit with 1 when something is wrong."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from robolearn.cli import main
 from robolearn.datasets.store import DemoStore
+from robolearn.spec import ArraySpec
 from tests.datasets.episodes import SPEC, make_episode
 
 
@@ -35,6 +37,18 @@ def test_info_tells_a_person_too(path, capsys):
     assert "toy, 6 episodes" in text
     assert "expert 6" in text
     assert "joints" in text
+
+
+def test_columns_of_info_stay_apart_whatever_their_width(tmp_path, capsys):
+    long = {"a_name_of_twenty_four_ch": ArraySpec((3,)), "camera": ArraySpec((1200, 1600, 3), "uint8")}
+    spec = replace(SPEC, observation={**SPEC.observation, **long})
+    DemoStore.create(tmp_path / "wide.zarr", spec).close()
+    assert main(["data", "info", f"store={tmp_path / 'wide.zarr'}"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert len(lines) == 5
+    assert len({line.index(kind) for line in lines for kind in ("float32", "uint8") if kind in line}) == 1
+    assert [line.split()[:2] for line in lines][1] == ["a_name_of_twenty_four_ch", "float32"]
+    assert "uint8    (1200, 1600, 3)" in lines[2]
 
 
 @pytest.mark.parametrize("statistics", ["true", "false", "null"])
