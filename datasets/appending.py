@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.core.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 
+from robolearn.datasets.address import Url
 from robolearn.datasets.codecs import picture_codec
-from robolearn.datasets.commit import announce, chunk_keys, grow, rows_per_file
-from robolearn.datasets.layout import StoreError
+from robolearn.datasets.commit import announce, chunk_keys, grow, rows_per_file, settle
+from robolearn.datasets.layout import SIM_STATE, StoreError
+from robolearn.datasets.place import one_line
 from robolearn.datasets.shards import ABSENT, encoder_of, index_bytes, is_sound, pack, parse_index
+from robolearn.errors import UserError
 
 Rows = NDArray[Any] | list[bytes]  # of an array, or images with their checksums, encoded
+
+
+@contextlib.contextmanager
+def told(path: Path | Url, committed: int) -> Iterator[None]:
+    """Whatever goes wrong while rows are added behind ``committed`` episodes is a ``StoreError``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        settle()
+        raise StoreError(
+            f"could not write to {path}: {one_line(error)}; its {committed} committed episodes are whole, what was being added is not kept"
+        ) from error
+    except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
+        raise StoreError(
+            f"{path} is damaged ({one_line(error)}), nothing was added; `robolearn data check store={path}` names the episodes"
+        ) from error
 
 
 def encode(array: zarr.Array[Any], rows: NDArray[Any]) -> Rows:
@@ -33,6 +57,25 @@ def encode(array: zarr.Array[Any], rows: NDArray[Any]) -> Rows:
         return [encoder(row) for row in rows]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(encoder, rows))
+
+
+def joined(
+    episodes: Sequence[Mapping[str, NDArray[Any]]], lengths: Sequence[int], there: Mapping[str, zarr.Array[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Episodes' arrays end to end; an episode without simulator state gets NaN where others, or the store, have one.
+
+    Raises:
+        StoreError: simulator states of several sizes.
+    """
+    steps = {name: np.concatenate([entry[name] for entry in episodes]) for name in episodes[0] if name != SIM_STATE}
+    sizes = {entry[SIM_STATE].shape[1:] for entry in episodes if SIM_STATE in entry}
+    sizes |= {there[SIM_STATE].shape[1:]} if SIM_STATE in there else set()
+    if len(sizes) > 1:
+        raise StoreError(f"sim_state has shapes {sorted(sizes)} a step; the episodes of a store share one simulator model")
+    for shape in sizes:
+        blanks = [np.full((length, *shape), np.nan) for length in lengths]
+        steps[SIM_STATE] = np.concatenate([entry.get(SIM_STATE, blank) for entry, blank in zip(episodes, blanks, strict=True)])
+    return steps
 
 
 def put_rows(array: zarr.Array[Any], start: int, rows: Rows) -> None:

@@ -63,7 +63,7 @@ class Recorder:
     the last commit until :meth:`end`, so a crash loses the episode at hand and nothing else.
 
     Args:
-        store: open for appending; nobody else writes to it meanwhile.
+        store: open for appending; while an episode is at hand, nothing else is added to it.
         queue_bytes: the most that may wait to be written.
         when_full: ``wait`` until there is room, which the report counts, or ``raise`` a ``StoreError``, the step not being taken.
     """
@@ -98,12 +98,15 @@ class Recorder:
         """Start an episode; what is known of its origin (``operator``, ``seed``, ``note``, ...) is given by keyword.
 
         Raises:
-            StoreError: one is going on.
+            StoreError: one is going on, here or in another recorder, or the recorder or its store is closed.
             UserError: a source that there is not.
         """
+        self._require_running()
         if self._provenance is not None:
             raise StoreError("an episode is being recorded; end() or discard() it before the next begin()")
-        self._provenance = describe(source, **{"task": self.store.env_spec.task, **provenance})
+        known = describe(source, **{"task": self.store.env_spec.task, **provenance})
+        self.store.claim()
+        self._provenance = known
         self._added, self._rewarded = 0, False
 
     def add(self, observation: Mapping[str, ArrayLike], action: ArrayLike, *, reward: float | None = None, **extras: ArrayLike) -> None:
@@ -117,10 +120,11 @@ class Recorder:
 
         Raises:
             SpecError: the step does not fit the store's spec, or holds NaN (extras may); it is not taken, the episode may go on.
-            StoreError: no episode was begun, writing failed (the episode is lost, those committed are whole), or the queue
-                is full with ``when_full=raise`` (the step is not taken).
+            StoreError: no episode was begun, the recorder or its store is closed, writing failed (the episode is lost, those
+                committed are whole), or the queue is full with ``when_full=raise`` (the step is not taken).
         """
         started = time.monotonic()
+        self._require_running()
         if self._provenance is None:
             raise StoreError("no episode was begun; call begin() first")
         self._began = started if self._added == 0 else self._began
@@ -182,6 +186,10 @@ class Recorder:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _require_running(self) -> None:
+        if self._closing:
+            raise StoreError(f"{self.store.path}: the recorder is closed; make another Recorder")
+
     def _checked(self, values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """The row's arrays, copied, of the store's types."""
         row = {}
@@ -241,6 +249,8 @@ class Recorder:
             self._waiting -= sum(size for _, size in self._steps)
             self._steps.clear()
             self._changed.wait_for(lambda: self._waiting == 0)
+            if self._provenance is not None:
+                self.store.unclaim()
             self._provenance = self._unfinished = self._error = None
 
     def _count(self, **more: float) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import zarr
@@ -15,26 +16,18 @@ from numpy.typing import NDArray
 
 from robolearn.datasets import codecs, layout
 from robolearn.datasets.address import Url, address
-from robolearn.datasets.appending import Rows, encode, put_rows
+from robolearn.datasets.appending import Rows, encode, joined, put_rows, told
 from robolearn.datasets.commit import DurableStore, array_at, grow, missing_chunks, remove_partial_files, remove_torn_tail, settle
-from robolearn.datasets.layout import END, SIM_STATE, StoreError
+from robolearn.datasets.layout import END, StoreError
 from robolearn.datasets.opening import Storage, open_files, require_appendable
 from robolearn.datasets.place import create_beside, one_line, require_free, require_store
 from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.shards import content
 from robolearn.episode import Episode
-from robolearn.errors import UserError
-from robolearn.lock import WriterLock
+from robolearn.lock import Held, WriterLock
 from robolearn.spec import EnvSpec
 
 log = logging.getLogger(__name__)
-
-
-class Held(Protocol):
-    """The right to write."""
-
-    def release(self) -> None:
-        """Let the next writer in."""
 
 
 class DemoStore(StoreReader):
@@ -51,6 +44,8 @@ class DemoStore(StoreReader):
         self._storage = storage
         self._lock = lock
         self._unclean = False  # an append was interrupted
+        self._claimed = False  # an episode is being recorded
+        self._writing = threading.RLock()  # a recorder writes from a thread of its own
 
     # -- making and opening ------------------------------------------------------------------------------------------
 
@@ -145,9 +140,10 @@ class DemoStore(StoreReader):
 
     def close(self) -> None:
         """Let the next writer in; reading goes on working."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        with self._writing:  # a write that has begun is waited for
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
 
     def __enter__(self) -> DemoStore:
         return self
@@ -162,15 +158,15 @@ class DemoStore(StoreReader):
 
         Raises:
             SpecError: the episode does not fit ``env_spec``, or holds NaN.
-            StoreError: the disk is full or failing (what was committed is whole), or the store is open for reading.
+            StoreError: the disk is full or failing (what was committed is whole), the store is open for reading, or a recorder
+                has an episode at hand.
         """
         return self.extend([episode])
 
     def extend(self, episodes: Sequence[Episode]) -> int:
         """Add several episodes in one commit, all or none; returns the index of the first. Raises as :meth:`append`."""
-        first = self.num_episodes
         if not episodes:
-            return first
+            return self.num_episodes
         self.require_writable()
         for episode in episodes:
             episode.check(self.env_spec)
@@ -178,15 +174,18 @@ class DemoStore(StoreReader):
         frames = [self._encoded(entry) for entry in arrays]
         digests = [layout.digest(entry, self._content(encoded)) for entry, encoded in zip(arrays, frames, strict=True)]
         columns = [layout.columns_of(episode, episode.provenance, digest) for episode, digest in zip(episodes, digests, strict=True)]
-        ends = self.num_steps + np.cumsum([len(episode) for episode in episodes])
+        lengths = [len(episode) for episode in episodes]
         states = [{name: rows for name, rows in entry.items() if name not in frames[0]} for entry in arrays]
-        steps: dict[str, Rows] = {**self._joined(states, [len(episode) for episode in episodes])}
-        steps |= {name: [frame for entry in frames for frame in entry[name]] for name in frames[0]}
         with self.explained():
+            self._require_unclaimed()
+            first = self.num_episodes
+            steps: dict[str, Rows] = {**joined(states, lengths, self.step_arrays)}
+            steps |= {name: [frame for entry in frames for frame in entry[name]] for name in frames[0]}
             self.reserve()
             for name, rows in steps.items():
-                self._put(name, rows)
-            self.commit(columns, ends)
+                shape_and_dtype = () if isinstance(rows, list) else (rows.shape[1:], rows.dtype)
+                put_rows(self.array_to_extend(name, *shape_and_dtype), self.num_steps, rows)
+            self.commit(columns, self.num_steps + np.cumsum(lengths))
         return first
 
     def _encoded(self, steps: Mapping[str, NDArray[Any]]) -> dict[str, list[bytes]]:
@@ -198,56 +197,44 @@ class DemoStore(StoreReader):
         """The encoded rows that are content, not the pictures: those kept with loss."""
         return {name: map(content, rows) for name, rows in frames.items() if codecs.is_lossy(self.step_arrays[name])}
 
-    def _joined(self, arrays: Sequence[Mapping[str, NDArray[Any]]], lengths: Sequence[int]) -> dict[str, NDArray[Any]]:
-        """Episodes' arrays end to end; an episode without simulator state gets NaN where others have one."""
-        steps = {name: np.concatenate([entry[name] for entry in arrays]) for name in arrays[0] if name != SIM_STATE}
-        sizes = {entry[SIM_STATE].shape[1:] for entry in arrays if SIM_STATE in entry}
-        sizes |= {self.step_arrays[SIM_STATE].shape[1:]} if SIM_STATE in self.step_arrays else set()
-        if len(sizes) > 1:
-            raise StoreError(f"sim_state has shapes {sorted(sizes)} a step; the episodes of a store share one simulator model")
-        for shape in sizes:
-            blanks = [np.full((length, *shape), np.nan) for length in lengths]
-            steps[SIM_STATE] = np.concatenate([entry.get(SIM_STATE, blank) for entry, blank in zip(arrays, blanks, strict=True)])
-        return steps
-
-    def _put(self, name: str, rows: Rows) -> None:
-        """Rows of one array behind what is committed."""
-        if isinstance(rows, list):
-            return put_rows(self.array_to_extend(name), self.num_steps, rows)
-        put_rows(self.array_to_extend(name, rows.shape[1:], rows.dtype), self.num_steps, rows)
-
-    # -- what an episode goes through that is written while it happens: reserve, its rows, commit ---------------------
+    # -- what an episode goes through that is written while it happens: claim, reserve, its rows, commit, unclaim -----
 
     def require_writable(self) -> None:
         """Raise ``StoreError`` unless the store is open for appending."""
         if self._lock is None:
-            raise StoreError(f"{self.path} is open for reading; open it with mode='a' to append")
+            raise StoreError(f"{self.path} is open for reading or was closed; open it with mode='a' to append")
+
+    def claim(self) -> None:
+        """Keep the rows behind the last commit for one episode, until :meth:`unclaim`.
+
+        Raises:
+            StoreError: another has them, or the store is not open for appending.
+        """
+        with self._writing:
+            self.require_writable()
+            self._require_unclaimed()
+            self._claimed = True
+
+    def unclaim(self) -> None:
+        """Let others append again."""
+        self._claimed = False
+
+    def _require_unclaimed(self) -> None:
+        if self._claimed:
+            raise StoreError(f"{self.path}: a recorder has an episode at hand; end() or discard() it before more is added")
 
     def reserve(self) -> None:
-        """Before rows are written behind the last commit: what an earlier attempt left there goes."""
-        self.require_writable()
+        """Before rows are written: what an earlier attempt left goes."""
         if self._unclean:
             self.repair()
         self._unclean = True  # until the commit is done
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """Whatever goes wrong while rows are written and committed is a ``StoreError``."""
-        try:
+        """One at a time writes and commits rows, and whatever goes wrong is a ``StoreError``."""
+        with self._writing, told(self.path, self.num_episodes):
+            self.require_writable()
             yield
-        except UserError:
-            raise
-        except OSError as error:
-            settle()
-            raise StoreError(
-                f"could not write to {self.path}: {one_line(error)}; "
-                f"its {self.num_episodes} committed episodes are whole, what was being added is not kept"
-            ) from error
-        except Exception as error:  # zarr raises many kinds for a damaged last file, which it reads to add to it
-            raise StoreError(
-                f"{self.path} is damaged ({one_line(error)}), nothing was added; "
-                f"`robolearn data check store={self.path}` names the episodes"
-            ) from error
 
     def array_to_extend(self, name: str, shape: tuple[int, ...] = (), dtype: np.dtype[Any] | None = None) -> zarr.Array[Any]:
         """The array of a name, ready for rows behind the last commit; simulator states may begin in mid-store.
@@ -271,7 +258,14 @@ class DemoStore(StoreReader):
         return array
 
     def commit(self, columns: Sequence[Mapping[str, Any]], ends: NDArray[np.int64]) -> None:
-        """Make episodes of the rows behind the last commit: their columns, then ``end``. All arrays reach to the last of ``ends``."""
+        """Make episodes of the rows behind the last commit: their columns, then ``end``. All arrays reach to the last of ``ends``.
+
+        Raises:
+            StoreError: the store is not open for appending, or something else was committed meanwhile.
+        """
+        self.require_writable()
+        if (np.diff(ends, prepend=self.num_steps) <= 0).any():
+            raise StoreError(f"{self.path} got other episodes meanwhile, nothing was added; add the episode again")
         for name, dtype in layout.COLUMNS.items():
             values = np.array([entry[name] for entry in columns], object if dtype is str else dtype)
             grow(array_at(self._group, f"episodes/{name}"), self.num_episodes, values)
@@ -283,8 +277,9 @@ class DemoStore(StoreReader):
 
     def tidy(self) -> None:
         """Remove what an attempt left that failed or was given up; nothing where all was committed."""
-        if self._unclean and self._lock is not None:
-            self.repair()
+        with self._writing:
+            if self._unclean and not self._claimed and self._lock is not None:
+                self.repair()
 
     def repair(self) -> None:
         """Remove what an interrupted writer left beyond the last committed episode; needs mode ``a``."""

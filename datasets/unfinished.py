@@ -28,7 +28,7 @@ class Unfinished:
     """Rows behind the last commit of a store. Memory holds at most a file's worth of encoded images, and a chunk of state, an array.
 
     Args:
-        store: open for appending; nobody else writes to it until :meth:`commit`.
+        store: open for appending and claimed until after :meth:`commit`: nobody else adds to it.
         first: the first row, of which only the names and shapes count: whether there is a simulator state.
 
     Raises:
@@ -57,6 +57,7 @@ class Unfinished:
             StoreError: the disk is full or failing.
         """
         with self._store.explained():
+            self._require_place()
             for name, part in self._parts.items():
                 if name == SIM_STATE and (name in row) != self._has_state:
                     raise StoreError(
@@ -78,6 +79,7 @@ class Unfinished:
         """
         store, stop = self._store, self._start + self._length
         with store.explained():
+            self._require_place()
             if last_reward is not None:
                 self._parts[REWARD].replace_last(np.asarray(last_reward, store.env_spec.reward_dtype))
             for part in self._parts.values():
@@ -87,6 +89,10 @@ class Unfinished:
                 part.array.resize((stop, *part.array.shape[1:]))
             store.commit([columns], np.array([stop], np.int64))
         return store.num_episodes - 1
+
+    def _require_place(self) -> None:
+        if self._store.num_steps != self._start:
+            raise StoreError(f"{self._store.path} got other episodes while this one was recorded, which is not kept; record it again")
 
     def _digest(self, stop: int) -> str:
         """The digest of the rows, read back where they were not digested as they came."""

@@ -11,6 +11,7 @@ import time
 import weakref
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from robolearn.errors import UserError
 
@@ -19,6 +20,13 @@ _held: set[int] = set()
 
 class LockedError(UserError):
     """Somebody else is writing."""
+
+
+class Held(Protocol):
+    """The right to write."""
+
+    def release(self) -> None:
+        """Let the next writer in."""
 
 
 class WriterLock:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from robolearn.bench import recording
+from robolearn.datasets import layout
 from robolearn.datasets import recorder as recorder_module
 from robolearn.datasets.commit import write_synced
 from robolearn.datasets.recorder import Recorder
@@ -251,3 +252,60 @@ def test_recording_two_cameras_at_30_hz_does_not_hold_the_loop_up(tmp_path):
     assert figures["overrun_p99"].value < 5
     assert 10 < figures["size"].value < 40
     assert figures["frames_busy"].value > 60  # it keeps up
+
+
+def test_two_recorders_of_a_store_and_an_append_meanwhile_do_not_write_over_one_another(store):
+    kept, other = make_episode(0, spec=CAMERA, steps=30), make_episode(1, spec=CAMERA, steps=30)
+    with Recorder(store) as recorder, Recorder(store) as second:
+        recorder.begin(**{"task": None, **kept.provenance})
+        play(recorder, kept)
+        with pytest.raises(StoreError, match="has an episode at hand"):
+            second.begin()
+        with pytest.raises(StoreError, match="has an episode at hand"):
+            store.append(other)
+        second.close()  # tidies nothing of the other's
+        recorder.end(success=kept.success, terminated=kept.terminated, truncated=kept.truncated)
+        assert store.append(other) == 1
+    for number, episode in enumerate(DemoStore.open(store.path)):
+        assert_same(episode, (kept, other)[number])
+    assert store.check() == []
+
+
+def test_a_recorder_of_a_closed_store_adds_nothing_where_others_write_now(store):
+    recorder = Recorder(store)
+    recorder.begin()
+    play(recorder, make_episode(0, spec=CAMERA, steps=20))
+    recorder._drain()  # all of it lies behind the last commit
+    store.close()
+    with DemoStore.open(store.path, "a") as other:
+        other.append(make_episode(1, spec=CAMERA, steps=25))
+        with pytest.raises(StoreError, match="was closed"):
+            recorder.end(success=True)
+        recorder.close()
+        other.append(make_episode(2, spec=CAMERA, steps=5))
+    for number, episode in enumerate(DemoStore.open(store.path), 1):
+        assert_same(episode, make_episode(number, spec=CAMERA, steps=(0, 25, 5)[number]))
+
+
+def test_an_episode_finds_out_that_others_were_committed_in_its_place(store):
+    rows = {name: rows[0] for name, rows in layout.step_arrays(make_episode(0, spec=CAMERA), CAMERA).items()}
+    unfinished = Unfinished(store, rows)
+    unfinished.add(rows)
+    store.append(make_episode(1, spec=CAMERA))
+    for late in (lambda: unfinished.add(rows), lambda: unfinished.commit(layout.Ended(True, True, False), {})):
+        with pytest.raises(StoreError, match="got other episodes"):
+            late()
+    with pytest.raises(StoreError, match="got other episodes"):
+        store.commit([], np.array([1]))
+    assert_same(DemoStore.open(store.path).episode(0), make_episode(1, spec=CAMERA))
+
+
+def test_a_closed_recorder_takes_nothing_more(store):
+    episode = make_episode(0, spec=CAMERA, steps=3)
+    recorder = Recorder(store)
+    recorder.close()
+    with pytest.raises(StoreError, match="the recorder is closed"):
+        recorder.begin()
+    with pytest.raises(StoreError, match="the recorder is closed"):
+        play(recorder, episode)
+    assert store.append(episode) == 0
