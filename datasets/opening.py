@@ -66,9 +66,9 @@ def local_path(place: str | Path) -> Path:
 
 
 def require_appendable(path: Path | Url) -> Path:
-    """A directory's path; ``StoreError`` for a place that is only read or copied to."""
+    """A directory's path, that of a link's target; ``StoreError`` for a place that is only read or copied to."""
     if isinstance(path, Path) and not is_zip(path):
-        return path
+        return path.resolve() if path.is_symlink() else path  # so that it, not the link, is replaced and has leftovers beside it
     raise StoreError(
         f"{path} can be read and copied to, not appended to: `robolearn data copy store={path} out=NAME.zarr` makes a directory, "
         f"`robolearn data copy store=NAME.zarr out={path}` puts it there"

@@ -12,7 +12,7 @@ from typing import Any
 from robolearn.datasets.commit import PARTIAL, DurableStore, chunk_keys, folder_of, sync_directory
 from robolearn.datasets.place import leftovers, require_store, set_aside
 from robolearn.datasets.store import DemoStore
-from robolearn.lock import WriterLock
+from robolearn.lock import WriterLock, lock_file
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def repair(path: Path, dry_run: bool = False) -> Torn:
         StoreError: there is no store, or it is damaged in what is committed, which a copy alone can mend.
         LockedError: a living process is writing; one that died holds nothing.
     """
+    path = path.resolve() if path.is_symlink() else path
     if not set_aside(path):
         require_store(path)
     with _alone(path, dry_run):
@@ -85,7 +86,7 @@ def repair(path: Path, dry_run: bool = False) -> Torn:
 @contextlib.contextmanager
 def _alone(path: Path, dry_run: bool) -> Iterator[None]:
     """Hold the writer's lock; a dry run writes nothing, so it makes no lock where there never was one."""
-    if dry_run and not path.with_name(f".{path.name}.lock").exists():
+    if dry_run and not lock_file(path).exists():
         yield
         return
     with WriterLock(path, instead="read, which sees what is committed"):

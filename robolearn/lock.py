@@ -29,6 +29,12 @@ class Held(Protocol):
         """Let the next writer in."""
 
 
+def lock_file(target: Path) -> Path:
+    """The lock of a store or folder, beside it: the same one whichever link it is reached by."""
+    target = target.resolve()
+    return target.with_name(f".{target.name}.lock")
+
+
 class WriterLock:
     """An exclusive ``flock`` on a file beside the thing written, held until :meth:`release`, garbage collection or death.
 
@@ -36,7 +42,7 @@ class WriterLock:
 
     Args:
         target: what is written, a store or a folder.
-        file: the lock; ``.<name>.lock`` beside the target unless given, so that it survives the target's replacement.
+        file: the lock; :func:`lock_file` beside the target unless given, so that it survives the target's replacement.
         instead: what else than waiting helps, for the error.
         patience_s: how long to wait for a holder that is just leaving.
 
@@ -45,7 +51,7 @@ class WriterLock:
     """
 
     def __init__(self, target: Path, file: Path | None = None, *, instead: str = "read with mode='r'", patience_s: float = 0.2) -> None:
-        self.path = file or target.parent / f".{target.name}.lock"
+        self.path = file or lock_file(target)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             _acquire(descriptor, time.monotonic() + patience_s)

@@ -87,6 +87,27 @@ def test_a_living_writer_is_not_disturbed(path):
     assert repair(path).is_clean
 
 
+def test_a_link_to_a_store_has_the_lock_and_the_leftovers_of_the_store(path):
+    link = path.parent / "elsewhere" / "link.zarr"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    for one, other in ((path, link), (link, path)):
+        with DemoStore.open(one, "a"):
+            for dry_run in (False, True):
+                with pytest.raises(LockedError, match="is being written by process"):
+                    repair(other, dry_run)
+            with pytest.raises(LockedError, match="is being written by process"):
+                DemoStore.open(other, "a")
+            with pytest.raises(LockedError, match="is being written by process"):
+                DemoStore.create(other, SPEC, overwrite=True)
+    path.with_name(f".{path.name}.123.new").mkdir()
+    assert len(repair(link).drafts) == 1
+    with DemoStore.create(link, SPEC, overwrite=True) as store, pytest.raises(LockedError):
+        DemoStore.open(path, "a")
+    assert link.is_symlink()
+    assert DemoStore.open(path).num_episodes == store.num_episodes == 0
+
+
 def test_drafts_of_dead_writers_beside_the_store_are_removed(path):
     draft = path.with_name(f".{path.name}.123.new")
     shutil.copytree(path, draft)
