@@ -46,6 +46,7 @@ class StoreReader:
         self._local = LocalFiles(path) if isinstance(path, Path) and isinstance(storage, DurableStore) else None
         self._columns: dict[str, NDArray[Any]] = {}
         self._frames: dict[str, FrameReader] = {}
+        self._identity = _identity(path)
         try:
             self._group = zarr.open_group(storage, mode="r" if storage.read_only else "r+", zarr_format=3)
             self.attrs: dict[str, Any] = dict(self._group.attrs)
@@ -128,7 +129,14 @@ class StoreReader:
             raise StoreError(
                 f"{self.path}: data/{name} lacks the file {lost[0]}; `robolearn data check store={self.path}` names the episodes"
             )
-        return self._read(array, start, stop) if decoder_of(array) is None else self.frames(name).read(np.arange(start, stop))
+        rows = self._read(array, start, stop) if decoder_of(array) is None else self.frames(name).read(np.arange(start, stop))
+        self.require_same()
+        return rows
+
+    def require_same(self) -> None:
+        """Raise ``StoreError`` where another store has taken this one's place since it was opened: their rows would mix."""
+        if _identity(self.path) != self._identity:
+            raise StoreError(f"{self.path} was replaced while it was being read; open it again")
 
     def frames(self, name: str) -> FrameReader:
         """A fast reader of single rows of an array of images; it knows nothing of what is committed.
@@ -241,3 +249,14 @@ class StoreReader:
         from robolearn.datasets.verify import problems
 
         return problems(self)
+
+
+def _identity(path: Path | Url) -> tuple[int, int] | None:
+    """What tells a directory or zip from one that takes its place; None for an address, whose files know for themselves."""
+    if not isinstance(path, Path):
+        return None
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

@@ -303,3 +303,17 @@ def test_a_store_without_one_of_its_columns_is_damaged(path):
     shutil.rmtree(path / "episodes" / "digest")
     with pytest.raises(StoreError, match=r"damaged.*episodes/digest"):
         DemoStore.open(path)
+
+
+def test_a_store_that_takes_the_place_of_one_being_read_is_not_mixed_with_it(tmp_path):
+    first, second = (make_episode(number) for number in range(2))
+    with DemoStore.create(tmp_path / "demos.zarr", SPEC) as store:
+        store.append(first)
+    reader = DemoStore.open(tmp_path / "demos.zarr")
+    with DemoStore.create(tmp_path / "demos.zarr", SPEC, overwrite=True) as other:
+        other.append(second)
+    with pytest.raises(StoreError, match=r"demos\.zarr was replaced while it was being read; open it again"):
+        reader.array("action")
+    with DemoStore.open(tmp_path / "demos.zarr", "a") as same:
+        same.append(first)  # appending is no replacement
+    assert len(other.array("action")) == len(second)
