@@ -20,6 +20,7 @@ def fit_normalizer(
     quantiles: tuple[float, float] = (0.01, 0.99),
     smallest_half_range: float = 0.005,
     episodes: Sequence[int] | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Normalizer:
     """Map each channel's range over the demonstrations to [-1, 1], for every observation key and for ``action``.
 
@@ -34,6 +35,7 @@ def fit_normalizer(
         quantiles: lower and upper probability of the quantile method.
         smallest_half_range: see above, in each channel's own units.
         episodes: which episodes of the stores (the training part of a split); all unless given.
+        leave_out: sources whose episodes do not set the range: snippets that lead far away make every millimetre smaller.
 
     Raises:
         StoreError: the data are empty or cannot be read.
@@ -48,7 +50,12 @@ def fit_normalizer(
         total = sum(store.num_episodes for store in stores)
         if total == 0:
             raise StoreError(f"{', '.join(str(store.path) for store in stores)}: no episodes to fit a normaliser on")
-        arrays = load_arrays(stores, (*keys, ACTION), np.arange(total) if episodes is None else np.asarray(episodes, np.int64))
+        chosen = np.arange(total) if episodes is None else np.asarray(episodes, np.int64)
+        sources = np.concatenate([store.column("source").astype(str) for store in stores])
+        ranging = chosen[~np.isin(sources[chosen], list(leave_out))]
+        if not len(ranging):
+            raise StoreError(f"no episodes are left to fit a normaliser on; leave_out={list(leave_out)} leaves out all")
+        arrays = load_arrays(stores, (*keys, ACTION), ranging)
     for name, values in arrays.items():
         if not np.isfinite(values).all():
             raise StoreError(f"{name} holds NaN or infinity; `robolearn data check` names the episodes")

@@ -1,5 +1,7 @@
 """The normaliser spans the demonstrations, and channels that hardly moved are not blown up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zarr
@@ -66,3 +68,15 @@ def test_nan_is_an_error_that_names_its_array(store):
     zarr.open_group(store.path, mode="r+")["data/joints"][5] = np.nan
     with pytest.raises(StoreError, match="joints holds NaN or infinity"):
         fit_normalizer(DemoStore.open(store.path))
+
+
+def test_a_source_that_is_left_out_does_not_set_the_range(tmp_path):
+    near, far = make_episode(0), make_episode(1)
+    far = replace(far, actions=10 * far.actions, provenance={**far.provenance, "source": "augmentation"})
+    with DemoStore.create(tmp_path / "demos.zarr", SPEC) as store:
+        store.extend([near, far])
+    alone = fit_normalizer(tmp_path / "demos.zarr", episodes=[0]).to_dict()
+    assert fit_normalizer(tmp_path / "demos.zarr", leave_out=["augmentation"]).to_dict() == alone
+    assert fit_normalizer(tmp_path / "demos.zarr").to_dict() != alone
+    with pytest.raises(StoreError, match="leaves out all"):
+        fit_normalizer(tmp_path / "demos.zarr", episodes=[1], leave_out=["augmentation"])
