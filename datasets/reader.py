@@ -237,11 +237,17 @@ class StoreReader:
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(self.num_episodes))
 
-    def fingerprint(self) -> str:
-        """32 hex digits that change when any committed number changes; cheap, from the episodes' digests."""
+    def fingerprint(self, *, outcomes: bool = False) -> str:
+        """32 hex digits that change when anything that was recorded changes; cheap, from the episodes' digests.
+
+        Lineage and flat files name stores by it, so what is said of the episodes later (labels, notes) is not in it; with
+        ``outcomes``, how the episodes ended is.
+        """
         content = hashlib.blake2b(json.dumps(self.env_spec.to_dict(), sort_keys=True).encode(), digest_size=16)
         for entry in self.column("digest"):
             content.update(str(entry).encode())
+        for name in ("success", "terminated", "truncated") if outcomes else ():
+            content.update(self.column(name).tobytes())
         return content.hexdigest()
 
     def check(self) -> list[str]:

@@ -41,7 +41,7 @@ def copy(cfg: DictConfig) -> int:
         with Progress(f"copy {out}", transfer.count(store)) as progress:
             draft = transfer.copy(store, out, overwrite, progress.advance)
         facts |= {"files": draft.files, "bytes": draft.bytes, "files_there_already": draft.there}
-        if DemoStore.open(out).fingerprint() != store.fingerprint():
+        if DemoStore.open(out).fingerprint(outcomes=True) != store.fingerprint(outcomes=True):
             raise StoreError(f"{out} is not what {store.path} is; somebody else may have written there: copy it again")
     print(json.dumps(facts) if options["json"] else _text(facts))
     return 0

@@ -66,7 +66,8 @@ def check_origin(cfg: DictConfig, run: Run) -> None:
     """
     stores = [cfg.stores] if isinstance(cfg.stores, str) else list(cfg.stores or [])
     store_type = find_target(cfg.store_type)
-    now = {"checkpoint": open_checkpoint(cfg.checkpoint).fingerprint(), "stores": [store_type.open(path).fingerprint() for path in stores]}
+    contents = [store_type.open(path).fingerprint(outcomes=True) for path in stores]
+    now = {"checkpoint": open_checkpoint(cfg.checkpoint).fingerprint(), "stores": contents}
     note = run.dir / ORIGIN
     before = read_json(note) if note.is_file() else now
     for name, given in (("checkpoint", cfg.checkpoint), ("stores", stores)):

@@ -154,6 +154,15 @@ def test_the_fingerprint_follows_the_content(path, tmp_path):
         assert store.fingerprint() != first
 
 
+def test_a_label_leaves_the_fingerprint_that_lineage_names_and_changes_the_one_with_outcomes(path, tmp_path):
+    store = filled(path, 3)
+    with DemoStore.create(tmp_path / "labelled.zarr", SPEC) as other:
+        other.extend([replace(make_episode(number), success=number == 1, terminated=True, truncated=False) for number in range(3)])
+    assert other.fingerprint() == store.fingerprint()
+    assert other.fingerprint(outcomes=True) != store.fingerprint(outcomes=True)
+    assert filled(tmp_path / "same.zarr", 3).fingerprint(outcomes=True) == store.fingerprint(outcomes=True)
+
+
 @pytest.mark.parametrize("spec", [SPEC, one_leg_spec()], ids=lambda spec: spec.task)
 def test_an_empty_store_opens(path, spec):
     DemoStore.create(path, spec).close()

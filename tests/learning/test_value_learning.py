@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,12 @@ def test_a_critic_is_not_gone_on_with_on_another_base_or_other_stores(critic_run
         train(tmp_path, **place, resume=True)
     with pytest.raises(UserError, match=r"begun with another stores="):
         train(critic_run.parent, **{**place, "stores": [], "rollouts__n": 8}, resume=True)
+    kept, relabelled = DemoStore.open(critic_run / "rollouts.zarr"), tmp_path / "relabelled.zarr"
+    with DemoStore.create(relabelled, kept.env_spec) as store:
+        store.extend([replace(episode, success=not episode.success) for episode in kept])
+    assert store.fingerprint() == kept.fingerprint()
+    with pytest.raises(UserError, match=r"begun with another stores="):
+        train(critic_run.parent, **{**place, "stores": [str(relabelled)]}, resume=True)
 
 
 def test_what_the_held_out_episodes_cannot_tell_is_left_out(critic_run: Path, tmp_path: Path) -> None:
