@@ -50,7 +50,7 @@ def test_the_numbers_it_sends_are_those_of_the_store(viewer, store):
     status, content, headers = ask(viewer, "episode/3/numbers/joints")
     assert status == 200
     assert headers["X-Channels"] == "3"
-    rows = np.frombuffer(content, "<f4").reshape(-1, 3)
+    rows = np.frombuffer(content, "<f8").reshape(-1, 3)
     np.testing.assert_array_equal(rows, store.array("joints", int(store.starts[3]), int(store.ends[3])))
 
 
