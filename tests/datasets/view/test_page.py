@@ -72,7 +72,8 @@ MIDDLE = """image => {
 
 
 INKED = """name => {
-  const canvas = document.querySelector(name), { width, height } = canvas, { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const canvas = document.querySelector(name), { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
   const found = [];
   for (let x = 60; x < width - 20; x++) for (let y = 0; y < height; y++) {
     const [red, , blue, alpha] = data.slice(4 * (y * width + x), 4 * (y * width + x) + 4);
