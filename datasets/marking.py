@@ -14,7 +14,7 @@ from robolearn.datasets.layout import StoreError, outcome_of
 from robolearn.datasets.reader import StoreReader
 from robolearn.errors import nearest
 
-_MOST_TEXT = 10_000  # characters of a note
+MOST_TEXT = 10_000  # characters of a note
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def read_mark(entry: Any, what: str) -> Mark:
             raise StoreError(f"{what}: {key} is {value!r}, expected {kind.__name__}")
     if steps is not None and (not isinstance(steps, list | tuple) or any(type(value) is not int for value in steps)):
         raise StoreError(f"{what}: bottlenecks is {steps!r}, expected a list of steps")
-    if note is not None and len(note) > _MOST_TEXT:
-        raise StoreError(f"{what}: the note has {len(note)} characters, at most {_MOST_TEXT} are kept")
+    if note is not None and len(note) > MOST_TEXT:
+        raise StoreError(f"{what}: the note has {len(note)} characters, at most {MOST_TEXT} are kept")
     return Mark(success, note, step, None if steps is None else tuple(sorted(set(steps))), bool(drop))
 
 

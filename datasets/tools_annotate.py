@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from robolearn.config import OVERRIDES
 from robolearn.datasets.layout import ACTION, SIM_STATE, StoreError
 from robolearn.datasets.marking import Mark, marked_pieces
 from robolearn.datasets.selection import select
@@ -21,6 +22,7 @@ from robolearn.nodes import instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 
 TOOL = "annotate"
+_SEARCH = ("method", "count", "before", "stages", "pairs", "toggle", "keep", "episodes", "where", "num_envs")  # not beside steps=
 GRIPPER = "gripper"  # the action's channel; the last one where none is called so
 
 Finder = Callable[[DemoStore, NDArray[np.int64], Mapping[str, Any], DictConfig, Callable[[int], None]], list[list[int]]]
@@ -36,6 +38,7 @@ def main(cfg: DictConfig) -> int:
     store = DemoStore.open(options["store"])
     notes: list[str] = []
     if options["steps"] is not None:
+        _require_alone(options)
         marks = _by_hand(store, options["steps"])
         edit: dict[str, Any] = {"tool": TOOL, "method": "hand"}
     else:
@@ -46,6 +49,14 @@ def main(cfg: DictConfig) -> int:
         raise StoreError("; ".join([f"there is nothing to mark in {store.path}", *notes[:3]]))
     pieces, changes = marked_pieces(store, marks, TOOL)
     return carry_out([plan_of(store, options["out"], pieces, edit)], [*notes, *changes], options)
+
+
+def _require_alone(options: Mapping[str, Any]) -> None:
+    """Raise ``StoreError`` for options that choose episodes or look for steps beside ``steps=``."""
+    given = [word.lstrip("+").partition("=")[0] for word in options.get(OVERRIDES) or ()]
+    for key in given:
+        if key in _SEARCH:
+            raise StoreError(f"steps marks by hand the episodes that it names; leave out {key}= or steps=")
 
 
 def _by_hand(store: DemoStore, steps: Any) -> dict[int, Mark]:
@@ -89,10 +100,11 @@ def _found(store: DemoStore, options: Mapping[str, Any], cfg: DictConfig) -> tup
 def _by_stages(
     store: DemoStore, chosen: NDArray[np.int64], options: Mapping[str, Any], cfg: DictConfig, advance: Callable[[int], None]
 ) -> list[list[int]]:
-    env = make_environment(cfg.task, num_envs=int(options["num_envs"] or min(len(chosen), MOST_ROWS)))
+    stages = _list(options, "stages")
+    env = make_environment(cfg.task, num_envs=min(len(chosen), MOST_ROWS) if options["num_envs"] is None else int(options["num_envs"]))
     try:
         env.env_spec.check_serves(store.env_spec, recorded=True)
-        return reached_steps(env, [store.episode(int(index)) for index in chosen], _list(options, "stages"), advance)
+        return reached_steps(env, [store.episode(int(index)) for index in chosen], stages, advance)
     finally:
         env.close()
 
@@ -128,7 +140,7 @@ def _by_gripper(
 def _list(options: Mapping[str, Any], name: str) -> Sequence[Any]:
     value = options[name]
     if not isinstance(value, list) or not value:
-        raise StoreError(f"{name} takes a list, got {value!r}")
+        raise StoreError(f"{name} takes a list of at least one, got {value!r}")
     return value
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from robolearn.datasets.address import Url, address
 from robolearn.datasets.editing import Plan, attributes, require_apart, whole
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.opening import local_path
@@ -17,11 +19,13 @@ from robolearn.datasets.rendering import Filming, WithPictures
 from robolearn.datasets.selection import select
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.tools import write_whole
+from robolearn.datasets.view.pictures import picture_size
 from robolearn.nodes import instantiate, to_dict
 from robolearn.progress import Progress
 from robolearn.video import VideoWriter
 
 FILM, STORE = ".mp4", ".zarr"
+_ENDING = re.compile(r"\.[a-z][a-z0-9]{2,3}")  # of a file; that of a folder such as films.v2 is none
 
 
 def main(cfg: DictConfig) -> int:
@@ -35,26 +39,31 @@ def main(cfg: DictConfig) -> int:
     chosen = [int(index) for index in select(store, options["episodes"], options["where"])]
     if not chosen:
         raise StoreError(f"no episode of {store.path} is chosen by episodes={options['episodes']} where={options['where']}")
-    width, height = _size(options["size"])
+    width, height = picture_size(options["size"])
+    out = _place(options["out"])
     node = options["task"].get("pictures")
-    seed = options["appearance"]
 
     def make(appearance: int | None) -> Any:
         return instantiate({**node, "width": width, "height": height}, appearance=appearance)
 
-    filming = Filming(store, make if node else None, None if seed is None else int(seed))
+    filming = Filming(store, make if node else None, options["appearance"])
     try:
-        facts = _as_store(filming, chosen, out, options) if out.suffix == STORE else _as_films(filming, chosen, out, options)
+        facts = _as_store(filming, chosen, out, options) if out.suffix.lower() == STORE else _as_films(filming, chosen, out, options)
     finally:
         filming.close()
     print(json.dumps(facts) if options["json"] else _text(facts))
     return 0
 
 
-def _size(value: Any) -> tuple[int, int]:
-    if not isinstance(value, list) or len(value) != 2 or any(type(side) is not int or side < 16 for side in value):
-        raise StoreError(f"size takes width and height of at least 16 pixels, such as size=[320,240]; got {value!r}")
-    return value[0], value[1]
+def _place(given: str) -> Path:
+    """Where the films or the new store go; ``StoreError`` for another machine and for a file of another kind."""
+    there = address(str(given))
+    if isinstance(there, Url) and not there.lower().endswith(STORE):
+        raise StoreError(f"films are written on this machine, not to {there}: give out=films, or out=film{FILM} for one episode")
+    out = local_path(str(given))
+    if _ENDING.fullmatch(out.suffix.lower()) and out.suffix.lower() not in (FILM, STORE) and not out.is_dir():
+        raise StoreError(f"{out}: films are {FILM}, a new store is a directory NAME{STORE}, a folder of films has no such ending")
+    return out
 
 
 def _names(value: Any, option: str) -> list[str]:
@@ -74,23 +83,25 @@ def _as_films(filming: Filming, chosen: Sequence[int], out: Path, options: Mappi
         raise StoreError(f"{store.path} holds no images and no simulator states that could be drawn")
     cameras = known[:1] if options["camera"] is None else _names(options["camera"], "camera")
     fps = float(store.env_spec.control_hz if options["fps"] is None else options["fps"])
-    if not 0 < fps <= 1000:
-        raise StoreError(f"fps counts pictures a second, from above 0 to 1000; got {fps:g}")
-    if out.suffix == FILM and len(chosen) != 1:
+    if not 0.001 <= fps <= 1000:
+        raise StoreError(f"fps counts pictures a second, from 0.001 to 1000; got {fps:g}")
+    one = out.suffix.lower() == FILM
+    if one and len(chosen) != 1:
         raise StoreError(f"{out} holds one episode, {len(chosen)} are chosen: give episodes=[0], or a folder as out=")
-    films = {index: out if out.suffix == FILM else out / f"episode_{index:04d}{FILM}" for index in chosen}
+    films = {index: out if one else out / f"episode_{index:04d}{FILM}" for index in chosen}
+    require_apart(films[chosen[0]], [store])
     for film in films.values():
         if film.exists() and not options["overwrite"]:
             raise StoreError(f"{film} exists; give another out=, or overwrite=true")
     if not options["dry_run"]:
         with Progress(f"render {out}", int(store.lengths[chosen].sum())) as progress:
             for index, film in films.items():
-                _film(filming, index, cameras, film, round(fps) or 1, progress, int(options["size"][0]))
+                _film(filming, index, cameras, film, fps, progress, int(options["size"][0]))
     made = [{"film": str(film), "episode": index, "steps": int(store.lengths[index])} for index, film in films.items()]
-    return {"out": str(out), "dry_run": bool(options["dry_run"]), "cameras": cameras, "fps": round(fps) or 1, "films": made}
+    return {"out": str(out), "dry_run": bool(options["dry_run"]), "cameras": cameras, "fps": fps, "films": made}
 
 
-def _film(filming: Filming, index: int, cameras: Sequence[str], film: Path, fps: int, progress: Progress, width: int) -> None:
+def _film(filming: Filming, index: int, cameras: Sequence[str], film: Path, fps: float, progress: Progress, width: int) -> None:
     film.parent.mkdir(parents=True, exist_ok=True)
     draft = film.with_name(f".{film.stem}.part{FILM}")
     try:
@@ -110,7 +121,7 @@ def _as_store(filming: Filming, chosen: Sequence[int], out: Path, options: Mappi
         raise StoreError("a new store gets observations=[front,wrist]; camera= is for films")
     if options["observations"] is None:
         raise StoreError(f"name the cameras whose pictures {out} gets, such as observations=[front,wrist]")
-    cameras, size = _names(options["observations"], "observations"), _size(options["size"])
+    cameras, size = _names(options["observations"], "observations"), picture_size(options["size"])
     require_apart(out, [store])
     require_free(out, bool(options["overwrite"]))
     edit = {"tool": "render", "cameras": cameras, "size": list(size), "appearance": options["appearance"]}
@@ -134,4 +145,4 @@ def _text(facts: Mapping[str, Any]) -> str:
             f"{begin}{facts['out']}: {facts['episodes']} episodes, {facts['steps']:,} steps with pictures of {cameras}, {width} x {height}"
         )
     films = facts["films"]
-    return f"{begin}{facts['out']}: {len(films)} film{'s' if len(films) != 1 else ''} of {cameras}, {facts['fps']} pictures a second"
+    return f"{begin}{facts['out']}: {len(films)} film{'s' if len(films) != 1 else ''} of {cameras}, {facts['fps']:g} pictures a second"

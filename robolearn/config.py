@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -31,9 +31,17 @@ NULL_KINDS |= {
     "ranges": LIST,
     "success": TRUTH,
 }
-NULL_KINDS |= {"fraction": NUMBER, "episode": COUNT, "failure_step": COUNT}
+NULL_KINDS |= {"fraction": NUMBER, "episode": COUNT, "failure_step": COUNT, "appearance": COUNT, "fps": NUMBER}
 COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
-RANGED = ("drop", "split", "trim", "label", "stats")  # tools of `data` whose lists of episodes may hold ranges, as 7-9
+RANGED = (
+    "drop",
+    "split",
+    "trim",
+    "label",
+    "stats",
+    "render",
+    "annotate",
+)  # tools of `data` whose lists of episodes may hold ranges, as 7-9
 # Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
 NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name")}
 
@@ -151,7 +159,8 @@ def _check_kind(key: str, base: DictConfig, config: DictConfig, verb: str) -> No
     if kind is None or (given is None and (default is None or key in NULLABLE.get(verb, ()) or _may_be_null(key, base))):
         return
     if not fits(given, kind):
-        example = f", such as {key}=[{given}]" if kind == LIST and isinstance(given, str | int | float) else ""
+        entries = str(given) if not isinstance(default, ListConfig) or len(default) < 2 else ",".join(map(str, default))
+        example = f", such as {key}=[{entries}]" if kind == LIST and isinstance(given, str | int | float) else ""
         raise UserError(f"{key} takes {kind}{example}; got {'null' if given is None else repr(given)}")
     if type(value := meant(given, kind)) is not type(given):
         OmegaConf.update(config, key, value)

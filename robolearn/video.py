@@ -45,11 +45,11 @@ class VideoWriter:
 
     Args:
         path: the file.
-        fps: pictures a second.
+        fps: pictures a second, at least 0.001.
         width: pictures are scaled to this width [pixels].
     """
 
-    def __init__(self, path: Path, fps: int = 30, width: int = 480) -> None:
+    def __init__(self, path: Path, fps: float = 30, width: int = 480) -> None:
         self._path, self._fps, self._width = path, fps, width
         self._container: Any = None
         self._stream: Any = None
@@ -61,7 +61,8 @@ class VideoWriter:
         if self._container is None:
             height, width = frame.shape[:2]
             self._container = av.open(str(self._path), "w", options={"movflags": "faststart"})
-            self._stream = self._container.add_stream("libx264", rate=Fraction(self._fps), options={"crf": "27", "preset": "veryfast"})
+            rate = Fraction(self._fps).limit_denominator(1001)  # 1001 is that of television's 29.97
+            self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": "27", "preset": "veryfast"})
             self._stream.width = min(self._width, width) // 2 * 2  # h264 wants even sizes
             self._stream.height = round(height * self._stream.width / width) // 2 * 2
             self._stream.pix_fmt = "yuv420p"

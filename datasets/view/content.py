@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robolearn import provenance as origin
 from robolearn.datasets.layout import ACTION, REWARD, SIM_STATE, StoreError
+from robolearn.datasets.marking import MOST_TEXT
 from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.view.drawing import Drawing
 from robolearn.datasets.view.pictures import Cache, as_rgb, encode, is_picture, picture_names
@@ -47,6 +48,7 @@ class Content:
             "control_hz": spec.control_hz,
             "steps": self.store.num_steps,
             "plots": plots(spec),
+            "longest_note": MOST_TEXT,
             "episodes": self._episodes(),
         }
 
@@ -73,7 +75,7 @@ class Content:
         shown: dict[str, Any] = origin.abridged(self.store.provenance(episode))
         return shown
 
-    def numbers(self, episode: int, name: str) -> tuple[NDArray[np.float32], int]:
+    def numbers(self, episode: int, name: str) -> tuple[NDArray[np.float64], int]:
         """An array of an episode for plotting, ``(rows, C)``, and how many steps apart its rows are."""
         start, stop = self._bounds(episode)
         known = {entry["array"] for entry in plots(self.store.env_spec)}
@@ -81,7 +83,7 @@ class Content:
             raise StoreError(f"{name!r} is not plotted; there are {', '.join(sorted(known))}")
         every = -(-(stop - start) // MOST_ROWS)
         rows = self.store.array(name, start, stop)[::every]
-        return np.ascontiguousarray(rows.reshape(len(rows), -1), "<f4"), every
+        return np.ascontiguousarray(rows.reshape(len(rows), -1), "<f8"), every
 
     def picture(self, episode: int, kind: str, camera: str, step: int) -> bytes:
         """A picture as JPEG: ``kind`` is ``stored`` or ``drawn``."""

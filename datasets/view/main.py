@@ -21,6 +21,7 @@ from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.store import DemoStore
 from robolearn.datasets.view.content import Content
 from robolearn.datasets.view.drawing import Drawing
+from robolearn.datasets.view.pictures import picture_size
 from robolearn.datasets.view.saving import Saver
 from robolearn.datasets.view.server import Pages, Server
 from robolearn.learning.interrupt import Terminated
@@ -52,8 +53,9 @@ def main(cfg: DictConfig) -> int:
     store = DemoStore.open(options["store"])
     if not store.num_episodes:
         raise StoreError(f"{store.path} holds no episodes to view")
+    width, height = picture_size(options["size"])
     folder = Path(options["folder"]) if options["folder"] is not None else Path(options["store"]).resolve().parent
-    node = dict(options["task"].get("pictures") or {}) | {"width": int(options["size"][0]), "height": int(options["size"][1])}
+    node = dict(options["task"].get("pictures") or {}) | {"width": width, "height": height}
     with serving(store, folder, node, str(options["host"]), int(options["port"])) as viewer:
         _announce(viewer, str(options["store"]), options)
         try:

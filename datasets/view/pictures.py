@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.datasets.layout import StoreError
 from robolearn.errors import UserError
 from robolearn.spec import ArraySpec
 
+_SIDES = (16, 4096)  # pixels, smallest and largest of what is drawn
 _LEAST = 8  # pixels: a smaller matrix is numbers, not a picture
 _CHANNELS = (1, 3, 4)
 _QUALITY = 92
@@ -22,6 +24,18 @@ _QUALITY = 92
 def picture_names(observation: Mapping[str, ArraySpec]) -> list[str]:
     """The observations that are pictures: (height, width), (height, width, channels) or (channels, height, width)."""
     return [name for name, entry in observation.items() if is_picture(entry)]
+
+
+def picture_size(value: Any) -> tuple[int, int]:
+    """An option ``size=[width,height]`` [pixels].
+
+    Raises:
+        StoreError: it is none, too small or too large.
+    """
+    least, most = _SIDES
+    if not isinstance(value, list) or len(value) != 2 or any(type(side) is not int or not least <= side <= most for side in value):
+        raise StoreError(f"size takes width and height from {least} to {most} pixels, such as size=[320,240]; got {value!r}")
+    return value[0], value[1]
 
 
 def is_picture(entry: ArraySpec) -> bool:

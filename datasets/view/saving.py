@@ -12,7 +12,6 @@ from typing import Any
 from robolearn.datasets.editing import Plan, require_apart, write
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.marking import Mark, marked_pieces, read_mark
-from robolearn.datasets.place import require_free
 from robolearn.datasets.reader import StoreReader
 from robolearn.datasets.store import DemoStore
 from robolearn.errors import UserError
@@ -70,7 +69,8 @@ class Saver:
         pieces, notes = marked_pieces(self._store, marks, TOOL)
         plan = Plan(out, [self._store], pieces, self._store.env_spec, {"tool": TOOL, "marked": len(notes)})
         require_apart(out, [self._store])
-        require_free(out, overwrite=False)
+        if out.exists():
+            raise StoreError(f"{out} exists; give another name")
         return plan, notes
 
     def _work(self, plan: Plan, notes: list[str]) -> None:

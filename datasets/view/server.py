@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -172,13 +173,17 @@ class Server(ThreadingHTTPServer):
     closed = False
 
     def __init__(self, pages: Pages, host: str, port: int) -> None:
+        if not host:
+            raise UserError("host names the address to listen at, such as 127.0.0.1 (this machine alone) or 0.0.0.0 (all its networks)")
         if ":" in host:
             self.address_family = socket.AF_INET6
         try:
             super().__init__((host, port), partial(_Handler, pages))
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             said = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"cannot listen at {host} port {port}: {said}; give another port=, or port=0 for a free one") from error
+            if isinstance(error, OverflowError) or getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+                raise UserError(f"cannot listen at {host} port {port}: {said}; give another port=, or port=0 for a free one") from error
+            raise UserError(f"cannot listen at host={host}: {said}; give host=127.0.0.1, or an address of this machine") from error
         self.guard = Guard(host, self.server_port)
 
     def server_bind(self) -> None:

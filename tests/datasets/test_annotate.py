@@ -92,8 +92,13 @@ def test_mistakes_are_told_in_a_line(store, capsys, tmp_path):
     assert "no episode 7" in fails(capsys, *words, "steps={7: [3]}")
     assert "steps={0:[131]" in fails(capsys, *words, "steps=[131]")
     assert "needs simulator states" in fails(capsys, *words, "method=contact")
-    assert "nothing to mark" in fails(capsys, *words, "method=gripper", "episodes=[2]")
+    assert "nothing to mark" in fails(capsys, *words, "method=gripper", "episodes=[2-]")
     assert "takes a whole number" in fails(capsys, *words, "method=gripper", "count=-1")
+    assert "stages takes a list of at least one, got []" in fails(capsys, *words, "stages=[]")
+    assert "at least one world, got 0" in fails(capsys, *words, "num_envs=0")
+    for word in ("method=contact", "count=5", "before=3", "stages=[near]", "keep=false", "episodes=[1]", "where=[success=true]"):
+        said = fails(capsys, *words, "steps={0: [10]}", word)
+        assert f"steps marks by hand the episodes that it names; leave out {word.partition('=')[0]}= or steps=" in said
     assert sorted(entry.name for entry in tmp_path.iterdir() if not entry.name.startswith(".")) == ["demos.zarr"]
 
 

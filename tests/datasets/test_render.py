@@ -98,8 +98,22 @@ def test_appearance_is_another_for_each_episode_and_the_same_for_the_same_seed(s
     assert made.fingerprint() == DemoStore.open("b.zarr").fingerprint()
 
 
+@pytest.mark.parametrize("rate", [12.5, 0.3, 29.97])
+def test_a_film_plays_at_a_rate_that_is_no_whole_number(store, capsys, rate):
+    facts = run(capsys, "render", "store=demos.zarr", "out=film.MP4", "episodes=[0]", f"fps={rate}", FAKE)
+    assert facts["fps"] == rate
+    assert (len(frames("film.MP4")[0]), frames("film.MP4")[1]) == (store.lengths[0], pytest.approx(rate, rel=1e-6))
+
+
+def test_films_may_lie_beside_their_store(store, capsys, tmp_path):
+    facts = run(capsys, "render", "store=demos.zarr", "out=.", "episodes=[0]", FAKE)
+    assert facts["films"][0]["film"] == "episode_0000.mp4"
+    assert len(frames(tmp_path / "episode_0000.mp4")[0]) == store.lengths[0]
+
+
 def test_a_dry_run_writes_nothing(store, capsys, tmp_path):
-    run(capsys, "render", "store=demos.zarr", "out=films", FAKE, "--dry-run")
+    facts = run(capsys, "render", "store=demos.zarr", "out=films", "episodes=[0,2-3]", FAKE, "--dry-run")
+    assert [film["episode"] for film in facts["films"]] == [0, 2, 3]
     run(capsys, "render", "store=demos.zarr", "out=more.zarr", "observations=[above]", FAKE, "--dry-run")
     assert [entry.name for entry in tmp_path.iterdir() if not entry.name.startswith(".")] == ["demos.zarr"]
 
@@ -120,6 +134,18 @@ def test_mistakes_are_told_in_a_line_and_nothing_is_left(store, capsys, tmp_path
         ("out=a.zarr", "observations=[front]"): "has an array 'front' already",
         ("out=a.zarr", "observations=[above]"): f"episode {WITHOUT_STATES} of",
         ("out=demos.zarr", "observations=[above]", "overwrite=true"): "which it is made of",
+        ("out=demos.zarr/films",): "out=demos.zarr/films/episode_0000.mp4 is at demos.zarr",
+        ("out=s3://bucket/films",): "films are written on this machine, not to s3://bucket/films: give out=films",
+        ("out=icechunk:films",): "not to icechunk:films",
+        ("out=s3://bucket/a.zarr", "observations=[above]"): "robolearn data copy store=NAME.zarr out=s3://bucket/a.zarr",
+        ("out=film.gif", "episodes=[0]"): "film.gif: films are .mp4, a new store is a directory NAME.zarr",
+        ("out=a.zip", "observations=[above]"): "a.zip: films are .mp4",
+        ("out=a.mp4", "episodes=[0]", "fps=1e-4"): "fps counts pictures a second, from 0.001 to 1000; got 0.0001",
+        ("out=a.mp4", "episodes=[0]", "fps=fast"): "fps takes a number; got 'fast'",
+        ("out=a.mp4", "episodes=[0]", "appearance=1.5"): "appearance takes a whole number, at least 0; got 1.5",
+        ("out=a.mp4", "episodes=[0]", "appearance=-1"): "appearance takes a whole number, at least 0; got -1",
+        ("out=a.mp4", "episodes=[0]", "size=320"): "size takes a list, such as size=[320,240]; got 320",
+        ("out=a.mp4", "episodes=[0]", "size=[9999,9999]"): "size takes width and height",
     }
     for words, part in said.items():
         assert part.replace(f"{tmp_path}/", "") in fails(capsys, "render", "store=demos.zarr", *words, FAKE), words

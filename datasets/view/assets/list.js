@@ -1,6 +1,6 @@
 // The list of episodes: filtered, and drawn only where it is seen, so that a hundred thousand rows scroll as well as ten.
 
-import { get, make } from "./dom.js";
+import { get, leave, make } from "./dom.js";
 
 const ROW = 32;
 export const OUTCOMES = ["success", "failure", "timeout", "unfinished"];
@@ -73,7 +73,7 @@ export class List {
     if (now.bottlenecks.length) glyphs.append(`◆${now.bottlenecks.length}`);
     if (this.marks.entries.has(index)) glyphs.append(make("i", { className: "changed", title: "marked, not saved" }));
     line.append(cell(index), state, cell(row.source, "source"), cell(row.steps, "number"), cell(row.seed < 0 ? "" : row.seed, "number seed"), glyphs);
-    line.onclick = () => this.choose(index);
+    line.onmousedown = (event) => { if (!event.button) { leave(); this.choose(index); } };  // a field's change draws the rows anew: no click arrives
     return line;
   }
 

@@ -1,7 +1,7 @@
 // The page: which episode and step is shown, keys and buttons, and what moves along with them.
 
 import { Camera } from "./player.js";
-import { get, make } from "./dom.js";
+import { get, leave, make } from "./dom.js";
 import { List } from "./list.js";
 import { Marks } from "./marks.js";
 import { Plot } from "./plots.js";
@@ -97,7 +97,7 @@ async function fill() {  // read the arrays of the plots that are shown
 async function read(index, name) {
   const answer = await fetch(`episode/${index}/numbers/${encodeURIComponent(name)}`);
   if (!answer.ok) throw new Error((await answer.json()).error);
-  return [new Float32Array(await answer.arrayBuffer()), +answer.headers.get("X-Channels"), +answer.headers.get("X-Every")];
+  return [new Float64Array(await answer.arrayBuffer()), +answer.headers.get("X-Channels"), +answer.headers.get("X-Every")];
 }
 
 function ticks() {
@@ -129,11 +129,14 @@ function marked(index) {  // show what is marked, here and in the list
   ].filter(Boolean).join(" · ");
   get("success").classList.toggle("on", now.success);
   get("failure").classList.toggle("on", !now.success && now.outcome === "failure");
+  get("failure").disabled = !now.success && now.outcome !== "failure";
+  get("failure").title = get("failure").disabled ? `It ended as ${now.outcome}, which is no success either; “Lost here” marks a step` : "Failure (f)";
   get("drop").classList.toggle("on", now.drop);
   get("drop").textContent = now.drop ? "Dropped" : "Drop";
   if (document.activeElement !== get("note") || index !== state.episode) get("note").value = now.note;
   get("ticks").replaceChildren(...ticks().map((tick) => {
     const button = make("button", { className: `tick ${tick.kind}`, title: `${tick.kind} at step ${tick.step}`, onclick: () => seek(tick.step) });
+    button.onmousedown = (event) => { if (!event.button) { leave(); seek(tick.step); } };  // as in the list; keys click
     button.style.left = `${(100 * tick.step) / Math.max(entry.steps - 1, 1)}%`;
     return button;
   }));
@@ -194,6 +197,10 @@ function listen() {
   for (const [id, deed] of Object.entries(DEEDS)) get(id).onclick = () => { deed(); if (id !== "keys" && id !== "save") get(id).blur(); };
   get("slider").oninput = () => { pause(); seek(+get("slider").value); };
   get("speed").onchange = () => Object.assign(state, { since: performance.now(), from: state.step });
+  get("note").maxLength = store.longest_note;
+  get("note").oninput = () => {  // so that a click on it, which ends the note, arrives
+    get("save").disabled = !marks.entries.size && get("note").value.trim() === marks.of(state.episode).note;
+  };
   get("note").onchange = () => mark({ note: get("note").value.trim() });
   get("theme").onclick = () => {
     const name = document.documentElement.classList.contains("dark") ? "light" : "dark";
@@ -206,9 +213,13 @@ function listen() {
   addEventListener("beforeunload", (event) => { if (marks.unsaved) event.preventDefault(); });
   addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "s") { event.preventDefault(); get("note").blur(); return saving.open(); }
-    if (event.ctrlKey || event.metaKey || event.altKey || busy()) return;
-    const field = event.target.matches("input[type=text], input[type=search], select");
-    if (field) { if (event.key === "Escape" || (event.key === "Enter" && !event.target.matches("select"))) event.target.blur(); return; }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || busy()) return;
+    const field = event.target.matches("input[type=text], input[type=search], select, textarea");
+    if (field) {
+      if (event.key === "Escape" && event.target === get("note")) { get("note").value = marks.of(state.episode).note; marked(state.episode); }
+      if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey && !event.target.matches("select"))) { event.preventDefault(); leave(); }
+      return;
+    }
     const deed = KEYS[event.key];
     if (deed) { event.preventDefault(); deed(event); }
   });

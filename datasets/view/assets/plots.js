@@ -9,7 +9,7 @@ const LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 18;
 export function readable(value) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  return size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(1) : value.toFixed(size < 10 ? 3 : size < 1000 ? 1 : 0);
+  return size !== 0 && (size < 1e-3 || size >= 1e12) ? value.toExponential(1) : value.toFixed(size < 10 ? 3 : size < 1000 ? 1 : 0);
 }
 
 function niceTicks(low, high, most) {
@@ -70,7 +70,8 @@ export class Plot {
       }
     }
     if (!(low <= high)) [low, high] = [0, 1];
-    const margin = Math.max((high - low) * 0.06, Math.abs(high) * 1e-4, 1e-6);
+    const size = Math.abs(high), least = Math.max(Math.min(size * 1e-4, 1e-2), size * 1e-9, 1e-6);  // noise on what rests fills no plot
+    const margin = Math.max((high - low) * 0.06, least);
     [this.low, this.high] = [low - margin, high + margin];
     this.drawn = null;
   }
@@ -117,10 +118,12 @@ export class Plot {
     ink.scale(ratio, ratio);
     ink.font = "11px system-ui, DejaVu Sans, sans-serif"; ink.fillStyle = style.getPropertyValue("--quiet"); ink.strokeStyle = style.getPropertyValue("--grid");
     const [ticks, digits] = niceTicks(this.low, this.high, 4);
+    const label = (value) => Math.abs(value) >= 1e5 ? value.toExponential(1) : value.toFixed(Math.min(digits, 5));
+    const base = Math.abs(this.low) >= 1e5 && this.high - this.low < Math.abs(this.low) * 1e-2 ? ticks[0] : 0;  // the others are told from it
     ink.textAlign = "right"; ink.textBaseline = "middle";
     for (const tick of ticks) {
       ink.beginPath(); ink.moveTo(LEFT, y(tick)); ink.lineTo(width - RIGHT, y(tick)); ink.stroke();
-      ink.fillText(Math.abs(tick) >= 1e5 ? tick.toExponential(1) : tick.toFixed(Math.min(digits, 5)), LEFT - 6, y(tick));
+      ink.fillText(base && tick > base ? `+${label(tick - base)}` : label(tick), LEFT - 6, y(tick));
     }
     const [times] = niceTicks(0, (this.steps - 1) / this.hz || 1, Math.max(2, Math.floor(inner / 90)));
     ink.textBaseline = "top"; ink.textAlign = "center";

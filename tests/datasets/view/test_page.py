@@ -1,11 +1,16 @@
 """The page of ``data view`` in a real browser: it lists, it shows, and what is marked in it becomes a new store."""
 
 import contextlib
+import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 
+from robolearn.datasets.marking import MOST_TEXT
 from robolearn.datasets.store import DemoStore
+from robolearn.spec import ArraySpec
+from tests.datasets.episodes import SPEC, make_episode
 from tests.datasets.view.shown import COUNT, FAKE, bytes_of, make_store, served, shade
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
@@ -64,6 +69,18 @@ MIDDLE = """image => {
   ink.drawImage(found, 0, 0);
   return ink.getImageData(width / 2, height / 2, 1, 1).data[0];
 }"""
+
+
+INKED = """name => {
+  const canvas = document.querySelector(name), { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const found = [];
+  for (let x = 60; x < width - 20; x++) for (let y = 0; y < height; y++) {
+    const [red, , blue, alpha] = data.slice(4 * (y * width + x), 4 * (y * width + x) + 4);
+    if (alpha > 200 && blue - red > 120) { found.push(y); break; }
+  }
+  return found;
+}"""  # the highest blue pixel of each column: the first curve
 
 
 def grey(page, episode, step, camera="front", kind="stored"):
@@ -172,6 +189,80 @@ def test_marks_are_saved_as_a_new_store_and_the_one_shown_stays_the_same_to_the_
     assert bytes_of(store.path) == before
 
 
+@pytest.mark.parametrize("target", [".row[data-episode='2']", ".tick", "#save"])
+def test_a_click_that_ends_a_note_also_does_what_it_was_meant_to(store, tmp_path, shown, target):
+    with shown() as page:
+        if target == ".tick":
+            seek(page, 7)
+            page.keyboard.press("b")
+            seek(page, 0)
+        page.click("#note")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("hello")
+        box = page.locator(target).bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)  # at once: page.click would wait for a button's turn
+        assert page.inner_text(".row[data-episode='0'] .glyphs").strip() == ("◆1" if target == ".tick" else "")
+        assert page.get_attribute(".row[data-episode='0']", "title") == "hello"
+        assert page.text_content("#episode") == ("Episode 2" if "row" in target else "Episode 0")
+        assert page.text_content("#clock b") == ("7" if target == ".tick" else "0")
+        assert page.evaluate("document.getElementById('saving').open") is (target == "#save")
+
+
+def test_a_note_may_have_lines_and_escape_takes_back_what_was_typed(store, tmp_path, shown):
+    with shown() as page:
+        page.keyboard.press("n")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("two")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("lines")
+        page.keyboard.press("Enter")
+        assert page.get_attribute(".row[data-episode='0']", "title") == "two\nlines"
+        page.keyboard.press("n")
+        page.keyboard.type(" more")
+        page.keyboard.press("Escape")
+        assert page.input_value("#note") == "two\nlines"
+        assert page.evaluate("document.activeElement.id") != "note"
+        assert page.get_attribute(".row[data-episode='0']", "title") == "two\nlines"
+        page.fill("#note", "n" * 3000)
+        page.keyboard.press("Enter")
+        assert len(page.get_attribute(".row[data-episode='0']", "title")) == 3000
+        assert int(page.get_attribute("#note", "maxlength")) == MOST_TEXT
+
+
+def test_failure_is_offered_only_where_it_changes_something_and_says_why_not(store, tmp_path, shown):
+    other = next(index for index in range(COUNT) if store.column("outcome")[index] in ("timeout", "unfinished"))
+    with shown() as page:
+        choose(page, other)
+        assert page.is_disabled("#failure")
+        assert f"ended as {store.column('outcome')[other]}" in page.get_attribute("#failure", "title")
+        page.click("#success")
+        assert page.is_enabled("#failure")
+        page.click("#failure")
+        assert page.text_content("#badge") == store.column("outcome")[other]
+        assert page.is_disabled("#failure")
+
+
+def test_a_plot_tells_time_stamps_of_float64_apart(tmp_path, browser):
+    """Seconds since 1970 are 128 apart in float32, and twelve seconds are nothing beside them."""
+    spec = dataclasses.replace(SPEC, observation={**SPEC.observation, "clock": ArraySpec((1,), "float64", "s")})
+    episode = make_episode(0, spec=spec, steps=120)
+    stamps = 1.7e9 + 0.1 * np.arange(120)
+    with DemoStore.create(tmp_path / "clock.zarr", spec) as made:
+        made.append(dataclasses.replace(episode, observations={**episode.observations, "clock": stamps[:, None]}))
+    page = browser.new_page()
+    with served(DemoStore.open(tmp_path / "clock.zarr"), tmp_path) as viewer:
+        page.goto(viewer.address)
+        page.wait_for_selector("body[data-ready]")
+        said = []
+        for step in (0, 119):
+            seek(page, step)
+            said.append(page.text_content("[data-plot=clock] .legend b"))
+        heights = page.evaluate(INKED, "[data-plot=clock] canvas")
+        page.close()
+    assert said == ["1700000000", "1700000012"]
+    assert len(set(heights)) > 40  # a slope, not a line or a staircase
+
+
 def test_undo_takes_back_the_last_mark(store, tmp_path, shown):
     with shown() as page:
         assert page.is_disabled("#save")
@@ -194,7 +285,7 @@ def test_a_name_that_is_taken_is_told_in_the_page_and_another_can_be_given(store
         page.goto(viewer.address)
         page.wait_for_selector("body[data-ready]")
         page.keyboard.press("d")
-        assert "exists" in save_as(page, "taken")
+        assert save_as(page, "taken") == f"{tmp_path / 'taken.zarr'} exists; give another name"
         page.fill("#newname", "free.zarr")
         page.click("#confirm")
         page.wait_for_selector("#outcome.good")

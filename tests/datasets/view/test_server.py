@@ -50,7 +50,7 @@ def test_the_numbers_it_sends_are_those_of_the_store(viewer, store):
     status, content, headers = ask(viewer, "episode/3/numbers/joints")
     assert status == 200
     assert headers["X-Channels"] == "3"
-    rows = np.frombuffer(content, "<f4").reshape(-1, 3)
+    rows = np.frombuffer(content, "<f8").reshape(-1, 3)
     np.testing.assert_array_equal(rows, store.array("joints", int(store.starts[3]), int(store.ends[3])))
 
 
@@ -174,6 +174,26 @@ def test_names_of_new_stores_stay_in_their_folder(tmp_path):
 def test_a_port_that_is_taken_is_told_in_a_line(viewer, store, tmp_path):
     with pytest.raises(UserError, match="give another port="), serving(store, tmp_path, {}, port=viewer.server.guard.port):
         pass
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("host=", "host names the address to listen at"),
+        ("host=no.such.host.invalid", "cannot listen at host=no.such.host.invalid"),
+        ("host=192.0.2.1", "an address of this machine"),
+        ("port=70000", "give another port="),
+        ("size=[400]", "size takes width and height"),
+        ("size=[0,0]", "size takes width and height"),
+        ("size=[100000,100000]", "from 16 to 4096 pixels, such as size=[320,240]; got [100000, 100000]"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_a_line(store, capsys, word, said):
+    assert main(["data", "view", f"store={store.path}", "browser=false", word]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert ("another port=" in error) is word.startswith("port")
 
 
 def test_it_serves_until_it_is_interrupted(store):
