@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> int:
         UserError: the store cannot be read, there is no such camera, this machine draws nothing, or the place is taken.
     """
     options = to_dict(cfg)
-    store, out = DemoStore.open(options["store"]), local_path(options["out"])
+    store = DemoStore.open(options["store"])
     chosen = [int(index) for index in select(store, options["episodes"], options["where"])]
     if not chosen:
         raise StoreError(f"no episode of {store.path} is chosen by episodes={options['episodes']} where={options['where']}")
