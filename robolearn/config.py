@@ -33,15 +33,8 @@ NULL_KINDS |= {
 }
 NULL_KINDS |= {"fraction": NUMBER, "episode": COUNT, "failure_step": COUNT, "appearance": COUNT, "fps": NUMBER}
 COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the default does not show it
-RANGED = (
-    "drop",
-    "split",
-    "trim",
-    "label",
-    "stats",
-    "render",
-    "annotate",
-)  # tools of `data` whose lists of episodes may hold ranges, as 7-9
+# Tools of `data` whose lists of episodes may hold ranges, as 7-9.
+RANGED = ("drop", "split", "trim", "label", "stats", "render", "annotate")
 # Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
 NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name")}
 

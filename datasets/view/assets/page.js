@@ -198,9 +198,6 @@ function listen() {
   get("slider").oninput = () => { pause(); seek(+get("slider").value); };
   get("speed").onchange = () => Object.assign(state, { since: performance.now(), from: state.step });
   get("note").maxLength = store.longest_note;
-  get("note").oninput = () => {  // so that a click on it, which ends the note, arrives
-    get("save").disabled = !marks.entries.size && get("note").value.trim() === marks.of(state.episode).note;
-  };
   get("note").onchange = () => mark({ note: get("note").value.trim() });
   get("theme").onclick = () => {
     const name = document.documentElement.classList.contains("dark") ? "light" : "dark";
@@ -216,7 +213,7 @@ function listen() {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || busy()) return;
     const field = event.target.matches("input[type=text], input[type=search], select, textarea");
     if (field) {
-      if (event.key === "Escape" && event.target === get("note")) { get("note").value = marks.of(state.episode).note; marked(state.episode); }
+      if (event.key === "Escape" && event.target === get("note")) get("note").value = marks.of(state.episode).note;
       if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey && !event.target.matches("select"))) { event.preventDefault(); leave(); }
       return;
     }
