@@ -34,7 +34,7 @@ def frames_at(file: Path, times: NDArray[np.float64], shape: Sequence[int], fps:
     Raises:
         StoreError: damaged, pictures of another size, or a step without a frame of its own.
     """
-    if (np.diff(times) <= 0).any() or not np.isfinite(times).all():
+    if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
         raise StoreError(f"{file}: the episode's time stamps do not increase, so that no frames can be picked")
     if len(times) * float(np.prod(shape)) > MAX_BYTES:
         raise StoreError(f"{file}: {len(times)} pictures of {tuple(shape)} in one episode are more than {MAX_BYTES >> 30} GiB")
@@ -61,9 +61,11 @@ def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
-    except (StoreError, MemoryError):
+    except StoreError:
         raise
-    except Exception as error:  # FFmpeg raises many kinds for damaged bytes
+    except Exception as error:  # FFmpeg raises many kinds for damaged bytes, a MemoryError of its own among them
+        if isinstance(error, MemoryError) and not isinstance(error, av.error.FFmpegError):
+            raise
         raise StoreError(f"{file} is damaged or no mp4: {' '.join(str(error).split())[:300]}; fetch it again") from error
 
 

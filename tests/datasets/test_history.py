@@ -1,7 +1,7 @@
 """A store with history: any snapshot opens again, writers that meet lose nothing, and what cannot be joined is reported."""
 
 import dataclasses
-import resource
+import subprocess
 import sys
 import threading
 
@@ -195,13 +195,15 @@ def test_an_append_that_fails_leaves_nothing(here, monkeypatch):
     assert DemoStore.open(here).check() == []
 
 
-@pytest.fixture
-def small_files():
-    """No file may be larger than 8 kB: writes fail as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+def copy_with_small_files(*words):
+    """Copy in a process of its own, in which no file may be larger than 8 kB: writes fail as on a full disk. Returns its error."""
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (8000,) * 2)"
+    code = f"import resource, sys; from robolearn.cli import main; {limit}; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "data", "copy", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr
 
 
 @pytest.fixture
@@ -211,18 +213,16 @@ def large(tmp_path):
     return DemoStore.open(tmp_path / "large.zarr")
 
 
-def test_a_copy_that_fails_is_one_line_and_leaves_no_repository(here, tmp_path, large, capsys, request):
-    request.getfixturevalue("small_files")
-    error = fails(capsys, "copy", f"store={large.path}", f"out={here}")
+def test_a_copy_that_fails_is_one_line_and_leaves_no_repository(here, tmp_path, large):
+    error = copy_with_small_files(f"store={large.path}", f"out={here}")
     assert "File too large" in error
     assert error.endswith("; nothing was committed\n")
     assert not (tmp_path / "lab").exists()
 
 
-def test_a_copy_that_fails_leaves_the_repository_that_was_there(here, large, capsys, request):
+def test_a_copy_that_fails_leaves_the_repository_that_was_there(here, large):
     begun(here, 2)
-    request.getfixturevalue("small_files")
-    fails(capsys, "copy", f"store={large.path}", f"out={here}", "overwrite=true")
+    copy_with_small_files(f"store={large.path}", f"out={here}", "overwrite=true")
     assert numbers(DemoStore.open(here)) == [0, 1]
     assert DemoStore.open(here).check() == []
 
