@@ -20,6 +20,7 @@ from robolearn.bench.pictures import MovingScene
 from robolearn.bench.recording import CAMERAS, HEIGHT, STATE, WIDTH, camera_spec
 from robolearn.episode import Episode
 from robolearn.errors import UserError
+from robolearn.memory import keep_freed_memory
 from robolearn.nodes import find_target, instantiate
 from robolearn.seeding import split_seeds
 from robolearn.spec import EnvSpec
@@ -110,12 +111,13 @@ def _windows(options: Mapping[str, Any], store: Any, folder: Path) -> Iterator[F
 
     def floats() -> list[torch.Tensor]:
         batch = data.batch(next(sampler)).torch()
-        return [batch.observations[camera].permute(0, 1, 4, 2, 3).div(255) for camera in CAMERAS]
+        return [batch.observations[camera].permute(0, 1, 4, 2, 3).float().div_(255) for camera in CAMERAS]
 
     tasks: list[Callable[[], float]] = [
         lambda: mean_seconds(lambda: data.batch(next(sampler)).torch(), count),
         lambda: mean_seconds(floats, count),
     ]
+    keep_freed_memory()  # as `train` does
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     fastest: list[tuple[float, str]] = []
