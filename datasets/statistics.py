@@ -42,6 +42,8 @@ def fit_normalizer(
         ValueError: unknown method.
     """
     if isinstance(source, WindowDataset):
+        if leave_out:
+            raise StoreError(f"leave_out={list(leave_out)} is of stores; windows have their episodes already")
         keys = _states(source.observation_keys if observation_keys is None else observation_keys, source.env_spec)
         arrays = {name: source.array(name) for name in (*keys, ACTION)}
     else:

@@ -26,7 +26,8 @@ from robolearn.learning.multitask import TaskedWindows, take_task, tasks_of
 from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.representation import TCP, check_representation, fit_represented_actions
 from robolearn.learning.rollout import RolloutResult, rollout
-from robolearn.learning.trainer import Augmentation, Record, RunningMean, Trainer, TrainingSettings
+from robolearn.learning.running_mean import RunningMean
+from robolearn.learning.trainer import Augmentation, Record, Trainer, TrainingSettings
 from robolearn.memory import keep_freed_memory
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.normalize import Normalizer, fit_affine
@@ -194,7 +195,9 @@ def _fit_actions(document: Mapping[str, Any], config: Mapping[str, Any], normali
         return normalizer
     defaults = inspect.signature(find_target(config["_target_"])).parameters
     horizons = {name: config.get(name, defaults[name].default) for name in ("observation_horizon", "prediction_horizon")}
-    windows = instantiate(document["data"], stores=stores, episodes=episodes, observation_keys=TCP, **horizons)
+    sources = np.concatenate([store.column("source").astype(str) for store in stores])
+    ranging = episodes[~np.isin(sources[episodes], document["normalizer"].get("leave_out") or [])]
+    windows = instantiate(document["data"], stores=stores, episodes=ranging, observation_keys=TCP, **horizons)
     options = {name: value for name, value in document["normalizer"].items() if name in (accepted_arguments(fit_affine) or ())}
     return fit_represented_actions(normalizer, actions, windows, **options)
 

@@ -242,8 +242,8 @@ def _check_continues(cfg: DictConfig, env: Any, store: Any) -> None:
 def _seeds(cfg: DictConfig, store: Any) -> list[int]:
     """Seeds to play: from the first, or on from the last one in the store; with several tries, all that are not in the store yet."""
     block = int(split_seeds(cfg.seeds, 1)[0])
-    played = [int(store.provenance(index)["seed"]) for index in range(store.num_episodes)]
+    played = {int(store.provenance(index)["seed"]) for index in range(store.num_episodes)}
     count, first = int(cfg.max_attempts or 10 * cfg.episodes), int(cfg.first_seed)
     if int(cfg.tries) > 1:
-        return [int(seed) for seed in split_seeds(cfg.seeds, count, first) if int(seed) not in set(played)]
+        return [int(seed) for seed in split_seeds(cfg.seeds, count, first) if int(seed) not in played]
     return [int(seed) for seed in split_seeds(cfg.seeds, count, max(played, default=block + first - 1) - block + 1)]

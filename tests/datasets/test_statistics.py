@@ -80,3 +80,5 @@ def test_a_source_that_is_left_out_does_not_set_the_range(tmp_path):
     assert fit_normalizer(tmp_path / "demos.zarr").to_dict() != alone
     with pytest.raises(StoreError, match="leaves out all"):
         fit_normalizer(tmp_path / "demos.zarr", episodes=[1], leave_out=["augmentation"])
+    with pytest.raises(StoreError, match="windows have their episodes already"):
+        fit_normalizer(WindowDataset(tmp_path / "demos.zarr"), leave_out=["augmentation"])

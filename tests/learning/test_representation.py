@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,23 @@ def test_a_residual_on_a_relative_base_works_in_environment_units() -> None:
     acted, alone = (policy.act(seen) for policy in policies)
     assert np.array_equal(acted, alone)
     assert np.abs(alone[:, :3] - seen["tcp_pos"]).max() < 0.1 * 3**0.5 + 1e-6  # seen from the tool, a target is within the range
+
+
+def test_a_source_that_is_left_out_does_not_set_the_range_of_represented_actions_either(demonstrations: Path, tmp_path: Path) -> None:
+    far = DemoStore.open(demonstrations).episode(0)
+    with DemoStore.create(tmp_path / "far.zarr", TurnedReach.env_spec) as store:
+        moved = far.actions * np.float32([3, 3, 3, *np.ones(far.actions.shape[1] - 3)])
+        store.append(replace(far, actions=moved.astype(np.float32), provenance={"source": "augmentation"}))
+    scales = []
+    for name, stores, words in (
+        ("alone", f"[{demonstrations}]", []),
+        ("without", f"[{demonstrations},{tmp_path / 'far.zarr'}]", ["normalizer.leave_out=[augmentation]"]),
+        ("with", f"[{demonstrations},{tmp_path / 'far.zarr'}]", []),
+    ):
+        options = ["policy=mlp_chunk", "policy.sizes=[8]", "policy.observation_keys=[tcp_pos,tcp_rot6d,goal]", "policy.actions=relative"]
+        training = ["training.steps=1", "training.batch_size=4", "evaluation.every=0", "tensorboard=false", "split.fraction=0", "threads=1"]
+        out = tmp_path / name
+        assert behavior_cloning.main(compose("train", [f"store={stores}", f"out={out}", *options, *training, *words])) == 0
+        scales.append(load_model(out).action_scale.numpy())
+    np.testing.assert_array_equal(scales[0], scales[1])
+    assert not np.allclose(scales[0], scales[2])
