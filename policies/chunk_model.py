@@ -18,7 +18,7 @@ from robolearn.learning.representation import TCP, check_representation, from_re
 from robolearn.normalize import ACTION, Normalizer
 from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.packed import can_pack, packed
-from robolearn.policies.relations import Relations, layout_of
+from robolearn.policies.relations import Relations, all_but, layout_of
 from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
 from robolearn.spec import ActionSpec, EnvSpec
@@ -44,10 +44,13 @@ class ChunkModel(nn.Module):
         task_embedding: size of a learned vector for each of ``tasks``, where the policy is for several; 0 for none.
         tasks: their names; ``train`` takes those of its stores.
         encoder: turns the images among ``observation_keys`` into features; see :class:`robolearn.policies.encoders.ImageEncoder`.
-
         relations: pairs of positions whose differences are also read, finely coded; see :class:`robolearn.policies.relations.Relations`.
             Those of ``action`` are left out: it is what this network predicts.
         wavelengths: [m] of that code.
+        distractors: numbers that are not read, as ``name:begin:end``: what differs between episodes and matters to none tells few
+            demonstrations apart, and a network acts on it.
+        loss_weights: how much the error of a channel counts, by what the action's units say it holds, such as ``{m: 20, rot6d: 3}``;
+            the others count once. A gripper ranges over what a position does, and is decided by far less than a hundredth of it.
 
     Raises:
         UserError: a key that the task or the normaliser does not have, or horizons that do not fit.
@@ -58,6 +61,8 @@ class ChunkModel(nn.Module):
     action_offset: Tensor
     action_scale: Tensor
     network: nn.Module
+    _read: Tensor | None
+    _channel_weights: Tensor | None
 
     def __init__(
         self,
@@ -79,6 +84,8 @@ class ChunkModel(nn.Module):
         tasks: Sequence[str] = (),
         relations: Sequence[Sequence[str]] = (),
         wavelengths: Sequence[float] = (0.32, 0.08),
+        distractors: Sequence[str] = (),
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         check_representation(actions, env_spec, observation_keys)
@@ -104,8 +111,11 @@ class ChunkModel(nn.Module):
         self.set_precision(precision)
         sizes = {name: math.prod(env_spec.observation[name].shape) for name in self.state_keys}
         self.relations = Relations([pair for pair in relations if ACTION not in pair], layout_of(sizes), wavelengths)
+        read = all_but(distractors, sizes)
+        self.register_buffer("_read", torch.from_numpy(read) if distractors else None, persistent=False)
         features = self.relations.size + (0 if encoder is None else encoder.size)
-        self.observation_size = observation_horizon * (sum(sizes.values()) + features) + task_embedding
+        self.observation_size = observation_horizon * (len(read) + features) + task_embedding
+        self.register_buffer("_channel_weights", _channel_weights(env_spec.action, loss_weights or {}), persistent=False)
         self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
 
@@ -196,6 +206,8 @@ class ChunkModel(nn.Module):
             return torch.zeros((len(observations[self.image_keys[0]]), 0), device=self.device)
         flat = torch.cat([observations[name].flatten(2) for name in self.state_keys], -1)  # (B, To, D)
         states = ((flat - self.observation_offset) / self.observation_scale).clamp(-self.clamp, self.clamp)
+        if self._read is not None:
+            states = states.index_select(-1, self._read)
         return (torch.cat([states, self.relations.encode_tensor(flat)], -1) if self.relations.size else states).flatten(1)
 
     def _encode_images(
@@ -232,11 +244,12 @@ class ChunkModel(nn.Module):
         return chunks
 
     def masked_mean(self, errors: Tensor, is_pad: Tensor) -> Tensor:
-        """Mean of ``(B, Tp, A)`` over all entries, padded steps counting as zero.
+        """Mean of ``(B, Tp, A)`` over all entries, each channel with its weight, padded steps counting as zero.
 
         The divisor does not depend on the padding, so a batch split over processes has the mean of its parts' means.
         """
-        return (errors * ~is_pad[..., None]).mean() if self.mask_padding else errors.mean()
+        weighted = errors if self._channel_weights is None else errors * self._channel_weights
+        return (weighted * ~is_pad[..., None]).mean() if self.mask_padding else weighted.mean()
 
     def _register_affine(self, name: str, keys: Sequence[str]) -> None:
         # The checkpoint holds the normaliser itself, so these copies of it are not saved.
@@ -249,6 +262,21 @@ class ChunkModel(nn.Module):
         for field in ("offset", "scale"):
             values = np.concatenate([np.zeros(0), *(np.ravel(getattr(self.normalizer[key], field)) for key in keys)])
             self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)
+
+
+def _channel_weights(spec: ActionSpec, weights: Mapping[str, float]) -> Tensor | None:
+    """A weight for each channel, 1 on average: ``(A,)``; None where all are alike."""
+    if not weights:
+        return None
+    sizes = {"m": 3, "rot6d": 6}
+    words = [word.strip() for word in spec.units.split(",")]
+    channels = [word for word in words for _ in range(sizes.get(word, 1))]
+    for word, weight in weights.items():
+        check_positive(**{f"loss_weights.{word}": weight})
+        if word not in words or len(channels) != spec.size:
+            raise UserError(f"no channels of {word!r} to weigh in an action of {spec.size} numbers in {spec.units or 'unknown units'!r}")
+    drawn = torch.tensor([float(weights.get(word, 1.0)) for word in channels])
+    return drawn / drawn.mean()
 
 
 def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from robolearn.errors import UserError
 from robolearn.normalize import ACTION, Normalizer
-from robolearn.policies.relations import Relations, layout_of
+from robolearn.policies.relations import Relations, all_but, layout_of
 from robolearn.protocols import Observation
 from robolearn.rotation import orthonormalize_rot6d
 from robolearn.spec import ActionSpec, EnvSpec
@@ -208,7 +207,7 @@ class ChunkCritic(nn.Module):
         self.state_relations, self.aimed, self.carried = (Relations(pairs, places, wavelengths) for pairs in (still, aimed, carried))
         self._tool, self._target = (places[name][0] + np.arange(3) for name in ((tool or ACTION) if carried else ACTION, ACTION))
         self._observed = sum(sizes.values())
-        self._read = np.setdiff1d(np.arange(self._observed), [at for words in distractors for at in _numbers(words, sizes)])
+        self._read = all_but(distractors, sizes)
         state_size = len(self._read) + self.state_relations.size
         self.action_size = action_horizon * env_spec.action.size
         chunk_size = self.action_size + len(self.relation_places) * (self.aimed.size + self.carried.size)
@@ -284,13 +283,3 @@ class ChunkCritic(nn.Module):
         outputs = self(self.state_features(observation), self.chunk_features(observation, chunks))
         scores: NDArray[np.float32] = self.values(outputs).cpu().numpy()
         return scores
-
-
-def _numbers(words: str, sizes: Mapping[str, int]) -> range:
-    """Where ``name:begin:end`` lies among arrays of these sizes laid end to end."""
-    name, *bounds = words.split(":")
-    if name not in sizes or len(bounds) != 2 or not all(bound.isdigit() for bound in bounds) or int(bounds[1]) > sizes[name]:
-        known = ", ".join(f"{key}:0:{size}" for key, size in sizes.items())
-        raise UserError(f"no numbers at {words!r}: write name:begin:end; there are {known}")
-    first, _ = layout_of(sizes)[name]
-    return range(first + int(bounds[0]), first + int(bounds[1]))

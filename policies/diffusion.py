@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class DiffusionPolicy(ChunkModel):
         tasks: names of the tasks it is for, where they are several.
         relations: pairs of positions whose differences are also read, finely coded.
         wavelengths: [m] of that code.
+        distractors: numbers that are not read.
+        loss_weights: how much the error of a channel counts, by its units.
 
     Raises:
         UserError: an unknown name among the options, or sizes that do not fit.
@@ -95,6 +97,8 @@ class DiffusionPolicy(ChunkModel):
         tasks: Sequence[str] = (),
         relations: Sequence[Sequence[str]] = (),
         wavelengths: Sequence[float] = (0.32, 0.08),
+        distractors: Sequence[str] = (),
+        loss_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
             env_spec=env_spec,
@@ -114,6 +118,8 @@ class DiffusionPolicy(ChunkModel):
             tasks=tasks,
             relations=relations,
             wavelengths=wavelengths,
+            distractors=distractors,
+            loss_weights=loss_weights,
         )
         self.train_steps, self.prediction_type = train_steps, prediction_type
         self.schedule = NoiseSchedule(train_steps, prediction_type, inference_scheduler, inference_steps, action_clamp)

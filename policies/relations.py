@@ -63,6 +63,23 @@ def layout_of(sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     return places
 
 
+def all_but(distractors: Sequence[str], sizes: Mapping[str, int]) -> NDArray[np.int64]:
+    """Numbers of the stacked input that are no distractors, each a range ``name:begin:end`` of an array's numbers.
+
+    Raises:
+        UserError: there are no such numbers.
+    """
+    keep = np.ones(sum(sizes.values()), bool)
+    for words in distractors:
+        name, *bounds = words.split(":")
+        if name not in sizes or len(bounds) != 2 or not all(bound.isdigit() for bound in bounds) or int(bounds[1]) > sizes[name]:
+            known = ", ".join(f"{key}:0:{size}" for key, size in sizes.items())
+            raise UserError(f"no numbers at {words!r}: write name:begin:end; there are {known}")
+        first, _ = layout_of(sizes)[name]
+        keep[first + int(bounds[0]) : first + int(bounds[1])] = False
+    return np.flatnonzero(keep)
+
+
 def _place(word: Any, layout: Mapping[str, tuple[int, int]]) -> NDArray[np.int64]:
     name, _, offset = str(word).partition(":")
     begin, length = layout.get(name, (0, 0))

@@ -11,7 +11,7 @@ from robolearn.normalize import Affine, Normalizer
 from robolearn.policies.chunk_model import orthonormal_actions
 from robolearn.rotation import orthonormalize_rot6d
 from tests.fakes import POINT_REACH_SPEC
-from tests.policies.small import KEYS, WORDS, observations, random_batch, small_diffusion, small_mlp
+from tests.policies.small import KEYS, WORDS, numbers, observations, random_batch, small_diffusion, small_mlp
 
 
 def test_what_is_trained_on_is_what_is_acted_on() -> None:
@@ -54,3 +54,39 @@ def test_a_normaliser_of_another_width_is_refused() -> None:
     wide = Affine(np.zeros(7, np.float32), np.ones(7, np.float32))
     with pytest.raises(UserError, match="7 numbers of 'goal', the task has 3"):
         type(small_mlp())(**{**WORDS, "normalizer": Normalizer({**WORDS["normalizer"].parts, "goal": wide})})
+
+
+def test_distractors_change_no_chunk_and_take_no_input() -> None:
+    policy = small_diffusion(observation_horizon=2, distractors=["tcp_pos:1:3"])
+    seen = observations(4, horizon=2)
+    before = policy.sample(seen, *numbers(4))
+    seen["tcp_pos"][..., 1:] += 0.1
+    np.testing.assert_array_equal(policy.sample(seen, *numbers(4)), before)
+    seen["tcp_pos"][..., :1] += 0.1
+    assert not np.array_equal(policy.sample(seen, *numbers(4)), before)
+    assert policy.observation_size == 2 * (6 - 2)
+
+
+def test_a_distractor_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no numbers at 'legs:0:3'.*tcp_pos:0:3, goal:0:3"):
+        small_diffusion(distractors=["legs:0:3"])
+
+
+def test_loss_weights_shift_the_loss_between_channels_and_leave_its_size() -> None:
+    padding = torch.zeros(2, 8, dtype=torch.bool)
+    position, gripper = torch.zeros(2, 8, 10), torch.zeros(2, 8, 10)
+    position[..., 0], gripper[..., 9] = 1.0, 1.0
+    plain, weighted = small_diffusion(), small_diffusion(loss_weights={"m": 20, "rot6d": 3})
+    assert float(plain.masked_mean(position, padding)) == float(plain.masked_mean(gripper, padding))
+    ratio = weighted.masked_mean(position, padding) / weighted.masked_mean(gripper, padding)
+    torch.testing.assert_close(ratio, torch.tensor(20.0))
+    everything = torch.ones(2, 8, 10)
+    torch.testing.assert_close(weighted.masked_mean(everything, padding), plain.masked_mean(everything, padding))
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"), [({"mm": 2}, "no channels of 'mm'.*'m, rot6d, gripper'"), ({"m": 0}, "loss_weights.m must be")]
+)
+def test_loss_weights_that_weigh_nothing_are_refused(weights: dict[str, float], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        small_diffusion(loss_weights=weights)
