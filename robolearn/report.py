@@ -78,6 +78,7 @@ def build_report(out: Path, evaluation: Mapping[str, Any], runs: Sequence[Path],
         title=title or f"Evaluation on {evaluation['task']}",
         evaluation=evaluation,
         arms=arms,
+        methods=evaluation.get("methods", []),
         verdict=verdict(evaluation),
         forest=plots.forest(arms),
         stages=plots.stage_funnel(arms) if arms[0]["stages"] else "",
@@ -107,14 +108,15 @@ def read_evaluation(file: Path) -> dict[str, Any]:
 
 
 def verdict(evaluation: Mapping[str, Any]) -> str:
-    """The comparison in a sentence: the best arm against the first."""
-    first, *others = evaluation["arms"]
+    """The comparison in a sentence: the best method, or arm where none names its method, against the first."""
+    first, *others = evaluation.get("methods") or evaluation["arms"]
+    trials = first["success"]["trials"]
     if not others:
-        return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {evaluation['n']} episodes."
+        return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {trials} episodes."
     best = max(others, key=lambda arm: arm["success"]["rate"])
-    paired = best["against_first"]
+    paired = best["against_first"] if "against_first" in best else best["against"][first["name"]]
     return (
-        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {evaluation['n']} episodes, {first['name']} "
+        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {trials} episodes, {first['name']} "
         f"{100 * first['success']['rate']:.1f} % of the same: {100 * paired['difference']:+.1f} points "
         f"[{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}], p = {paired['p_value']:.2g}."
     )

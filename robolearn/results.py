@@ -64,7 +64,8 @@ def summarize(run: Path) -> dict[str, Any]:
 
 
 def _comparison(evaluation: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    return {name: evaluation[name] for name in ("task", "split", "n")} | {"arms": [_arm(arm, run) for arm in evaluation["arms"]]}
+    kept = {name: evaluation[name] for name in ("task", "split", "n", "methods") if name in evaluation}
+    return kept | {"arms": [_arm(arm, run) for arm in evaluation["arms"]]}
 
 
 def _arm(arm: Mapping[str, Any], run: Path) -> dict[str, Any]:

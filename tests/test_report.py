@@ -90,6 +90,20 @@ def test_the_verdict_names_the_best_arm_and_how_sure_it_is() -> None:
     assert f"{100 * paired['difference']:+.1f} points [{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}]" in said
 
 
+def test_methods_have_a_table_and_the_verdict_is_of_them(tmp_path: Path) -> None:
+    document = evaluation()
+    success = [document["arms"][0]["success"], document["arms"][1]["success"]]
+    test = vars(mcnemar([0, 0, 0, 1], [1, 1, 0, 1]))
+    document["methods"] = [
+        {"name": "few", "arms": ["base"], "rates": [0.123], "success": success[0], "against": {}},
+        {"name": "more", "arms": ["<refined>"], "rates": [0.456], "success": success[1], "against": {"few": test}},
+    ]
+    page = report.build_report(tmp_path / "report.html", document, []).read_text()
+    assert 'id="methods"' in page and "12.3" in page and "45.6" in page and "against few" in page and "+50.0 pp" in page
+    assert 'id="methods"' not in report.build_report(tmp_path / "arms.html", evaluation(), []).read_text()
+    assert report.verdict(document).startswith("more solves")
+
+
 def test_curves_take_minutes_from_the_logged_speed(runs: list[Path]) -> None:
     by_step, by_time = report.run_curves(runs[0])
     assert by_step.x_name == "environment steps" and by_time.x_name == "minutes"

@@ -16,10 +16,11 @@ from robolearn.significance import mcnemar, wilson
 
 @dataclass(frozen=True)
 class Arm:
-    """One policy of a comparison: a name and what :func:`load_policy` needs to make it."""
+    """One policy of a comparison: a name, what :func:`load_policy` needs to make it, and the method it is one training seed of, if any."""
 
     name: str
     options: Mapping[str, Any]
+    method: str | None = None
 
 
 @dataclass(frozen=True)

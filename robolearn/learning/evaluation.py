@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from robolearn.checkpoint import Checkpoint, open_checkpoint
 from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
+from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
 from robolearn.learning.multitask import take_task
 from robolearn.learning.rollout import rollout
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
@@ -56,6 +57,7 @@ def main(cfg: DictConfig) -> int:
             done = [finished_arm(arm, run, seeds, env.env_spec.stages, now) for arm, now in zip(arms, origins, strict=True)]
             results = [was or play_arm(cfg, arm, env, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
             document = summarize(results, env.env_spec.stages, {"task": env.env_spec.task, "split": cfg.split, "n": len(seeds)})
+            document |= {"methods": methods} if (methods := summarize_methods(results)) else {}
             write_episodes(run.dir / EPISODES, results, env.env_spec.stages)
             clips, document["videos_note"] = make_clips(cfg, results, run)
             write_json(run.dir / RESULTS, document)
@@ -63,7 +65,8 @@ def main(cfg: DictConfig) -> int:
             run.finish(document)
     finally:
         env.close()
-    print(json.dumps(document) if cfg.json else f"{as_text(document)}\nreport: {run.dir / 'report.html'}")
+    told = [as_text(document), *([methods_as_text(methods)] if methods else []), f"report: {run.dir / 'report.html'}"]
+    print(json.dumps(document) if cfg.json else "\n".join(told))
     return 0
 
 
@@ -71,7 +74,7 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms from ``[{name: ..., checkpoint: ..., ...}, ...]``; a missing name is made from the checkpoint's path.
 
     Raises:
-        UserError: none, one without a checkpoint, or two whose names come to the same file.
+        UserError: none, one without a checkpoint, two whose names come to the same file, or methods that make no pairs.
     """
     if not nodes:
         raise UserError(
@@ -81,12 +84,14 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     for node in nodes:
         if not isinstance(node, Mapping) or not node.get("checkpoint"):
             raise UserError(f"an arm is {{name: ..., checkpoint: PATH, ...}}; this one names no checkpoint: {node}")
-        options = {key: value for key, value in node.items() if key != "name"}
-        arms.append(Arm(str(node.get("name") or Path(str(node["checkpoint"])).name), options))
+        options = {key: value for key, value in node.items() if key not in ("name", "method")}
+        method = None if node.get("method") is None else str(node["method"])
+        arms.append(Arm(str(node.get("name") or Path(str(node["checkpoint"])).name), options, method))
     for one, other in combinations([arm.name for arm in arms], 2):
         if safe_name(one) == safe_name(other):
             called = f"are called {one}" if one == other else f"{one!r} and {other!r} would share the files {safe_name(one)}.*"
             raise UserError(f"two arms {called}; give each a name of its own")
+    arms_of_methods(arms)
     return arms
 
 
