@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robolearn.config import CONF, option_value
 from robolearn.errors import UserError, nearest
+from robolearn.jobs import Command, play_together
 from robolearn.learning.interrupt import Terminated
 from robolearn.nodes import to_dict
 from robolearn.run import Run, go_on, read_json, start_run, write_json
@@ -67,7 +68,7 @@ def main(cfg: DictConfig) -> int:
     """
     stages = read_stages(to_dict(cfg))
     with start_run(cfg, "demo", log=False) as run:
-        minutes = {stage.name: play(stage, run, quiet=bool(cfg.json)) for stage in stages}
+        minutes = play_all(stages, run, quiet=bool(cfg.json), jobs=_jobs(cfg.jobs))
         report = next((file for stage in reversed(stages) for file in [run.dir / stage.makes / "report.html"] if file.is_file()), None)
         outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "report": str(report) if report else None}
         if not cfg.only:  # a part is not the whole: the rest is still to be done
@@ -98,25 +99,91 @@ def _listed(options: str | Sequence[Any]) -> list[str]:
     return [options] if isinstance(options, str) else [str(option) for option in options]
 
 
+def _jobs(jobs: Any) -> int:
+    if type(jobs) is not int or jobs < 1:
+        raise UserError(f"jobs is how many stages are played at once, at least 1; got {jobs!r}")
+    return jobs
+
+
+def play_all(stages: Sequence[Stage], run: Run, *, quiet: bool, jobs: int) -> dict[str, float]:
+    """Run the stages that are not done, up to ``jobs`` at once; returns the minutes that each took.
+
+    Raises:
+        UserError: a stage failed; those that were playing beside it have ended.
+    """
+    if jobs == 1:
+        return {stage.name: play(stage, run, quiet=quiet) for stage in stages}
+    minutes = {stage.name: done for stage in stages if (done := done_already(stage, run)) is not None}
+    left = [stage for stage in stages if stage.name not in minutes]
+    words = {stage.name: stage.words(run.dir) for stage in left}
+
+    def ended(name: str, code: int, took: float) -> None:
+        print(f"{name}: {'done' if code == 0 else f'exit code {code}'} after {took:.1f} min", file=sys.stderr, flush=True)
+        if code == 0:
+            minutes[name] = took
+            _note(next(stage for stage in left if stage.name == name), run, words[name], took)
+
+    (run.dir / "stages").mkdir(exist_ok=True)
+    commands = [
+        Command(stage.name, (sys.executable, "-m", "robolearn", *words[stage.name]), needs(stage, left), _log(stage, run)) for stage in left
+    ]
+    failed = play_together(commands, jobs, ended)
+    if failed:
+        logs = ", ".join(str(_log(stage, run)) for stage in left if stage.name in failed)
+        raise UserError(f"stage {', '.join(failed)} failed (see {logs}); go on with: {go_on(run.verb, run.dir)}")
+    if stuck := [stage.name for stage in stages if stage.name not in minutes]:
+        raise UserError(f"stages {', '.join(stuck)} need each other's work")
+    return {stage.name: minutes[stage.name] for stage in stages}
+
+
+def needs(stage: Stage, stages: Sequence[Stage]) -> frozenset[str]:
+    """Names of the stages whose work another one's options speak of."""
+    made = {other.name: re.compile(re.escape(f"{PLACE}/{other.makes}") + r"(?![\w.-])") for other in stages if other is not stage}
+    return frozenset(name for name, path in made.items() if any(path.search(option) for option in stage.options))
+
+
 def play(stage: Stage, run: Run, *, quiet: bool) -> float:
     """Run a stage unless it is done; returns the minutes that it took."""
-    note = run.dir / "stages" / f"{stage.name}.json"
-    words, minutes = stage.words(run.dir), _minutes(note)
-    if (run.dir / stage.makes).exists() and (minutes is not None or not stage.resumes):
-        _check_same(stage, note, run)
-        print(f"{stage.name}: done already", file=sys.stderr)
-        minutes = minutes or 0.0  # how long an import took is not known where the demo died before its note
-    else:
-        print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
-        begun = time.monotonic()
-        code = _call(words, quiet)
-        if code:
-            raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on(run.verb, run.dir)}")
-        minutes = (time.monotonic() - begun) / 60
-    if _minutes(note) is None:
-        note.parent.mkdir(exist_ok=True)
-        write_json(note, {"minutes": minutes, "command": ["robolearn", *words], "options": list(stage.options)})
+    minutes = done_already(stage, run)
+    if minutes is not None:
+        return minutes
+    words = stage.words(run.dir)
+    print(f"\n$ robolearn {shlex.join(words)}", file=sys.stderr, flush=True)
+    begun = time.monotonic()
+    code = _call(words, quiet)
+    if code:
+        raise UserError(f"stage {stage.name} failed with exit code {code}; go on with: {go_on(run.verb, run.dir)}")
+    minutes = (time.monotonic() - begun) / 60
+    _note(stage, run, words, minutes)
     return minutes
+
+
+def done_already(stage: Stage, run: Run) -> float | None:
+    """The minutes that a finished stage took; None where it is still to be done."""
+    note = _note_of(stage, run)
+    minutes = _minutes(note)
+    if not (run.dir / stage.makes).exists() or (minutes is None and stage.resumes):
+        return None
+    _check_same(stage, note, run)
+    print(f"{stage.name}: done already", file=sys.stderr)
+    if minutes is None:
+        minutes = 0.0  # how long an import took is not known where the demo died before its note
+        _note(stage, run, stage.words(run.dir), minutes)
+    return minutes
+
+
+def _note(stage: Stage, run: Run, words: Sequence[str], minutes: float) -> None:
+    note = _note_of(stage, run)
+    note.parent.mkdir(exist_ok=True)
+    write_json(note, {"minutes": minutes, "command": ["robolearn", *words], "options": list(stage.options)})
+
+
+def _note_of(stage: Stage, run: Run) -> Path:
+    return run.dir / "stages" / f"{stage.name}.json"
+
+
+def _log(stage: Stage, run: Run) -> Path:
+    return run.dir / "stages" / f"{stage.name}.log"
 
 
 def _check_same(stage: Stage, note: Path, run: Run) -> None:

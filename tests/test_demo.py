@@ -30,6 +30,7 @@ def chain(tmp_path, monkeypatch):
             "resume": False,
             "stages": stages,
             "extra": {},
+            "jobs": 1,
             "only": [],
             "json": False,
             "tensorboard": False,
@@ -157,3 +158,36 @@ def test_a_finished_stage_is_not_passed_off_as_one_with_other_options(chain):
     chain(only=["train"])
     with pytest.raises(UserError, match=r"stage train in .* was made with other options \(episodes=4\).*overwrite=true"):
         chain(resume=True, extra={"train": "episodes=4"})
+
+
+def test_stages_need_those_whose_work_they_speak_of():
+    ten = demo.Stage("ten", "collect", "ten.zarr", ("store={run}/ten.zarr",))
+    base = demo.Stage("base", "train", "base", ("store=[{run}/ten.zarr]", "out={run}/base"))
+    other = demo.Stage("base_2", "train", "base_2", ("store={run}/ten.zarr2", "out={run}/base_2"))
+    compared = demo.Stage("c", "evaluate", "c", ("arms=[{checkpoint: {run}/base_2/checkpoints/last}]", "out={run}/c"))
+    stages = [ten, base, other, compared]
+    assert [sorted(demo.needs(stage, stages)) for stage in stages] == [[], ["ten"], [], ["base_2"]]
+
+
+def test_stages_at_once_are_noted_and_logged_and_done_once(tmp_path, capfd):
+    options = {"out": str(tmp_path / "run"), "resume": False, "extra": {}, "jobs": 2, "only": [], "json": True, "tensorboard": False}
+    words = ["task=one_leg", "episodes=1", "task.env.max_episode_steps=2", "keep=all", "source=expert", "num_envs=1"]
+    stages = {name: {"verb": "collect", "makes": f"{name}.zarr", "options": [*words, f"store={{run}}/{name}.zarr"]} for name in "ab"}
+    assert demo.main(OmegaConf.create({**options, "stages": stages})) == 0
+    assert "a: done after" in capfd.readouterr().err
+    assert "1 episodes" in (tmp_path / "run" / "stages" / "b.log").read_text()
+    assert demo.main(OmegaConf.create({**options, "stages": stages, "resume": True})) == 0
+    assert "b: done already" in capfd.readouterr().err
+
+
+def test_a_stage_that_fails_beside_others_is_named_with_its_log(tmp_path):
+    options = {"out": str(tmp_path / "run"), "resume": False, "extra": {}, "jobs": 2, "only": [], "json": False, "tensorboard": False}
+    stages = {"bad": {"verb": "collect", "makes": "bad.zarr", "options": ["episodes=0", "store={run}/bad.zarr"]}}
+    with pytest.raises(UserError, match=r"stage bad failed \(see .*bad.log\); go on with"):
+        demo.main(OmegaConf.create({**options, "stages": stages}))
+    assert "episodes must be" in (tmp_path / "run" / "stages" / "bad.log").read_text()
+
+
+def test_less_than_one_job_is_refused(chain):
+    with pytest.raises(UserError, match="jobs is how many stages"):
+        chain(jobs=0)
