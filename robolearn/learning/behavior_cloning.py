@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import json
@@ -116,6 +117,11 @@ def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
             f"this run learned from {', '.join(before['stores'])} as it was then; {', '.join(now['stores'])} holds other episodes: "
             "give the same store=, or begin another run with its own out="
         )
+    if before.get("labels", now["labels"]) != now["labels"]:
+        raise UserError(
+            f"sources, outcomes or tasks of {', '.join(now['stores'])} were marked otherwise since this run began, so windows may come "
+            "up in other shares: give the store as it was, or begin another run with its own out="
+        )
 
 
 def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:
@@ -149,7 +155,14 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         episode_of=data.episode_of,
     )
     data.follow(sampler)
-    meta = {"stores": [str(path) for path in paths], "fingerprints": data.fingerprints, "episodes": len(learned), "windows": len(data)}
+    words = json.dumps({kind: data.labels[kind].tolist() for kind in ("source", "outcome", "task")})
+    meta = {
+        "stores": [str(path) for path in paths],
+        "fingerprints": data.fingerprints,
+        "labels": hashlib.sha256(words.encode()).hexdigest(),
+        "episodes": len(learned),
+        "windows": len(data),
+    }
     trained, judged = data, validation
     if config.get("tasks"):
         trained = TaskedWindows(data, tasks_of(stores, learned), config["tasks"])

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from robolearn import cli
 from robolearn.batch import WindowBatch
 from robolearn.checkpoint import load_model, open_checkpoint
 from robolearn.config import compose
@@ -254,6 +255,14 @@ def test_a_run_goes_on_with_the_demonstrations_it_began_with_wherever_they_lie(d
     with pytest.raises(UserError, match="holds other episodes: give the same store="):
         behavior_cloning.main(compose("train", [*options(grown, out), "resume=true", "training.steps=8"]))
     assert behavior_cloning.main(compose("train", [*options(moved, out), "resume=true", "training.steps=8"])) == 0
+
+
+def test_a_run_does_not_go_on_with_episodes_that_were_marked_otherwise_since(demonstrations: Path, tmp_path: Path) -> None:
+    out, marked = tmp_path / "run", tmp_path / "marked.zarr"
+    assert behavior_cloning.main(compose("train", options(demonstrations, out))) == 0
+    assert cli.main(["data", "label", f"store={demonstrations}", f"out={marked}", "episode=0", "success=false"]) == 0
+    with pytest.raises(UserError, match=r"outcomes or tasks of .*marked.zarr were marked otherwise"):
+        behavior_cloning.main(compose("train", [*options(marked, out), "resume=true", "training.steps=8"]))
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
