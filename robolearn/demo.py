@@ -66,11 +66,13 @@ def main(cfg: DictConfig) -> int:
     Raises:
         UserError: a stage failed, or one is named that does not exist.
     """
-    stages = read_stages(to_dict(cfg))
+    stages, jobs = read_stages(to_dict(cfg)), _jobs(cfg.jobs)
     with start_run(cfg, "demo", log=False) as run:
-        minutes = play_all(stages, run, quiet=bool(cfg.json), jobs=_jobs(cfg.jobs))
+        begun = time.monotonic()
+        minutes = play_all(stages, run, quiet=bool(cfg.json), jobs=jobs)
+        together = sum(minutes.values()) if jobs == 1 else (time.monotonic() - begun) / 60
         report = next((file for stage in reversed(stages) for file in [run.dir / stage.makes / "report.html"] if file.is_file()), None)
-        outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "report": str(report) if report else None}
+        outcome = {"minutes": minutes, "total_minutes": together, "report": str(report) if report else None}
         if not cfg.only:  # a part is not the whole: the rest is still to be done
             run.finish(outcome)
     print(json.dumps(outcome) if cfg.json else _text(outcome))
@@ -116,6 +118,9 @@ def play_all(stages: Sequence[Stage], run: Run, *, quiet: bool, jobs: int) -> di
     minutes = {stage.name: done for stage in stages if (done := done_already(stage, run)) is not None}
     left = [stage for stage in stages if stage.name not in minutes]
     words = {stage.name: stage.words(run.dir) for stage in left}
+    needed = {stage.name: needs(stage, left) for stage in left}
+    if stuck := _stuck(needed):
+        raise UserError(f"stages {', '.join(stuck)} need each other's work, so none of them can begin")
 
     def ended(name: str, code: int, took: float) -> None:
         print(f"{name}: {'done' if code == 0 else f'exit code {code}'} after {took:.1f} min", file=sys.stderr, flush=True)
@@ -125,14 +130,14 @@ def play_all(stages: Sequence[Stage], run: Run, *, quiet: bool, jobs: int) -> di
 
     (run.dir / "stages").mkdir(exist_ok=True)
     commands = [
-        Command(stage.name, (sys.executable, "-m", "robolearn", *words[stage.name]), needs(stage, left), _log(stage, run)) for stage in left
+        Command(stage.name, (sys.executable, "-m", "robolearn", *words[stage.name]), needed[stage.name], _log(stage, run)) for stage in left
     ]
+    for stage in left:
+        print(f"{stage.name}: $ robolearn {shlex.join(words[stage.name])}", file=sys.stderr, flush=True)
     failed = play_together(commands, jobs, ended)
     if failed:
         logs = ", ".join(str(_log(stage, run)) for stage in left if stage.name in failed)
         raise UserError(f"stage {', '.join(failed)} failed (see {logs}); go on with: {go_on(run.verb, run.dir)}")
-    if stuck := [stage.name for stage in stages if stage.name not in minutes]:
-        raise UserError(f"stages {', '.join(stuck)} need each other's work")
     return {stage.name: minutes[stage.name] for stage in stages}
 
 
@@ -140,6 +145,15 @@ def needs(stage: Stage, stages: Sequence[Stage]) -> frozenset[str]:
     """Names of the stages whose work another one's options speak of."""
     made = {other.name: re.compile(re.escape(f"{PLACE}/{other.makes}") + r"(?![\w.-])") for other in stages if other is not stage}
     return frozenset(name for name, path in made.items() if any(path.search(option) for option in stage.options))
+
+
+def _stuck(needed: Mapping[str, frozenset[str]]) -> list[str]:
+    """Those that can never begin, as each waits for another of them."""
+    left = dict(needed)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    return list(left)
 
 
 def play(stage: Stage, run: Run, *, quiet: bool) -> float:

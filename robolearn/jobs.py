@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
+import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robolearn.learning.interrupt import Terminated
+from robolearn.learning.interrupt import Interrupt
 
 LOOK_S = 0.05  # between two looks at what is playing
 
@@ -44,7 +43,7 @@ def play_together(commands: Sequence[Command], jobs: int, ended: Callable[[str, 
     """Play commands, up to ``jobs`` at once, sharing the cores; returns the names of those that failed.
 
     After a failure none is begun any more, and those that play are waited for. Ctrl-C and SIGTERM are passed on to all of them and
-    raised once they have ended, their work saved.
+    raised once they have ended, their work saved. No process is left behind, whatever happens.
 
     Args:
         commands: in an order in which each comes after what it needs; the first that can begin does.
@@ -52,34 +51,46 @@ def play_together(commands: Sequence[Command], jobs: int, ended: Callable[[str, 
         ended: called with a command's name, exit code and minutes.
     """
     left, playing, done, failed = list(commands), list[_Playing](), set[str](), list[str]()
-    asked: KeyboardInterrupt | None = None
-    while True:
+    told = False
+    with Interrupt("what is playing") as interrupt:
         try:
-            while not failed and asked is None and len(playing) < jobs and (ready := [one for one in left if one.needs <= done]):
-                left.remove(ready[0])
-                playing.append(_begin(ready[0], jobs))
-            if not playing:
-                break
-            time.sleep(LOOK_S)
-            for one in [one for one in playing if one.process.poll() is not None]:
-                playing.remove(one)
-                code = int(one.process.returncode)
-                done.update([one.command.name] if code == 0 else [])
-                failed += [] if code == 0 else [one.command.name]
-                ended(one.command.name, code, (time.monotonic() - one.begun) / 60)
-        except KeyboardInterrupt as stop:
-            asked = stop
+            while True:
+                stopping = bool(failed) or interrupt.requested
+                while not stopping and len(playing) < jobs and (ready := [one for one in left if one.needs <= done]):
+                    left.remove(ready[0])
+                    playing.append(_begin(ready[0], jobs))
+                if not playing:
+                    break
+                if interrupt.requested and not told:
+                    told = True
+                    for one in playing:
+                        one.process.send_signal(interrupt.signal)
+                time.sleep(LOOK_S)
+                for one in [one for one in playing if one.process.poll() is not None]:
+                    playing.remove(one)
+                    code = int(one.process.returncode)
+                    done.update([one.command.name] if code == 0 else [])
+                    failed += [] if code == 0 else [one.command.name]
+                    ended(one.command.name, code, (time.monotonic() - one.begun) / 60)
+        finally:
             for one in playing:
-                one.process.send_signal(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-    if asked is not None:
-        raise asked
+                one.process.terminate()
+            for one in playing:
+                one.process.wait()
+    interrupt.raise_if_requested()
     return failed
 
 
 def _begin(command: Command, jobs: int) -> _Playing:
-    print(f"{command.name}: begun, its output goes to {command.log}", file=sys.stderr, flush=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = str(max(1, cores() // jobs))
     environment = {"OMP_NUM_THREADS": threads, **os.environ}
     with command.log.open("ab") as log:
+        log.write(f"$ {shlex.join(command.words)}\n".encode())
+        log.flush()
         process = subprocess.Popen(command.words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
     return _Playing(command, process, time.monotonic())
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -188,6 +188,15 @@ def test_a_stage_that_fails_beside_others_is_named_with_its_log(tmp_path):
     assert "episodes must be" in (tmp_path / "run" / "stages" / "bad.log").read_text()
 
 
-def test_less_than_one_job_is_refused(chain):
+def test_less_than_one_job_is_refused_before_anything_is_replaced(chain):
+    chain()
     with pytest.raises(UserError, match="jobs is how many stages"):
-        chain(jobs=0)
+        chain(jobs=0, overwrite=True)
+    assert (chain.folder / "evaluate").exists()
+
+
+def test_stages_that_wait_for_each_other_are_named_before_any_begins(chain):
+    stages = {name: {"verb": "train", "makes": name, "options": [f"store={{run}}/{other}"]} for name, other in ("ab", "ba")}
+    with pytest.raises(UserError, match="stages a, b need each other's work"):
+        chain(jobs=2, stages={**stages, "c": {"verb": "train", "makes": "c", "options": []}})
+    assert not list((chain.folder / "stages").glob("*.log"))

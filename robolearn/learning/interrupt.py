@@ -59,6 +59,11 @@ class Interrupt(Stop):
         """Whether a signal came."""
         return self._number is not None
 
+    @property
+    def signal(self) -> int:
+        """The number of the signal that came, or SIGINT."""
+        return signal.SIGINT if self._number is None else self._number
+
     def raise_if_requested(self) -> None:
         """Raise what the signal that came stands for; called when all is saved."""
         if self._number is not None:
