@@ -104,22 +104,28 @@ def read_evaluation(file: Path) -> dict[str, Any]:
             raise UserError(f"{file} names no arms; evaluate again")
         for arm in wanted["arms"]:
             _ = arm["name"], arm["success"]["rate"], arm["against_first"], arm["stages"], arm["steps"], arm["options"]
+        for method in document.get("methods", []):
+            _ = method["name"], method["success"]["rate"], method["rates"], [test["p_value"] for test in method["against"].values()]
     return document
 
 
 def verdict(evaluation: Mapping[str, Any]) -> str:
     """The comparison in a sentence: the best method, or arm where none names its method, against the first."""
     first, *others = evaluation.get("methods") or evaluation["arms"]
-    trials = first["success"]["trials"]
     if not others:
-        return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {trials} episodes."
+        return f"{first['name']} solves {100 * first['success']['rate']:.1f} % of {evaluation['n']} episodes."
     best = max(others, key=lambda arm: arm["success"]["rate"])
     paired = best["against_first"] if "against_first" in best else best["against"][first["name"]]
+    seeds = f", {len(best['rates'])} training seeds ({_percents(best)}; {_percents(first)})" if "rates" in best else ""
     return (
-        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {trials} episodes, {first['name']} "
-        f"{100 * first['success']['rate']:.1f} % of the same: {100 * paired['difference']:+.1f} points "
+        f"{best['name']} solves {100 * best['success']['rate']:.1f} % of {evaluation['n']} episodes, {first['name']} "
+        f"{100 * first['success']['rate']:.1f} % of the same{seeds}: {100 * paired['difference']:+.1f} points "
         f"[{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}], p = {paired['p_value']:.2g}."
     )
+
+
+def _percents(method: Mapping[str, Any]) -> str:
+    return ", ".join(f"{100 * rate:.1f}" for rate in method["rates"])
 
 
 def tell_run(folder: Path) -> dict[str, Any] | None:

@@ -63,11 +63,15 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     """
     if trials <= 0 or not 0 <= successes <= trials:
         raise ValueError(f"a rate needs 0 <= successes <= trials and a trial, got {successes} of {trials}")
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
     rate = successes / trials
+    return Rate(successes, trials, rate, *_wilson(rate, trials, confidence))
+
+
+def _wilson(rate: float, trials: float, confidence: float) -> tuple[float, float]:
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
     centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    return Rate(successes, trials, rate, max(0.0, centre - half), min(1.0, centre + half))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> PairedTest:
@@ -85,6 +89,53 @@ def mcnemar(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Pa
     p_value = float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     low, high = _tango(gained, lost, len(one), confidence)
     return PairedTest(gained, lost, (gained - lost) / len(one), low, high, p_value)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two rates: second minus first, with its interval and two-sided p."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def clustered_rate(success: ArrayLike, confidence: float = 0.95) -> Rate:
+    """Rate of several policies on the same starts, ``(policies, n) bool``: Wilson's interval at the number of independent episodes.
+
+    Episodes of one start are alike, so they count for fewer: as many as would give the mean the variance that it has over the
+    starts (Kish 1965), at least n and at most all of them.
+
+    Raises:
+        ValueError: no episodes.
+    """
+    solved = np.atleast_2d(np.asarray(success, bool))
+    if not solved.size:
+        raise ValueError(f"a rate needs episodes, got {solved.shape}")
+    starts, rate = solved.shape[1], float(solved.mean())
+    variance = float(solved.mean(0).var(ddof=1)) / starts if starts > 1 else 0.0
+    worth = rate * (1 - rate) / variance if variance > 0 else starts
+    trials = float(np.clip(worth, starts, solved.size))
+    return Rate(int(solved.sum()), solved.size, rate, *_wilson(rate, trials, confidence))
+
+
+def paired_t(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:
+    """Student's paired test of two methods' rates on each of n starts, ``(n,)`` each in [0, 1].
+
+    Raises:
+        ValueError: the methods have different starts, or fewer than two.
+    """
+    one, two = np.asarray(first, float), np.asarray(second, float)
+    if one.shape != two.shape or one.ndim != 1 or len(one) < 2:
+        raise ValueError(f"paired methods need the same two starts or more, got {one.shape} and {two.shape}")
+    differences = two - one
+    mean = float(differences.mean())
+    if not differences.std():
+        return Difference(mean, mean, mean, 0.0 if mean else 1.0)
+    test = stats.ttest_1samp(differences, 0.0)
+    interval = test.confidence_interval(confidence)
+    return Difference(mean, float(interval.low), float(interval.high), float(test.pvalue))
 
 
 def interquartile_mean(values: ArrayLike) -> float:

@@ -15,7 +15,7 @@ from robolearn import report
 from robolearn.errors import UserError
 from robolearn.logger import read_metrics
 from robolearn.run import start_run
-from robolearn.significance import mcnemar, wilson
+from robolearn.significance import mcnemar, paired_t, wilson
 from robolearn.video import Clip, VideoWriter, write_clips
 
 
@@ -93,7 +93,7 @@ def test_the_verdict_names_the_best_arm_and_how_sure_it_is() -> None:
 def test_methods_have_a_table_and_the_verdict_is_of_them(tmp_path: Path) -> None:
     document = evaluation()
     success = [document["arms"][0]["success"], document["arms"][1]["success"]]
-    test = vars(mcnemar([0, 0, 0, 1], [1, 1, 0, 1]))
+    test = vars(paired_t([0.0, 0.0, 0.5, 1.0], [1.0, 0.5, 0.5, 1.5]))
     document["methods"] = [
         {"name": "few", "arms": ["base"], "rates": [0.123], "success": success[0], "against": {}},
         {"name": "more", "arms": ["<refined>"], "rates": [0.456], "success": success[1], "against": {"few": test}},
@@ -144,6 +144,9 @@ def test_a_torn_evaluation_is_one_line(tmp_path: Path, runs: list[Path]) -> None
     options = OmegaConf.create({"runs": [str(runs[0])], "out": str(tmp_path / "page.html"), "title": None, "overwrite": False})
     with pytest.raises(UserError, match=r"results.json is damaged"):
         report.main(options)
+
+
+METHODLESS = json.dumps({**evaluation(), "methods": [{"name": "more"}]})
 
 
 @pytest.mark.parametrize(

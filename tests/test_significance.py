@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robolearn.significance import bootstrap_iqm, interquartile_mean, mcnemar, wilson
+from robolearn.significance import bootstrap_iqm, clustered_rate, interquartile_mean, mcnemar, paired_t, wilson
 
 
 def test_wilson_matches_textbook_values():
@@ -101,3 +101,33 @@ def test_wilson_interval_is_where_the_score_test_is_just_significant():
     for end in (result.low, result.high):
         score = (0.37 - end) / np.sqrt(end * (1 - end) / 100)
         assert abs(score) == pytest.approx(stats.norm.ppf(0.975))
+
+
+def test_policies_that_solve_the_same_starts_count_for_one_and_independent_ones_for_all():
+    generator = np.random.default_rng(0)
+    once = generator.random(400) < 0.6
+    alike, alone = clustered_rate([once] * 3), wilson(int(once.sum()), 400)
+    assert (alike.successes, alike.trials) == (3 * once.sum(), 1200)
+    assert (alike.low, alike.high) == pytest.approx((alone.low, alone.high), abs=1e-3)
+    free = clustered_rate(generator.random((3, 400)) < 0.6)
+    whole = wilson(free.successes, 1200)
+    assert free.high - free.low == pytest.approx(whole.high - whole.low, rel=0.1)
+    assert clustered_rate([[True] * 50] * 2).low == pytest.approx(wilson(50, 50).low)
+
+
+def test_the_test_of_methods_holds_its_level_where_starts_differ_in_difficulty():
+    generator = np.random.default_rng(1)
+    refused = 0
+    for _ in range(600):
+        # Each method has its own hard starts; its three training seeds share them. The methods are equally good.
+        first, second = ((generator.random((3, 200)) < generator.beta(1, 1, 200)).mean(0) for _ in range(2))
+        refused += paired_t(first, second).p_value < 0.05
+    assert 0.03 < refused / 600 < 0.07
+
+
+def test_methods_that_never_differ_are_no_evidence():
+    assert vars(paired_t([0.5, 1.0], [0.5, 1.0])) == {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+    with pytest.raises(ValueError, match="same two starts or more"):
+        paired_t([1.0], [0.0])
+    with pytest.raises(ValueError, match="needs episodes"):
+        clustered_rate([])

@@ -74,7 +74,7 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms from ``[{name: ..., checkpoint: ..., ...}, ...]``; a missing name is made from the checkpoint's path.
 
     Raises:
-        UserError: none, one without a checkpoint, two whose names come to the same file, or methods that make no pairs.
+        UserError: none, one without a checkpoint, two whose names come to the same file, or some of which name a method.
     """
     if not nodes:
         raise UserError(

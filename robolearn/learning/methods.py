@@ -9,14 +9,14 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.learning.comparison import Arm, ArmResult
-from robolearn.significance import mcnemar, wilson
+from robolearn.significance import clustered_rate, paired_t
 
 
 def arms_of_methods(arms: Sequence[Arm]) -> dict[str, list[int]]:
     """Positions of each method's arms, in order; empty where no arm names its method.
 
     Raises:
-        UserError: some arms name a method and others do not, or two methods have different numbers of training seeds.
+        UserError: some arms name a method and others do not.
     """
     methods: dict[str, list[int]] = {}
     for position, arm in enumerate(arms):
@@ -25,29 +25,27 @@ def arms_of_methods(arms: Sequence[Arm]) -> dict[str, list[int]]:
     bare = [arm.name for arm in arms if arm.method is None]
     if methods and bare:
         raise UserError(f"arms name a method all or none; {', '.join(bare)} name none")
-    if len({len(positions) for positions in methods.values()}) > 1:
-        counts = ", ".join(f"{name}: {len(positions)}" for name, positions in methods.items())
-        raise UserError(f"methods are paired training seed by training seed, so each needs as many arms; there are {counts}")
     return methods
 
 
 def summarize_methods(results: Sequence[ArmResult]) -> list[dict[str, Any]]:
-    """A method's episodes together, and McNemar's test of it against every method before it: JSON-ready.
+    """A method's episodes together, and a paired test of it against every method before it: JSON-ready.
 
-    A pair is one start played by the i-th training seed of either method. The intervals are of these trained policies; how
-    much another training would differ is seen in ``rates``, one a training seed.
+    Training seeds play the same starts, so their episodes are not independent: a start counts once, with the share of the
+    method's training seeds that solve it, and n starts are what intervals and tests rest on. They are of these trained
+    policies; how far another training would land is seen in ``rates``, one a training seed.
     """
     named = arms_of_methods([result.arm for result in results])
-    success = {name: np.concatenate([results[at].episodes.success for at in positions]) for name, positions in named.items()}
+    solved = {name: np.stack([results[at].episodes.success for at in positions]) for name, positions in named.items()}  # (seeds, n)
     methods: list[dict[str, Any]] = []
     for name, positions in named.items():
         methods.append(
             {
                 "name": name,
                 "arms": [results[at].arm.name for at in positions],
-                "rates": [float(results[at].episodes.success.mean()) for at in positions],
-                "success": vars(wilson(int(success[name].sum()), len(success[name]))),
-                "against": {before["name"]: vars(mcnemar(success[before["name"]], success[name])) for before in methods},
+                "rates": solved[name].mean(1).tolist(),
+                "success": vars(clustered_rate(solved[name])),
+                "against": {before["name"]: vars(paired_t(solved[before["name"]].mean(0), solved[name].mean(0))) for before in methods},
             }
         )
     return methods
