@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.batch import WindowBatch
-from robolearn.errors import UserError, check_positive, check_share
+from robolearn.errors import UserError, check_positive, check_share, nearest
 from robolearn.learning.parallel import Shard, randn
 from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
@@ -21,7 +21,7 @@ from robolearn.policies.networks.packed import can_pack, packed
 from robolearn.policies.relations import Relations, all_but, layout_of
 from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
-from robolearn.spec import ActionSpec, EnvSpec
+from robolearn.spec import UNIT_SIZES, ActionSpec, EnvSpec, things
 
 
 class ChunkModel(nn.Module):
@@ -112,6 +112,8 @@ class ChunkModel(nn.Module):
         sizes = {name: math.prod(env_spec.observation[name].shape) for name in self.state_keys}
         self.relations = Relations([pair for pair in relations if ACTION not in pair], layout_of(sizes), wavelengths)
         read = all_but(distractors, sizes)
+        if sizes and not len(read):
+            raise UserError(f"distractors {list(distractors)} leave nothing of the state to read")
         self.register_buffer("_read", torch.from_numpy(read) if distractors else None, persistent=False)
         features = self.relations.size + (0 if encoder is None else encoder.size)
         self.observation_size = observation_horizon * (len(read) + features) + task_embedding
@@ -268,13 +270,18 @@ def _channel_weights(spec: ActionSpec, weights: Mapping[str, float]) -> Tensor |
     """A weight for each channel, 1 on average: ``(A,)``; None where all are alike."""
     if not weights:
         return None
-    sizes = {"m": 3, "rot6d": 6}
-    words = [word.strip() for word in spec.units.split(",")]
-    channels = [word for word in words for _ in range(sizes.get(word, 1))]
+    off = "policy.loss_weights=null weighs all alike"
+    if not isinstance(weights, Mapping):
+        raise UserError(f"loss_weights is a mapping from units to weights, such as {{m: 20, rot6d: 3}}; got {weights!r}; {off}")
+    channels = [word for word in things(spec.units) for _ in range(UNIT_SIZES.get(word, 1))]
+    if len(channels) != spec.size:
+        said = f"its units, {spec.units!r}, are of {len(channels)}" if spec.units else "it has no units"
+        raise UserError(f"loss_weights go by units, and of this action of {spec.size} numbers {said}; {off}")
     for word, weight in weights.items():
-        check_positive(**{f"loss_weights.{word}": weight})
-        if word not in words or len(channels) != spec.size:
-            raise UserError(f"no channels of {word!r} to weigh in an action of {spec.size} numbers in {spec.units or 'unknown units'!r}")
+        if word not in channels:
+            raise UserError(f"no channels of {word!r} to weigh in an action of {spec.units}{nearest(str(word), set(channels))}; {off}")
+        if type(weight) not in (int, float) or not 0 < weight < math.inf:
+            raise UserError(f"loss_weights.{word} takes a number above 0, got {weight!r}; {off}")
     drawn = torch.tensor([float(weights.get(word, 1.0)) for word in channels])
     return drawn / drawn.mean()
 

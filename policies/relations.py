@@ -71,12 +71,13 @@ def all_but(distractors: Sequence[str], sizes: Mapping[str, int]) -> NDArray[np.
     """
     keep = np.ones(sum(sizes.values()), bool)
     for words in distractors:
-        name, *bounds = words.split(":")
-        if name not in sizes or len(bounds) != 2 or not all(bound.isdigit() for bound in bounds) or int(bounds[1]) > sizes[name]:
+        name, *bounds = str(words).split(":")
+        begin, end = map(int, bounds) if len(bounds) == 2 and all(bound.isdecimal() for bound in bounds) else (0, 0)
+        if not 0 <= begin < end <= sizes.get(name, 0):
             known = ", ".join(f"{key}:0:{size}" for key, size in sizes.items())
             raise UserError(f"no numbers at {words!r}: write name:begin:end; there are {known}")
         first, _ = layout_of(sizes)[name]
-        keep[first + int(bounds[0]) : first + int(bounds[1])] = False
+        keep[first + begin : first + end] = False
     return np.flatnonzero(keep)
 
 

@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
 
+UNIT_SIZES = {"m": 3, "rot6d": 6, "gripper": 1}  # numbers of each thing that units name
+
+
+def things(units: str) -> list[str]:
+    """What ``m, rot6d, gripper`` names, in order."""
+    return [word.strip() for word in units.split(",")]
+
 
 class SpecError(UserError):
     """Data or a checkpoint does not fit the environment it is used with."""

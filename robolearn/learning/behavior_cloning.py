@@ -57,6 +57,7 @@ def main(cfg: DictConfig) -> int:
         if document["resume"] and (Path(document["out"] or "") / "checkpoints" / "last").exists():
             saved = open_checkpoint(Path(document["out"]) / "checkpoints" / "last")
             check_same_data(saved.meta, data_meta)
+            check_same_policy(saved.config, trainer.config)
             trainer.load(saved)
         record = train(trainer, run, judge, evaluate_every=document["evaluation"]["every"], meta=data_meta)
         if run is not None:
@@ -124,6 +125,18 @@ def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         )
 
 
+def check_same_policy(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a run would go on with another policy than it began with, be it a default that changed since."""
+    was, is_now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
+    differing = [
+        f"policy.{key} is {is_now.get(key)}, it was {was.get(key)}" for key in {**was, **is_now} if was.get(key) != is_now.get(key)
+    ]
+    if differing:
+        raise UserError(
+            f"this run began with another policy: {'; '.join(differing)}; say it as it was, or begin another run with its own out="
+        )
+
+
 def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:
     """Data, model and trainer of a resolved ``train`` config, and what checkpoints should say of the data."""
     paths = list(document["store"]) if isinstance(document["store"], list) else [str(document["store"] or "")]
@@ -155,7 +168,13 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         episode_of=data.episode_of,
     )
     data.follow(sampler)
-    words = json.dumps({kind: data.labels[kind].tolist() for kind in ("source", "outcome", "task")})
+    drawn_by = json.dumps([document["sampler"].get("shares"), document["sampler"].get("weights")])
+    kinds = [
+        kind
+        for kind in ("source", "outcome", "task")
+        if kind == "source" or f'"{kind}"' in drawn_by or (kind == "task" and config.get("tasks"))
+    ]
+    words = json.dumps({kind: data.labels[kind].tolist() for kind in kinds})
     meta = {
         "stores": [str(path) for path in paths],
         "fingerprints": data.fingerprints,

@@ -13,10 +13,10 @@ from robolearn.batch import WindowBatch
 from robolearn.errors import UserError, check_share, nearest
 from robolearn.learning.parallel import Shard, rand, randn
 from robolearn.rotation_torch import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix
-from robolearn.spec import ArraySpec, EnvSpec
+from robolearn.spec import UNIT_SIZES, ArraySpec, EnvSpec, things
 
 ARM = ("tcp_pos", "tcp_rot6d")  # proprioception, which JUICER displaces
-PIECES = {"m": 3, "rot6d": 6}  # numbers of each thing that noise has a size for
+PIECES = {name: UNIT_SIZES[name] for name in ("m", "rot6d")}  # numbers of each thing that noise has a size for
 
 
 class StateNoise:
@@ -100,7 +100,7 @@ class StateNoise:
 def _pieces(name: str, spec: ArraySpec, declared: str | None) -> list[str]:
     """What an array is made of: ``m`` (three numbers) and ``rot6d`` (six), repeated as often as it takes."""
     units = spec.units if declared is None else declared
-    words = [word.strip() for word in units.split(",")]
+    words = things(units)
     size = sum(PIECES.get(word, 0) for word in words)
     if not set(words) <= PIECES.keys() or len(spec.shape) != 1 or spec.shape[0] % size:
         remedy = f"say units={{{name}: m}}, rot6d or 'm, rot6d', or give it a size of its own: others={{{name}: 0.001}}"

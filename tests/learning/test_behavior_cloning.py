@@ -258,11 +258,25 @@ def test_a_run_goes_on_with_the_demonstrations_it_began_with_wherever_they_lie(d
 
 
 def test_a_run_does_not_go_on_with_episodes_that_were_marked_otherwise_since(demonstrations: Path, tmp_path: Path) -> None:
-    out, marked = tmp_path / "run", tmp_path / "marked.zarr"
-    assert behavior_cloning.main(compose("train", options(demonstrations, out))) == 0
+    plain, weighted, marked = tmp_path / "plain", tmp_path / "weighted", tmp_path / "marked.zarr"
+    weights = "sampler.weights={outcome: {success: 2.0}}"
+    assert behavior_cloning.main(compose("train", options(demonstrations, plain))) == 0
+    assert behavior_cloning.main(compose("train", [*options(demonstrations, weighted), weights])) == 0
     assert cli.main(["data", "label", f"store={demonstrations}", f"out={marked}", "episode=0", "success=false"]) == 0
     with pytest.raises(UserError, match=r"outcomes or tasks of .*marked.zarr were marked otherwise"):
-        behavior_cloning.main(compose("train", [*options(marked, out), "resume=true", "training.steps=8"]))
+        behavior_cloning.main(compose("train", [*options(marked, weighted), weights, "resume=true", "training.steps=8"]))
+    assert (
+        behavior_cloning.main(compose("train", [*options(marked, plain), "resume=true", "training.steps=8"])) == 0
+    )  # nothing goes by them
+
+
+def test_a_run_does_not_go_on_with_another_policy(demonstrations: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert behavior_cloning.main(compose("train", options(demonstrations, out))) == 0
+    with pytest.raises(UserError, match=r"policy.observation_noise is 0.5, it was 0.02"):
+        behavior_cloning.main(
+            compose("train", [*options(demonstrations, out), "policy.observation_noise=0.5", "resume=true", "training.steps=8"])
+        )
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")

@@ -146,6 +146,23 @@ def test_the_time_of_a_decision_comes_from_many_on_what_an_arm_really_sees(
     assert len(seen) >= 200 and all(np.abs(seen[0][name]).max() > 0 and len(seen[0][name]) == 1 for name in ("tcp_pos", "goal"))
 
 
+def test_methods_are_told_beside_their_arms_and_may_be_named_later(
+    bases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"base": "good", "worse": "bad"}
+    arms = [{"name": f"{name} {seed}", "checkpoint": f"{bases}/{name}"} for name in names for seed in (0, 1)]
+    assert "methods" not in evaluate(tmp_path / "out", arms)
+    monkeypatch.setattr(evaluation, "rollout", None)  # arms that are done are not played again
+    named = [{**arm, "method": names[arm["name"].split()[0]]} for arm in arms]
+    result = evaluate(tmp_path / "out", named, resume=True)
+    assert [method["name"] for method in result["methods"]] == ["good", "bad"]
+    rates = [arm["success"]["rate"] for arm in result["arms"]]
+    assert [method["rates"] for method in result["methods"]] == [rates[:2], rates[2:]]
+    assert "pp on good, p = " in capsys.readouterr().out
+    with pytest.raises(UserError, match="all or none"):
+        evaluate(tmp_path / "other", [*named, {"name": "free", "checkpoint": f"{bases}/base"}])
+
+
 def test_splits_never_share_a_seed() -> None:
     seeds = {split: set(split_seeds(split, 2000).tolist()) for split in SPLITS}
     for one in SPLITS:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from robolearn.checkpoint import build, load_model, save_checkpoint
 from robolearn.errors import UserError
 from robolearn.normalize import Affine, Normalizer
 from robolearn.policies.chunk_model import orthonormal_actions
@@ -85,8 +90,42 @@ def test_loss_weights_shift_the_loss_between_channels_and_leave_its_size() -> No
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"), [({"mm": 2}, "no channels of 'mm'.*'m, rot6d, gripper'"), ({"m": 0}, "loss_weights.m must be")]
+    ("weights", "said"),
+    [
+        ({"mm": 2}, "no channels of 'mm' to weigh in an action of m, rot6d, gripper; did you mean 'm'"),
+        ({"m": 0}, "loss_weights.m takes a number above 0, got 0"),
+        ({"m": float("inf")}, "got inf"),
+        ({"m": True}, "got True"),
+        ({"m": "many"}, "got 'many'"),
+        (["m"], "is a mapping from units to weights"),
+    ],
 )
-def test_loss_weights_that_weigh_nothing_are_refused(weights: dict[str, float], said: str) -> None:
+def test_loss_weights_that_weigh_nothing_are_refused(weights: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         small_diffusion(loss_weights=weights)
+
+
+def test_an_action_without_units_has_no_loss_weights() -> None:
+    spec = replace(POINT_REACH_SPEC, action=replace(POINT_REACH_SPEC.action, units=""))
+    with pytest.raises(UserError, match=r"action of 10 numbers it has no units; policy.loss_weights=null"):
+        type(small_diffusion())(**{**WORDS, "env_spec": spec}, loss_weights={"m": 2})
+
+
+def test_a_policy_with_distractors_and_weights_is_the_same_from_its_checkpoint(tmp_path: Path) -> None:
+    options = {
+        "distractors": ["tcp_pos:1:3"],
+        "loss_weights": {"m": 20},
+        "prediction_horizon": 8,
+        "hidden": 32,
+        "blocks": 2,
+        "step_size": 16,
+    }
+    node = {"_target_": "robolearn.policies.diffusion.DiffusionPolicy", "observation_keys": list(KEYS), **options}
+    policy = build(node, POINT_REACH_SPEC, WORDS["normalizer"], "cpu")
+    save_checkpoint(tmp_path, 1, config=node, env_spec=POINT_REACH_SPEC, normalizer=policy.normalizer, tensors={"ema": policy.state_dict()})
+    np.testing.assert_array_equal(load_model(tmp_path).sample(observations(3), *numbers(3)), policy.sample(observations(3), *numbers(3)))
+
+
+def test_distractors_leave_something_to_read() -> None:
+    with pytest.raises(UserError, match="leave nothing of the state to read"):
+        small_diffusion(distractors=["tcp_pos:0:3", "goal:0:3"])

@@ -156,7 +156,7 @@ def test_distractors_change_no_score() -> None:
     assert not np.array_equal(model.score(observation, chunks), before)
 
 
-@pytest.mark.parametrize("words", ["tcp_pos", "tcp_pos:1", "legs:0:3", "tcp_pos:0:4"])
+@pytest.mark.parametrize("words", ["tcp_pos", "tcp_pos:1", "legs:0:3", "tcp_pos:0:4", "tcp_pos:2:1", "tcp_pos:0:²"])
 def test_a_distractor_that_does_not_exist_is_refused_with_what_there_is(words: str) -> None:
     with pytest.raises(UserError, match=f"no numbers at '{words}'.*tcp_pos:0:3, goal:0:3"):
         critic(distractors=[words])
