@@ -56,13 +56,13 @@ def standalone(svg: str) -> str:
 
 
 def forest(arms: Sequence[Mapping[str, Any]]) -> str:
-    """Success rates as bars with their intervals."""
+    """Success rates as bars with their intervals, in each arm's ``colour`` where it has one."""
     figure, (axis,) = _figure(8.2, 0.55 + 0.5 * len(arms))
     for position, arm in enumerate(arms):
         rate = arm["success"]
-        axis.barh(position, 100 * rate["rate"], 0.58, color=colour(position), alpha=0.22)
-        axis.plot([100 * rate["low"], 100 * rate["high"]], [position] * 2, color=colour(position), linewidth=2.4, solid_capstyle="round")
-        axis.plot(100 * rate["rate"], position, "o", color=colour(position), markersize=7)
+        axis.barh(position, 100 * rate["rate"], 0.58, color=_own(arm, position), alpha=0.22)
+        axis.plot([100 * rate["low"], 100 * rate["high"]], [position] * 2, color=_own(arm, position), linewidth=2.4, solid_capstyle="round")
+        axis.plot(100 * rate["rate"], position, "o", color=_own(arm, position), markersize=7)
         axis.text(100 * rate["high"] + 1.2, position, f"{100 * rate['rate']:.1f} %", va="center", color=INK, fontsize=10, fontweight="bold")
     axis.set_yticks(range(len(arms)), [arm["name"] for arm in arms], fontsize=10)
     axis.set_ylim(len(arms) - 0.45, -0.55)
@@ -73,17 +73,21 @@ def forest(arms: Sequence[Mapping[str, Any]]) -> str:
 
 
 def stage_funnel(arms: Sequence[Mapping[str, Any]]) -> str:
-    """Share of episodes that reached each stage, a line an arm."""
+    """Share of episodes that reached each stage, a line an arm, in its ``colour`` where it has one."""
     names = list(arms[0]["stages"])
     figure, (axis,) = _figure(8.2, 2.9)
     for position, arm in enumerate(arms):
         shares = [100 * arm["stages"][name] for name in names]
-        axis.plot(range(len(names)), shares, "o-", color=colour(position), linewidth=2, markersize=5, label=arm["name"])
+        axis.plot(range(len(names)), shares, "o-", color=_own(arm, position), linewidth=2, markersize=5, label=arm["name"])
     axis.set_xticks(range(len(names)), names)
     axis.set_ylim(0, 104)
     axis.set_yticks(range(0, 101, 20), [f"{value} %" for value in range(0, 101, 20)])
-    axis.legend(frameon=False, fontsize=9, loc="best")
+    figure.legend(frameon=False, fontsize=9, loc="outside right upper")
     return _svg(figure)
+
+
+def _own(arm: Mapping[str, Any], position: int) -> str:
+    return str(arm.get("colour") or colour(position))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig
@@ -71,17 +72,19 @@ def build_report(out: Path, evaluation: Mapping[str, Any], runs: Sequence[Path],
     from jinja2 import Environment
 
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE.read_text())
-    arms = [dict(arm, colour=plots.colour(position)) for position, arm in enumerate(evaluation["arms"])]
+    methods = [dict(method, colour=plots.colour(position)) for position, method in enumerate(evaluation.get("methods", []))]
+    of_method = {name: method["colour"] for method in methods for name in method["arms"]}
+    arms = [dict(arm, colour=of_method.get(arm["name"], plots.colour(position))) for position, arm in enumerate(evaluation["arms"])]
     told = [told_run for folder in runs if (told_run := tell_run(Path(folder)))]
     out.parent.mkdir(parents=True, exist_ok=True)
     text = page.render(
         title=title or f"Evaluation on {evaluation['task']}",
         evaluation=evaluation,
         arms=arms,
-        methods=evaluation.get("methods", []),
+        methods=methods,
         verdict=verdict(evaluation),
         forest=plots.forest(arms),
-        stages=plots.stage_funnel(arms) if arms[0]["stages"] else "",
+        stages=plots.stage_funnel(_with_stages(methods, arms) or arms) if arms[0]["stages"] else "",
         runs=told,
         videos=[_video(clip) for clip in videos],
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
@@ -105,7 +108,13 @@ def read_evaluation(file: Path) -> dict[str, Any]:
         for arm in wanted["arms"]:
             _ = arm["name"], arm["success"]["rate"], arm["against_first"], arm["stages"], arm["steps"], arm["options"]
         for method in document.get("methods", []):
-            _ = method["name"], method["success"]["rate"], method["rates"], [test["p_value"] for test in method["against"].values()]
+            _ = (
+                method["name"],
+                method["success"]["rate"],
+                method["rates"],
+                method["arms"],
+                [test["p_value"] for test in method["against"].values()],
+            )
     return document
 
 
@@ -122,6 +131,15 @@ def verdict(evaluation: Mapping[str, Any]) -> str:
         f"{100 * first['success']['rate']:.1f} % of the same{seeds}: {100 * paired['difference']:+.1f} points "
         f"[{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}], p = {paired['p_value']:.2g}."
     )
+
+
+def _with_stages(methods: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Methods with the mean of their arms' stages."""
+    reached = {arm["name"]: arm["stages"] for arm in arms}
+    return [
+        {**method, "stages": {stage: fmean(reached[name][stage] for name in method["arms"]) for stage in arms[0]["stages"]}}
+        for method in methods
+    ]
 
 
 def _percents(method: Mapping[str, Any]) -> str:
