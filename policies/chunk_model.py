@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robolearn.batch import WindowBatch
-from robolearn.errors import UserError, check_positive, check_share, nearest
+from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.parallel import Shard, randn
 from robolearn.learning.representation import TCP, check_representation, from_representation, normalizer_key, to_representation
 from robolearn.normalize import ACTION, Normalizer
+from robolearn.policies.channel_weights import channel_weights
 from robolearn.policies.encoders import Encoder
 from robolearn.policies.networks.packed import can_pack, packed
 from robolearn.policies.relations import Relations, all_but, layout_of
 from robolearn.policies.tasks import TaskEmbedding
 from robolearn.precision import PRECISIONS, autocast
-from robolearn.spec import UNIT_SIZES, ActionSpec, EnvSpec, things
+from robolearn.spec import ActionSpec, EnvSpec
 
 
 class ChunkModel(nn.Module):
@@ -117,7 +118,7 @@ class ChunkModel(nn.Module):
         self.register_buffer("_read", torch.from_numpy(read) if distractors else None, persistent=False)
         features = self.relations.size + (0 if encoder is None else encoder.size)
         self.observation_size = observation_horizon * (len(read) + features) + task_embedding
-        self.register_buffer("_channel_weights", _channel_weights(env_spec.action, loss_weights or {}), persistent=False)
+        self.register_buffer("_channel_weights", channel_weights(env_spec.action, loss_weights or {}), persistent=False)
         self._register_affine("observation", self.state_keys)
         self._register_affine("action", (normalizer_key(actions),))
 
@@ -264,26 +265,6 @@ class ChunkModel(nn.Module):
         for field in ("offset", "scale"):
             values = np.concatenate([np.zeros(0), *(np.ravel(getattr(self.normalizer[key], field)) for key in keys)])
             self.register_buffer(f"{name}_{field}", torch.from_numpy(values.astype(np.float32)), persistent=False)
-
-
-def _channel_weights(spec: ActionSpec, weights: Mapping[str, float]) -> Tensor | None:
-    """A weight for each channel, 1 on average: ``(A,)``; None where all are alike."""
-    if not weights:
-        return None
-    off = "policy.loss_weights=null weighs all alike"
-    if not isinstance(weights, Mapping):
-        raise UserError(f"loss_weights is a mapping from units to weights, such as {{m: 20, rot6d: 3}}; got {weights!r}; {off}")
-    channels = [word for word in things(spec.units) for _ in range(UNIT_SIZES.get(word, 1))]
-    if len(channels) != spec.size:
-        said = f"its units, {spec.units!r}, are of {len(channels)}" if spec.units else "it has no units"
-        raise UserError(f"loss_weights go by units, and of this action of {spec.size} numbers {said}; {off}")
-    for word, weight in weights.items():
-        if word not in channels:
-            raise UserError(f"no channels of {word!r} to weigh in an action of {spec.units}{nearest(str(word), set(channels))}; {off}")
-        if type(weight) not in (int, float) or not 0 < weight < math.inf:
-            raise UserError(f"loss_weights.{word} takes a number above 0, got {weight!r}; {off}")
-    drawn = torch.tensor([float(weights.get(word, 1.0)) for word in channels])
-    return drawn / drawn.mean()
 
 
 def orthonormal_actions(actions: Tensor, spec: ActionSpec) -> Tensor:

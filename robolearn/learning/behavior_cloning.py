@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import io
 import json
@@ -26,6 +25,7 @@ from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.multitask import TaskedWindows, take_task, tasks_of
 from robolearn.learning.parallel import Workers, workers
 from robolearn.learning.representation import TCP, check_representation, fit_represented_actions
+from robolearn.learning.resuming import check_same_data, check_same_policy, describe_data
 from robolearn.learning.rollout import RolloutResult, rollout
 from robolearn.learning.running_mean import RunningMean
 from robolearn.learning.trainer import Augmentation, Record, Trainer, TrainingSettings
@@ -111,32 +111,6 @@ def train(
     return trainer.record
 
 
-def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` where a run would go on with other demonstrations than it began with; where they lie does not matter."""
-    if before["fingerprints"] != now["fingerprints"]:
-        raise UserError(
-            f"this run learned from {', '.join(before['stores'])} as it was then; {', '.join(now['stores'])} holds other episodes: "
-            "give the same store=, or begin another run with its own out="
-        )
-    if before.get("labels", now["labels"]) != now["labels"]:
-        raise UserError(
-            f"sources, outcomes or tasks of {', '.join(now['stores'])} were marked otherwise since this run began, so windows may come "
-            "up in other shares: give the store as it was, or begin another run with its own out="
-        )
-
-
-def check_same_policy(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` where a run would go on with another policy than it began with, be it a default that changed since."""
-    was, is_now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
-    differing = [
-        f"policy.{key} is {is_now.get(key)}, it was {was.get(key)}" for key in {**was, **is_now} if was.get(key) != is_now.get(key)
-    ]
-    if differing:
-        raise UserError(
-            f"this run began with another policy: {'; '.join(differing)}; say it as it was, or begin another run with its own out="
-        )
-
-
 def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: Workers) -> tuple[Trainer, dict[str, Any]]:
     """Data, model and trainer of a resolved ``train`` config, and what checkpoints should say of the data."""
     paths = list(document["store"]) if isinstance(document["store"], list) else [str(document["store"] or "")]
@@ -168,20 +142,7 @@ def build_trainer(document: dict[str, Any], settings: TrainingSettings, group: W
         episode_of=data.episode_of,
     )
     data.follow(sampler)
-    drawn_by = json.dumps([document["sampler"].get("shares"), document["sampler"].get("weights")])
-    kinds = [
-        kind
-        for kind in ("source", "outcome", "task")
-        if kind == "source" or f'"{kind}"' in drawn_by or (kind == "task" and config.get("tasks"))
-    ]
-    words = json.dumps({kind: data.labels[kind].tolist() for kind in kinds})
-    meta = {
-        "stores": [str(path) for path in paths],
-        "fingerprints": data.fingerprints,
-        "labels": hashlib.sha256(words.encode()).hexdigest(),
-        "episodes": len(learned),
-        "windows": len(data),
-    }
+    meta = {**describe_data(paths, stores, document["sampler"], data.fingerprints), "episodes": len(learned), "windows": len(data)}
     trained, judged = data, validation
     if config.get("tasks"):
         trained = TaskedWindows(data, tasks_of(stores, learned), config["tasks"])
