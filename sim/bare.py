@@ -8,24 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.headless import mujoco
-from robolearn.sim.scene import SUBSTEPS, SceneConfig, build_model
-from robolearn.tasks import one_leg_spec
+from robolearn.sim.scene import build_model
+from robolearn.sim.task import Task
 
 
-class BareOneLeg:
-    """one_leg's scene in a bare ``mujoco.batch.Batch``: no observation, reward, thread or reset, and no output is bound.
+class BareAssembly:
+    """A task's scene in a bare ``mujoco.batch.Batch``: no observation, reward, thread or reset, and no output is bound.
 
     Args:
+        task: its name, or a task.
         num_envs: rows N.
         threads: native threads.
     """
 
-    def __init__(self, num_envs: int, threads: int) -> None:
-        self._batch: Any = mujoco.batch.Batch(build_model(SceneConfig()), num_envs, threads, persistent=True)
+    def __init__(self, task: str | Task, num_envs: int, threads: int) -> None:
+        task = find_task(task)
+        self._batch: Any = mujoco.batch.Batch(build_model(task), num_envs, threads, persistent=True)
         self._ctrl = self._batch.bind("ctrl")
-        self._action = one_leg_spec().action
+        self._action, self._substeps = task.spec().action, task.physics.substeps
 
     def follow(self, state: NDArray[np.float64], restarted: NDArray[np.bool_]) -> None:
         """Go where an environment is, ``get_state (N, S)``; rows that ``restarted (N,)`` are all awake there, as after a reset."""
@@ -39,5 +42,5 @@ class BareOneLeg:
         """One control step of the environment's ``(N, 10)`` actions; the seconds that the physics alone took."""
         self._ctrl[:] = control_from_action(actions, self._action)
         begun = time.perf_counter()
-        self._batch.step(nstep=SUBSTEPS)
+        self._batch.step(nstep=self._substeps)
         return time.perf_counter() - begun

@@ -7,21 +7,31 @@ from numpy.typing import NDArray
 
 from robolearn.rotation import rotvec_from_matrix
 from robolearn.sim.headless import mujoco
-from robolearn.sim.panda import HOME
+from robolearn.sim.panda import ARM_JOINTS, HOME
 
 
 def solve_ik(
-    model: mujoco.MjModel, position: NDArray[np.float64], rotation: NDArray[np.float64], iterations: int = 60, damping: float = 1e-4
+    model: mujoco.MjModel,
+    position: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    prefix: str = "",
+    iterations: int = 60,
+    damping: float = 1e-4,
 ) -> NDArray[np.float64]:
-    """Damped least squares from the home pose, with a null-space pull towards it: ``(N, 3) [m], (N, 3, 3) -> (N, 7) [rad]``."""
+    """Damped least squares from the home pose, with a null-space pull towards it: ``(N, 3) [m], (N, 3, 3) -> (N, 7) [rad]``.
+
+    ``prefix`` is that of the arm's names.
+    """
     data = mujoco.MjData(model)
-    site = model.site("tcp").id
+    site, first = model.site(f"{prefix}tcp").id, model.joint(f"{prefix}{ARM_JOINTS[0]}").id
+    joints = slice(model.jnt_qposadr[first], model.jnt_qposadr[first] + 7)
+    columns = slice(model.jnt_dofadr[first], model.jnt_dofadr[first] + 7)
     home = np.array(HOME)
-    low, high = model.jnt_range[:7].T
+    low, high = model.jnt_range[first : first + 7].T
     jacobian = np.zeros((6, model.nv))
     solutions = np.empty((len(position), 7))
     for row in range(len(position)):
-        data.qpos[:7] = home
+        data.qpos[joints] = home
         for _ in range(iterations):
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
@@ -29,9 +39,9 @@ def solve_ik(
             error = np.concatenate(
                 [position[row] - data.site_xpos[site], rotvec_from_matrix(rotation[row] @ data.site_xmat[site].reshape(3, 3).T)]
             )
-            arm = jacobian[:, :7]
+            arm = jacobian[:, columns]
             inverse = arm.T @ np.linalg.inv(arm @ arm.T + damping * np.eye(6))
-            null = (np.eye(7) - inverse @ arm) @ (home - data.qpos[:7])
-            data.qpos[:7] = np.clip(data.qpos[:7] + inverse @ error + 0.1 * null, low, high)
-        solutions[row] = data.qpos[:7]
+            null = (np.eye(7) - inverse @ arm) @ (home - data.qpos[joints])
+            data.qpos[joints] = np.clip(data.qpos[joints] + inverse @ error + 0.1 * null, low, high)
+        solutions[row] = data.qpos[joints]
     return solutions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 # Each finger's travel [m]: the printed gripper of FurnitureSim reads a width of 65 mm open and 7 mm closed.
 FINGER_OPEN, FINGER_CLOSED = 0.0325, 0.0035
 
+_PADS = ("leftfinger", "rightfinger")
 MESH_CELL = 0.008  # [m] detail kept in pictures: a sixth of the triangles
 
 
@@ -41,6 +43,15 @@ class ServoGains:
     tool_offset: float = 0.0964  # [m] from the hand along its z: calibrated on pushes, see docs/world.md
 
 
+@dataclass(frozen=True)
+class Arm:
+    """One robot of a scene: what its names begin with, and where its base stands in the scene's base frame [m, rad]."""
+
+    prefix: str = ""
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    yaw: float = 0.0
+
+
 def _assets() -> Path:
     package = importlib.util.find_spec("robosuite")
     if package is None or package.origin is None:
@@ -48,8 +59,8 @@ def _assets() -> Path:
     return Path(package.origin).parent / "models" / "assets"
 
 
-def add_panda(root: ET.Element, gains: ServoGains, visual: bool) -> None:
-    """Put the arm, its gripper and its actuators into an MJCF document whose world frame is the robot's base.
+def add_panda(root: ET.Element, gains: ServoGains, visual: bool, place: Arm) -> None:
+    """Put an arm, its gripper and its actuators into an MJCF document whose world frame is the base frame.
 
     Control vector: TCP position 3 [m], TCP quaternion 4 (wxyz), finger targets 2 [m].
     Links do not collide; each finger collides as two boxes. ``visual`` keeps robosuite's meshes, for pictures only:
@@ -67,9 +78,20 @@ def add_panda(root: ET.Element, gains: ServoGains, visual: bool) -> None:
     _soften_joints(base)
     _box_fingers(base)
     ET.SubElement(_find(base, "body", "right_hand"), "site", name="tcp", pos=f"0 0 {gains.tool_offset}", size=".004", group="4")
+    if place != Arm():
+        _set_up(base, place)
     _require(root, "worldbody").append(base)
-    _add_actuators(root, gains)
-    _add_sensors(root)
+    _add_actuators(root, gains, place.prefix)
+    _add_sensors(root, place.prefix)
+
+
+def _set_up(base: ET.Element, place: Arm) -> None:
+    """Stand an arm somewhere else, under names of its own; materials and meshes are shared."""
+    base.set("pos", " ".join(map(str, place.position)))
+    base.set("quat", f"{math.cos(place.yaw / 2)} 0 0 {math.sin(place.yaw / 2)}")
+    for element in base.iter():
+        if "name" in element.attrib:
+            element.set("name", place.prefix + element.attrib["name"])
 
 
 def _require(root: ET.Element, tag: str) -> ET.Element:
@@ -87,8 +109,11 @@ def _find(root: ET.Element, tag: str, name: str) -> ET.Element:
 def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> set[str]:
     """Bring in materials and visual meshes, these thinned and written into the document; the names of those that are left."""
     assets, names = _require(root, "asset"), set()
+    there = {asset.get("name") for asset in assets}  # another arm's
     for asset in source.find("asset") or ():
-        if asset.tag != "mesh":
+        if asset.get("name") in there:
+            names |= {asset.attrib["name"]} if asset.tag == "mesh" else set()
+        elif asset.tag != "mesh":
             assets.append(asset)
         elif "_vis" in asset.attrib["name"]:
             vertices, triangles = thin(*read_mesh(folder / asset.attrib["file"]), MESH_CELL)
@@ -141,20 +166,33 @@ def _box_fingers(base: ET.Element) -> None:
         )
 
 
-def _add_actuators(root: ET.Element, gains: ServoGains) -> None:
-    actuators = _require(root, "actuator")
+def _add_actuators(root: ET.Element, gains: ServoGains, prefix: str) -> None:
+    actuators, tool = _require(root, "actuator"), {"site": f"{prefix}tcp", "refsite": "base_frame"}
     for index, axis in enumerate("xyz"):
         gear = " ".join("1" if place == index else "0" for place in range(6))
-        kp, kv = gains.stiffness, gains.stiffness / gains.rate
-        ET.SubElement(actuators, "position", name=f"tcp_{axis}", site="tcp", refsite="base_frame", gear=gear, kp=str(kp), kv=str(kv))
-    kp, kv = gains.rotation_stiffness, gains.rotation_stiffness / gains.rotation_rate
-    ET.SubElement(actuators, "orientation", name="tcp_rotation", site="tcp", refsite="base_frame", kp=str(kp), kv=str(kv), input="quat")
+        servo = {"kp": str(gains.stiffness), "kv": str(gains.stiffness / gains.rate)}
+        ET.SubElement(actuators, "position", {"name": f"{prefix}tcp_{axis}", **tool, "gear": gear, **servo})
+    servo = {"kp": str(gains.rotation_stiffness), "kv": str(gains.rotation_stiffness / gains.rotation_rate)}
+    ET.SubElement(actuators, "orientation", {"name": f"{prefix}tcp_rotation", **tool, **servo, "input": "quat"})
     force = f"{-gains.grip_force} {gains.grip_force}"
     for joint in FINGER_JOINTS:
-        ET.SubElement(actuators, "position", name=joint, joint=joint, kp=str(gains.grip_stiffness), forcerange=force)
+        name = f"{prefix}{joint}"
+        ET.SubElement(actuators, "position", name=name, joint=name, kp=str(gains.grip_stiffness), forcerange=force)
 
 
-def _add_sensors(root: ET.Element) -> None:
+def _add_sensors(root: ET.Element, prefix: str) -> None:
     sensors = _require(root, "sensor")
     for name in ("framelinvel", "frameangvel"):
-        ET.SubElement(sensors, name, name=f"tcp_{name[5:]}", objtype="site", objname="tcp")
+        ET.SubElement(sensors, name, name=f"{prefix}tcp_{name[5:]}", objtype="site", objname=f"{prefix}tcp")
+
+
+def add_touch(root: ET.Element, place: Arm) -> None:
+    """Sense the normal force [N] on each finger's pad, ``{prefix}leftfinger_force`` and ``{prefix}rightfinger_force``."""
+    sensors = _require(root, "sensor")
+    for name in _PADS:
+        finger = _find(root, "body", f"{place.prefix}{name}")
+        tip = next(geom for geom in finger.iter("geom") if geom.get("name") == f"{place.prefix}{name}_tip")
+        size = " ".join(str(float(half) + 0.003) for half in tip.attrib["size"].split())  # contacts lie on its surface
+        site = {"name": f"{place.prefix}{name}_pad", "type": "box", "pos": tip.attrib["pos"], "size": size, "group": "4"}
+        ET.SubElement(finger, "site", site)
+        ET.SubElement(sensors, "touch", name=f"{place.prefix}{name}_force", site=site["name"])

@@ -1,4 +1,4 @@
-"""Pictures of one_leg's stored states, drawn without stepping the physics, from any camera of the scene."""
+"""Pictures of a task's stored states, drawn without stepping the physics, from any camera of the scene."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
+from robolearn.sim.catalog import find_task
 from robolearn.sim.headless import mujoco
 from robolearn.sim.looks import CAMERAS, vary
 from robolearn.sim.render import SceneRenderer
-from robolearn.sim.scene import SceneConfig, build_model
+from robolearn.sim.scene import build_model
 from robolearn.sim.states import load_state
+from robolearn.sim.task import Task
 
 
 class StatePictures:
     """Draws stored states; bound to the thread that made it.
 
     Args:
+        task: whose scene it is: its name, or a task.
         width: pixels.
         height: pixels.
         appearance: seed of other colours and another light; none: as usual.
-        scene: physics settings, which shape the parts.
 
     Attributes:
         cameras: their names, the usual one first.
@@ -31,8 +33,8 @@ class StatePictures:
 
     cameras = CAMERAS
 
-    def __init__(self, width: int = 320, height: int = 240, appearance: int | None = None, scene: SceneConfig | None = None) -> None:
-        self._model = build_model(scene or SceneConfig(), visual=True)
+    def __init__(self, task: str | Task, width: int = 320, height: int = 240, appearance: int | None = None) -> None:
+        self._model, self._memory = build_model(find_task(task), visual=True), find_task(task).memory
         if appearance is not None:
             self._model = vary(self._model, appearance)
         self._data = mujoco.MjData(self._model)
@@ -54,8 +56,8 @@ class StatePictures:
         """
         if camera not in self.cameras:
             raise UserError(f"no camera {camera!r}; there are {', '.join(self.cameras)}{nearest(camera, self.cameras)}")
-        load_state(self._model, self._data, state)
-        return self._renderer.draw(self._data.qpos, self._data.mocap_pos[0], self._data.mocap_quat[0], camera)
+        load_state(self._model, self._data, state, self._memory)
+        return self._renderer.draw(self._data.qpos, self._data.mocap_pos, self._data.mocap_quat, camera)
 
     def close(self) -> None:
         """Free the context."""

@@ -37,9 +37,9 @@ class SceneRenderer:
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
 
     def draw(self, qpos: NDArray[Any], mocap_pos: NDArray[Any], mocap_quat: NDArray[Any], camera: str | None = None) -> NDArray[np.uint8]:
-        """RGB, ``(height, width, 3)``; ``camera`` instead of the usual one."""
+        """RGB, ``(height, width, 3)``, of ``qpos (nq,)`` and fixtures ``(F, 3), (F, 4)``; ``camera`` instead of the usual one."""
         self._data.qpos[:] = qpos
-        self._data.mocap_pos[0], self._data.mocap_quat[0] = mocap_pos, mocap_quat
+        self._data.mocap_pos[:], self._data.mocap_quat[:] = mocap_pos, mocap_quat
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera or self._camera)

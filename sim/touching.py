@@ -1,4 +1,4 @@
-"""Which parts touch in one_leg's stored states."""
+"""Which parts touch in a task's stored states."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
+from robolearn.sim.catalog import find_task
 from robolearn.sim.headless import mujoco
-from robolearn.sim.scene import SceneConfig, build_model
+from robolearn.sim.scene import build_model
 from robolearn.sim.states import load_state
+from robolearn.sim.task import Task
 
 
 class PartsTouching:
     """Looks for contacts in stored states, without stepping.
 
     Args:
+        task: whose scene it is: its name, or a task.
         near: [m] parts nearer than this touch: a pin that enters its hole well has a millimetre all around.
-        scene: physics settings, which shape the parts.
     """
 
-    def __init__(self, near: float = 0.002, scene: SceneConfig | None = None) -> None:
-        self._near = near
-        self._model = copy.copy(build_model(scene or SceneConfig()))
+    def __init__(self, task: str | Task, near: float = 0.002) -> None:
+        self._near, self._memory = near, find_task(task).memory
+        self._model = copy.copy(build_model(find_task(task)))
         self._model.geom_margin[:] = near
         self._data = mujoco.MjData(self._model)
 
@@ -46,7 +48,7 @@ class PartsTouching:
             wanted.append({names.index(name) for name in pair})
         touching = np.zeros((len(states), len(wanted)), bool)
         for step, state in enumerate(states):
-            load_state(model, data, state)
+            load_state(model, data, state, self._memory)
             mujoco.mj_fwdPosition(model, data)
             bodies = model.geom_bodyid[data.contact.geom[data.contact.dist <= self._near]]  # (contacts, 2)
             there = [set(pair.tolist()) for pair in bodies]

@@ -15,9 +15,9 @@ from robolearn.bench.peer import Peer, PeerError
 from robolearn.bench.sim import _Lockstep, _Remembering
 from robolearn.errors import UserError
 from robolearn.sim import robosuite_compat
-from robolearn.sim.bare import BareOneLeg
+from robolearn.sim.assembly import Assembly
+from robolearn.sim.bare import BareAssembly
 from robolearn.sim.experts.one_leg import OneLegExpert
-from robolearn.sim.tasks.one_leg import OneLeg
 from tests.fakes import PointReach
 
 LEROBOT = Path(__file__).parent.parent / ".venv-lerobot/bin/python"
@@ -162,7 +162,7 @@ def test_a_peer_answers_requests_and_what_it_said_last_explains_its_end(tmp_path
 
 
 def test_the_bare_physics_goes_where_the_environment_goes_to_the_bit():
-    env, bare = OneLeg(2, threads=1), BareOneLeg(2, 1)
+    env, bare = Assembly("one_leg", 2, threads=1), BareAssembly("one_leg", 2, 1)
     lockstep = _Lockstep(env, bare, OneLegExpert(2))
     followed = []
     bare.follow = lambda state, restarted: followed.append(np.abs(bare._batch.state - state[:, : bare._batch.state.shape[1]]).max())

@@ -120,7 +120,7 @@ def test_a_touch_counts_once_it_lasts():
 
 def test_one_leg_has_one_bottleneck_and_it_lies_ahead_of_the_insertion(expert, tmp_path, capsys):
     """JUICER counts one for one_leg: the leg upright over its hole, held, before it touches the top."""
-    from robolearn.sim.tasks.one_leg import OneLeg
+    from robolearn.sim.assembly import Assembly
 
     found = {}
     for method in ("stages", "contact"):
@@ -130,7 +130,7 @@ def test_one_leg_has_one_bottleneck_and_it_lies_ahead_of_the_insertion(expert, t
     np.testing.assert_allclose(np.ravel(found["stages"]), np.ravel(found["contact"]), atol=4)
     made = DemoStore.open(tmp_path / "stages.zarr")
     before = compose("augment_backward").bottlenecks
-    env = OneLeg(3)
+    env = Assembly("one_leg", 3)
     try:
         episodes = list(made)
         stages = env.env_spec.stages

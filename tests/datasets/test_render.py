@@ -155,14 +155,14 @@ def test_mistakes_are_told_in_a_line_and_nothing_is_left(store, capsys, tmp_path
 
 def test_one_leg_is_drawn_from_its_states_by_three_cameras(tmp_path, capsys):
     from robolearn.errors import UserError
+    from robolearn.sim.assembly import Assembly
     from robolearn.sim.pictures import StatePictures
-    from robolearn.sim.tasks.one_leg import OneLeg
 
-    env = OneLeg(2)
+    env = Assembly("one_leg", 2)
     env.reset(seed=[1, 2])
     states = env.get_state()
     try:
-        pictures, others = StatePictures(80, 60), StatePictures(80, 60, appearance=4)
+        pictures, others = StatePictures("one_leg", 80, 60), StatePictures("one_leg", 80, 60, appearance=4)
     except UserError as error:
         pytest.skip(f"this machine draws no pictures: {error}")
     drawn = {camera: pictures.draw(states[0], camera) for camera in pictures.cameras}

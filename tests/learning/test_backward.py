@@ -15,7 +15,7 @@ from robolearn.learning.bottlenecks import MARKED, check_step, find_bottlenecks
 from robolearn.learning.replay import replay
 from robolearn.rotation import matrix_from_rotvec, rotvec_from_matrix
 from robolearn.seeding import split_seeds
-from robolearn.sim.tasks.one_leg import OneLeg
+from robolearn.sim.assembly import Assembly
 
 SEEDS = split_seeds("train", 200)
 NEAR = Backward(distance=(0.05, 0.1), rotation_deg=20.0)
@@ -31,7 +31,7 @@ def demos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def worlds():
-    env = OneLeg(16, threads=1)
+    env = Assembly("one_leg", 16, threads=1)
     yield env
     env.close()
 
@@ -121,7 +121,7 @@ def test_accepted_snippets_arrive_where_the_demonstration_was(worlds, bottleneck
         back = np.linalg.norm(snippet.observations["tcp_pos"] - episodes[0].observations["tcp_pos"][start], axis=1)
         assert back.min() < 0.01
     # Played again from its first state, a snippet does the same, and ends where the demonstration was.
-    again = OneLeg(1, threads=1)
+    again = Assembly("one_leg", 1, threads=1)
     again.reset(seed=[0])
     again.set_state(snippets[0].sim_state[:1])
     for step, action in enumerate(snippets[0].actions):

@@ -14,7 +14,8 @@ from robolearn.datasets.tools import import_
 from robolearn.learning.replay import main as replay
 from robolearn.rotation import matrix_from_rot6d, rotvec_from_matrix
 from robolearn.sim.kinematics import solve_ik
-from robolearn.sim.scene import SceneConfig, build_model
+from robolearn.sim.scene import build_model
+from robolearn.sim.tasks.one_leg import OneLeg
 
 FIXTURES = os.environ.get("ROBOLEARN_FIXTURES")
 pytestmark = [
@@ -48,7 +49,7 @@ def test_inverse_kinematics_reaches_recorded_poses_to_a_millimetre_and_half_a_de
     frames = [store.episode(index).observations for index in range(5)]
     position = np.concatenate([frame["tcp_pos"][::40] for frame in frames]).astype(float)
     rotation = matrix_from_rot6d(np.concatenate([frame["tcp_rot6d"][::40] for frame in frames]).astype(float))
-    model = build_model(SceneConfig())
+    model = build_model(OneLeg())
     data, site = mujoco.MjData(model), model.site("tcp").id
     for joints, wanted, turned in zip(solve_ik(model, position, rotation), position, rotation, strict=True):
         data.qpos[:7] = joints

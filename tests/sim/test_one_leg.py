@@ -7,7 +7,7 @@ import pytest
 from robolearn.errors import UserError
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
-from robolearn.sim.tasks.one_leg import OneLeg
+from robolearn.sim.assembly import Assembly
 from tests.sim.worlds import expert_steps, start, stay
 
 N = 4
@@ -71,7 +71,7 @@ def test_the_tool_goes_where_the_action_says():
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_without_a_seed_every_episode_is_another(rows):
-    env = OneLeg(num_envs=rows)
+    env = Assembly("one_leg", num_envs=rows)
     starts = [env.reset()[0]["parts_poses"] for _ in range(3)]
     env.close()
     assert len(np.unique(np.concatenate(starts)[:, 0])) == 3 * rows
@@ -87,7 +87,7 @@ def test_an_int_seeds_the_rows_upwards_and_a_list_seeds_each():
 
 
 def test_without_a_seed_episodes_go_on_to_new_ones():
-    env = OneLeg(N, threads=1)
+    env = Assembly("one_leg", N, threads=1)
     first = env.reset()[0]
     second = env.reset()[0]
     assert (first["parts_poses"] != second["parts_poses"]).any(1).all()
@@ -112,12 +112,12 @@ def test_a_masked_reset_leaves_the_other_rows_alone_to_the_bit():
 @pytest.mark.parametrize("name", ["same_stp", "next_step"])
 def test_an_unknown_autoreset_is_an_error_that_names_what_there_is(name):
     with pytest.raises(UserError, match=rf"{name}.*disabled, same_step"):
-        OneLeg(1, autoreset=name)
+        Assembly("one_leg", 1, autoreset=name)
 
 
 def test_an_unknown_randomness_is_an_error_that_names_what_there_is():
-    with pytest.raises(UserError, match=r"'lwo'.*low, med.*did you mean 'low'"):
-        OneLeg(1, randomness="lwo")
+    with pytest.raises(UserError, match=r"'lwo'.*low, med, high.*did you mean 'low'"):
+        Assembly("one_leg", 1, randomness="lwo")
 
 
 def test_time_limit_truncates_and_without_autoreset_the_row_goes_on():
@@ -165,12 +165,40 @@ def test_physics_that_fails_ends_its_row_in_silence_and_touches_no_other(capfd, 
     env._engine.view("qvel")[1, 0] = np.nan
     env._engine.view("qvel")[2, 8] = 1e9
     for action, result in expert_steps(env, observation, 6):
-        shown, reward, terminated, _, info = result
+        shown, reward, _, truncated, info = result
         expected = twin.step(action)[0]
-        np.testing.assert_array_equal(terminated, [False, True, True])
-        np.testing.assert_array_equal(info["lost"], terminated)
+        np.testing.assert_array_equal(truncated, [False, True, True])
+        np.testing.assert_array_equal(info["lost"], truncated)
+        assert set(info["reason"][1:]) == {"the simulation diverged"} and not info["reason"][0]
         env.env_spec.check_observation(shown)
         assert not reward.any()
         assert_same(rows_of(shown, [0]), rows_of(expected, [0]))
     assert capfd.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_action_that_is_not_finite_ends_its_row_and_touches_no_other():
+    (env, observation), (twin, _) = start(3), start(3)
+    action = stay(env, observation)
+    broken = action.copy()
+    broken[1, 4] = np.nan
+    shown, _, terminated, truncated, info = env.step(broken)
+    np.testing.assert_array_equal(truncated, [False, True, False])
+    assert not terminated.any()
+    assert list(info["reason"]) == ["", "the action was not finite", ""]
+    env.env_spec.check_observation(shown)
+    for _ in range(3):
+        expected, shown = twin.step(action)[0], shown
+        shown = env.step(action)[0] if _ else shown
+        assert_same(rows_of(shown, [0, 2]), rows_of(expected, [0, 2]))
+
+
+def test_an_action_of_another_shape_is_an_error_that_names_both():
+    env, _ = start(3)
+    with pytest.raises(UserError, match=r"3 rows of one_leg take actions \(3, 10\); got \(3, 7\)"):
+        env.step(np.zeros((3, 7)))
+
+
+def test_an_unknown_task_is_an_error_that_names_the_nearest():
+    with pytest.raises(UserError, match=r"'one_leh'.*did you mean 'one_leg'"):
+        Assembly("one_leh", 1)

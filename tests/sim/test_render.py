@@ -6,7 +6,8 @@ import pytest
 
 from robolearn.errors import UserError
 from robolearn.sim.meshes import read_mesh, thin
-from robolearn.sim.scene import SceneConfig, build_model
+from robolearn.sim.scene import build_model
+from robolearn.sim.tasks.one_leg import OneLeg
 from tests.sim.worlds import expert_steps, start
 
 
@@ -15,7 +16,7 @@ def renderer():
     from robolearn.sim.render import SceneRenderer
 
     try:
-        renderer = SceneRenderer(build_model(SceneConfig(), visual=True))
+        renderer = SceneRenderer(build_model(OneLeg(), visual=True))
     except Exception as error:  # OpenGL bindings raise whatever they like
         pytest.skip(f"this machine draws no pictures: {error}")
     yield renderer
@@ -23,7 +24,7 @@ def renderer():
 
 
 def test_the_visual_scene_has_the_same_state_and_the_same_physics():
-    plain, visual = (build_model(SceneConfig(), visual=visual) for visual in (False, True))
+    plain, visual = (build_model(OneLeg(), visual=visual) for visual in (False, True))
     assert (visual.nq, visual.nv, visual.nu) == (plain.nq, plain.nv, plain.nu)
     assert visual.ngeom > plain.ngeom
     data = [mujoco.MjData(model) for model in (plain, visual)]
@@ -63,7 +64,7 @@ def test_a_picture_beyond_the_frame_buffer_is_an_error():
     from robolearn.sim.render import SceneRenderer
 
     with pytest.raises(UserError, match="the largest is 640 x 480"):
-        SceneRenderer(build_model(SceneConfig(), visual=True), 1920, 1080)
+        SceneRenderer(build_model(OneLeg(), visual=True), 1920, 1080)
 
 
 def test_thinning_merges_what_is_near_and_keeps_the_shape():

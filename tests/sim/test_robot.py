@@ -8,7 +8,8 @@ from robolearn.rotation import matrix_from_rotvec, rot6d_from_matrix, rotvec_fro
 from robolearn.sim.controllers import action_from_control, control_from_action
 from robolearn.sim.kinematics import solve_ik
 from robolearn.sim.panda import HOME
-from robolearn.sim.scene import SceneConfig, build_model
+from robolearn.sim.scene import build_model
+from robolearn.sim.tasks.one_leg import OneLeg
 from robolearn.tasks import one_leg_spec
 
 SPEC = one_leg_spec().action
@@ -23,7 +24,7 @@ def tool_pose(model, joints):
 
 
 def test_inverse_kinematics_reaches_poses_over_the_table_to_a_millimetre_and_half_a_degree():
-    model = build_model(SceneConfig())
+    model = build_model(OneLeg())
     rng = np.random.default_rng(0)
     position = rng.uniform((0.4, -0.25, 0.02), (0.65, 0.25, 0.25), (20, 3))
     rotation = matrix_from_rotvec(rng.uniform(-0.4, 0.4, (20, 3))) @ np.diag([1.0, -1.0, -1.0])
@@ -37,7 +38,7 @@ def test_inverse_kinematics_reaches_poses_over_the_table_to_a_millimetre_and_hal
 
 
 def test_inverse_kinematics_of_the_home_pose_is_home():
-    model = build_model(SceneConfig())
+    model = build_model(OneLeg())
     position, rotation = tool_pose(model, HOME)
     np.testing.assert_allclose(solve_ik(model, position[None], rotation[None])[0], HOME, atol=1e-3)
 

@@ -7,8 +7,8 @@ from robolearn.rotation import matrix_from_rotvec
 from robolearn.seeding import split_seeds
 from robolearn.sim.experts.one_leg import OneLegExpert
 from robolearn.sim.furniture import HOLES, SEATED
-from robolearn.sim.tasks.one_leg_stages import at_goal
-from robolearn.sim.thread import RelativePose
+from robolearn.sim.pose import Pose
+from robolearn.sim.tasks.one_leg import OneLeg
 from tests.sim.worlds import expert_steps, start
 
 LIMIT = np.arccos(0.94)  # [rad]
@@ -16,7 +16,8 @@ LIMIT = np.arccos(0.94)  # [rad]
 
 def reached(hole=0, offset=(0.0, 0.0, 0.0), rotvec=(0.0, 0.0, 0.0)):
     position = np.array([HOLES[hole][0], SEATED, HOLES[hole][1]]) + offset
-    return bool(at_goal(RelativePose(position[None], matrix_from_rotvec(np.array(rotvec, float))[None]))[0])
+    (goal,) = OneLeg().goals()
+    return bool(goal.reached(Pose(position[None], matrix_from_rotvec(np.array(rotvec, float))[None]))[0])
 
 
 @pytest.mark.parametrize("hole", range(4))
@@ -72,9 +73,9 @@ def test_stages_come_in_order_and_stay_reached(rollouts):
     assert stages[-1].mean(0)[0] >= 0.65
 
 
-def test_the_reward_is_one_where_success_ends_the_episode_and_zero_elsewhere(rollouts):
+def test_the_reward_is_one_where_success_first_ends_the_episode_and_zero_elsewhere(rollouts):
     _, success, reward, terminated = rollouts
-    np.testing.assert_array_equal(reward, success.astype(float))
+    np.testing.assert_array_equal(reward > 0, success & (np.cumsum(success, 0) == 1))
     assert terminated[success].all()
 
 

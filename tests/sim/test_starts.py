@@ -5,7 +5,8 @@ import pytest
 
 from robolearn.errors import UserError
 from robolearn.sim.furniture import LEG_HALF, PIN_LENGTH, TOP_HALF
-from robolearn.sim.randomness import LAYOUT, LEVELS, draw_starts
+from robolearn.sim.starts import draw_starts
+from robolearn.sim.tasks.one_leg import OneLeg
 
 SEEDS = np.arange(2000)
 # Footprints: low and high corner in the part's frame when it lies at yaw 0 [m]. A leg's pin points along -x.
@@ -37,7 +38,7 @@ def overlap(first, second):
 
 
 def footprints(level):
-    start = draw_starts(SEEDS, level)
+    start = draw_starts(OneLeg(), SEEDS, level)
     shapes = {"top": corners(TOP, start.xy[:, 0], start.yaw[:, 0])}
     for leg in range(1, 5):
         shapes[f"leg{leg} bar"] = corners(BAR, start.xy[:, leg], start.yaw[:, leg])
@@ -47,7 +48,7 @@ def footprints(level):
     return shapes
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", OneLeg.levels)
 def test_nothing_overlaps_at_a_start(level):
     shapes = footprints(level)
     names = list(shapes)
@@ -64,8 +65,8 @@ def test_the_overlap_test_sees_overlaps():
 
 
 def test_medium_displaces_more_than_low():
-    spread = {level: draw_starts(SEEDS, level) for level in LEVELS}
-    low, med = ((start.xy - LAYOUT).std(0) for start in (spread["low"], spread["med"]))
+    spread = {level: draw_starts(OneLeg(), SEEDS, level) for level in OneLeg.levels}
+    low, med = ((start.xy - [(rest.x, rest.y) for rest in OneLeg.layout]).std(0) for start in (spread["low"], spread["med"]))
     assert med[0].mean() > 1.2 * low[0].mean()
     assert med[5].mean() > 1.5 * low[5].mean()
     assert spread["med"].joints.std() > 1.5 * spread["low"].joints.std()
@@ -73,12 +74,12 @@ def test_medium_displaces_more_than_low():
 
 
 def test_a_start_belongs_to_its_seed_alone():
-    together, alone = draw_starts(SEEDS[:10], "low"), draw_starts(SEEDS[7:8], "low")
+    together, alone = draw_starts(OneLeg(), SEEDS[:10], "low"), draw_starts(OneLeg(), SEEDS[7:8], "low")
     np.testing.assert_array_equal(together.xy[7], alone.xy[0])
     np.testing.assert_array_equal(together.joints[7], alone.joints[0])
-    assert len(np.unique(draw_starts(SEEDS, "low").yaw[:, 0])) == len(SEEDS)
+    assert len(np.unique(draw_starts(OneLeg(), SEEDS, "low").yaw[:, 0])) == len(SEEDS)
 
 
 def test_an_unknown_level_is_an_error():
-    with pytest.raises(UserError, match="low, med"):
-        draw_starts(SEEDS, "high")
+    with pytest.raises(UserError, match="low, med, high"):
+        draw_starts(OneLeg(), SEEDS, "hihg")

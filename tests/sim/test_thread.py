@@ -78,8 +78,8 @@ def test_a_leg_driven_deep_within_one_control_step_is_lifted_back_to_the_threads
 @pytest.mark.parametrize(("sideways", "lean"), [(0.008, 0.0), (0.0, np.radians(30))])
 def test_a_pin_beside_the_hole_or_a_leaning_leg_is_not_caught(sideways, lean):
     bench = LegBench(CAUGHT, TWIST)
-    pose = bench.view.leg_in_top
-    pose.position[0, 0] += sideways
+    pose = bench.view.pairs(bench.thread.pairs)
+    pose.position[..., 0] += sideways
     cos, sin = np.cos(lean), np.sin(lean)
     rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ pose.rotation
     bench.thread.update(type(pose)(pose.position, rotation))

@@ -4,13 +4,14 @@ import numpy as np
 
 from robolearn.rotation import matrix_from_quaternion, matrix_from_rotvec, quaternion_from_matrix, rotvec_from_matrix
 from robolearn.seeding import split_seeds
+from robolearn.sim.assembly import Assembly
 from robolearn.sim.engine import Engine
 from robolearn.sim.experts.one_leg import OneLegExpert
 from robolearn.sim.furniture import HOLES, LEG_HALF, LEG_MASS, PIN_LENGTH, SEATED, TOP_HALF
-from robolearn.sim.scene import SUBSTEPS, TIMESTEP, SceneConfig, build_model
+from robolearn.sim.scene import build_model
+from robolearn.sim.screw import Screws
 from robolearn.sim.tasks.one_leg import OneLeg
-from robolearn.sim.tasks.one_leg_view import OneLegView, settled_state
-from robolearn.sim.thread import Thread
+from robolearn.sim.view import View, settled_state
 
 HOLE = 3
 # A leg in this hole stands with its pin's end level with the top's surface.
@@ -19,7 +20,7 @@ AT_MOUTH = TOP_HALF[1] + LEG_HALF[1] + PIN_LENGTH - SEATED
 
 def start(num_envs, **options):
     """An environment on search seeds, and its first observation."""
-    env = OneLeg(num_envs, threads=options.pop("threads", 1), **options)
+    env = Assembly("one_leg", num_envs, threads=options.pop("threads", 1), **options)
     return env, env.reset(seed=split_seeds("search", num_envs).tolist())[0]
 
 
@@ -48,11 +49,11 @@ class LegBench:
     """
 
     def __init__(self, height, twist):
-        self.fit = SceneConfig().fit
-        model = build_model(SceneConfig())
+        task = OneLeg()
+        model = build_model(task)
         self.engine, everything = Engine(model, 1, 1), np.ones(1, bool)
-        self.engine.load(everything, settled_state(Engine(model, 1, 1), "low")[None])
-        self.view, self.thread = OneLegView(self.engine), Thread(self.engine, self.fit)
+        self.engine.load(everything, settled_state(Engine(model, 1, 1), task, "low")[None])
+        self.view, self.thread = View(self.engine, task), Screws(self.engine, task.sockets())
         self.force = self.engine.view("xfrc_applied")[:, model.body("leg4").id]
         damping = self.engine.expand("dof_damping")
         leg, top = model.joint("leg4"), model.joint("top")
@@ -68,35 +69,39 @@ class LegBench:
 
     @property
     def height(self):
-        return float(self.view.leg_in_top.position[0, 1] - SEATED)
+        return float(self.leg_in_top.position[0, 1] - SEATED)
+
+    @property
+    def leg_in_top(self):
+        return self.view.relative("leg4", "top")
 
     @property
     def engaged(self):
         return bool(self.thread.engaged()[0, HOLE])
 
     def update(self):
-        self.thread.update(self.view.leg_in_top)
+        self.thread.update(self.view.pairs(self.thread.pairs))
 
     def act(self, seconds, push, turn_rate=0.0):
         """Push with a net force [N] (upwards positive, weight compensated) and turn [rad/s]; heights and unwrapped twists, 10 a second."""
         heights, twists = [], []
-        for substep in range(round(seconds / TIMESTEP)):
-            self.target_twist += turn_rate * TIMESTEP
+        for substep in range(round(seconds / OneLeg.physics.timestep)):
+            self.target_twist += turn_rate * OneLeg.physics.timestep
             position, rotation = self._target()
-            leg = self.view.leg[0]
+            leg = self.view.part("leg4")[0]
             force = 300.0 * (position - leg[:3])
             force[2] = push + 9.81 * LEG_MASS
             torque = 0.2 * rotvec_from_matrix(rotation @ matrix_from_quaternion(leg[3:]).T)
             self.force[0] = np.concatenate([force, torque])
             self.engine.step(1)
-            if (substep + 1) % SUBSTEPS == 0:
+            if (substep + 1) % OneLeg.physics.substeps == 0:
                 self.update()
                 heights.append(self.height)
-                twists.append(float(self.view.leg_in_top.twist[0]))
+                twists.append(float(self.leg_in_top.twist[0]))
         return np.array(heights), np.unwrap(twists)
 
     def _target(self):
-        top = self.view.top[0]
+        top = self.view.part("top")[0]
         upright = matrix_from_quaternion(top[3:])
         hole = np.array([HOLES[HOLE][0], SEATED + self.target_height, HOLES[HOLE][1]])
         return top[:3] + upright @ hole, upright @ matrix_from_rotvec(np.array([0.0, self.target_twist, 0.0]))
