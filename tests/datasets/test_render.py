@@ -18,7 +18,7 @@ class Shades:
 
     cameras = ("above", "beside")
 
-    def __init__(self, width: int = 320, height: int = 240, appearance: int | None = None) -> None:
+    def __init__(self, task: str, width: int = 320, height: int = 240, appearance: int | None = None) -> None:
         self._size, self._lighter = (height, width, 3), appearance or 0
 
     def draw(self, state, camera):
