@@ -193,7 +193,7 @@ class RayPlayers:
             while waiting or running:
                 while waiting and self._idle:
                     number, send = waiting.popleft()
-                    actor = self._idle.pop()
+                    actor = self._idle.pop(0)
                     running[send(actor)] = (number, actor)
                 for generator in ray.wait(list(running), num_returns=1)[0]:
                     number, actor = running[generator]
@@ -201,7 +201,7 @@ class RayPlayers:
                         yield number, _next(ray, generator)
                     except _Finished:
                         del running[generator]
-                        self._idle.append(actor)
+                        self._idle.insert(0, actor)  # ahead of those that are still being started
                     except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as death:
                         del running[generator]
                         self._dismiss([actor])  # where only what it handed over was lost

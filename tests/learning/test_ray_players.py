@@ -42,7 +42,7 @@ def ray() -> Iterator[Any]:
     ray.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def actors(ray: Any) -> Iterator[Players]:
     from robolearn.learning.ray_players import RayPlayers
 
@@ -92,9 +92,10 @@ def test_a_killed_actor_costs_only_its_unfinished_episodes(actors: Players, tmp_
     assert_same((result, episodes), played(Here(), Job(WORLD, EXPERT, recording=True, record_state=True)))
 
 
-def test_what_kills_every_actor_is_given_up(actors: Players, tmp_path: Path) -> None:
+def test_what_kills_every_actor_is_given_up(actors: Players, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robolearn.learning.ray_players.DEATHS", 2)
     deadly = {"_target_": f"{CASTS}.MortalExpert", "graves": str(tmp_path), "deaths": 100}
-    with pytest.raises(UserError, match="3 actors died of the same episodes"):
+    with pytest.raises(UserError, match="2 actors died of the same episodes"):
         played(actors, Job(WORLD, deadly))
 
 
@@ -138,7 +139,7 @@ def test_snippets_are_those_of_this_process_to_the_bit(ray: Any, demos: Path, tm
     ("words", "says"),
     [
         (["scale=rai"], "no scale 'rai'; there are none, ray; did you mean 'ray'?"),
-        (["scale=ray", "scale.actros=2"], "did you mean 'scale.actors'?"),
+        (["scale=ray", "scale.actros=2"], "did you mean 'actors'?"),
         (["scale=ray", "scale.actors=0"], "scale.actors must be at least 1, got 0"),
         (["scale=ray", "scale.actors=9"], "scale.actors wants 9 CPUs in all"),
         (["scale=ray", "scale.block=0"], "at least 1; got 0"),
