@@ -68,8 +68,8 @@ class Physics(Protocol):
         ...
 
 
-def make_engine(name: str, model: mujoco.MjModel, mjcf: Callable[[], ET.Element], num_envs: int, threads: int = 0) -> Physics:
-    """An engine by its name.
+def make_engine(name: str, model: mujoco.MjModel, mjcf: Callable[[], ET.Element], num_envs: int, threads: int = 0) -> Any:
+    """An engine by its name, a :class:`Physics`.
 
     Args:
         name: ``mujoco``, native threads on the processor; or ``warp``, a GPU where there is one (``warp:cpu``, ``warp:cuda:1`` choose).

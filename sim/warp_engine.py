@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from robolearn.errors import UserError
 from robolearn.sim.engine import Engine
 from robolearn.sim.headless import mujoco
-from robolearn.sim.warp_servo import TORQUE, Servo, note_overflow, pass_on, spring_torque, without_orientation
+from robolearn.sim.warp_kernels import note_overflow, pass_on, spring_torque
+from robolearn.sim.warp_servo import TORQUE, Servo, without_orientation
 
+wp.config.log_level = wp.LOG_ERROR  # stdout is the caller's
 CONTACTS, CONSTRAINTS = 192, 768  # room for each row
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 _CTRL = mujoco.mjtState.mjSTATE_CTRL.value
@@ -40,7 +42,6 @@ class WarpEngine:
     """
 
     def __init__(self, model: mujoco.MjModel, mjcf: ET.Element, num_envs: int, device: str = "") -> None:
-        wp.config.quiet = True
         self.model, self._rows = model, num_envs
         self.device = _device(device)
         self._one = Engine(model, 1, 1)  # knows the layout of MuJoCo's states and fields
@@ -130,7 +131,8 @@ class WarpEngine:
     def diverged(self) -> NDArray[np.bool_]:
         """Rows that are no longer finite, absurdly large, or had more constraints than there is room for, ``(N,)``."""
         sound: NDArray[np.bool_] = (np.abs(self.view("qpos")) < _LARGEST).all(1) & (np.abs(self.view("qvel")) < _LARGEST).all(1)
-        return ~sound | self._short
+        unsound: NDArray[np.bool_] = ~sound | self._short
+        return unsound
 
     def data(self, row: int) -> mujoco.MjData:
         """One row as an MjData."""

@@ -1,10 +1,10 @@
 """MuJoCo's orientation servo for Warp, which has none: three motors about the reference's axes, whose commands a kernel computes."""
 
+from __future__ import annotations
+
 import copy
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
-
-import warp as wp
 
 AXES = 3
 TORQUE = "{name}_about_{axis}"
@@ -33,7 +33,7 @@ def without_orientation(root: ET.Element) -> tuple[ET.Element, list[Servo]]:
     Each motor damps by itself, so that the integrator's implicit damping holds for it as for the servo; its command is the torque of
     the spring alone. Stiffness and damping being the same about all axes, it does not matter in which frame they act.
     """
-    root, servos = copy.deepcopy(root), []
+    root, servos = copy.deepcopy(root), list[Servo]()
     actuators = root.find("actuator")
     for place, element in enumerate(list(actuators) if actuators is not None else []):
         if element.tag != "orientation" or actuators is None:
@@ -48,48 +48,3 @@ def without_orientation(root: ET.Element) -> tuple[ET.Element, list[Servo]]:
             actuators.insert(at + axis, ET.Element("general", motor | gains))
         servos.append(servo)
     return root, servos
-
-
-@wp.kernel(enable_backward=False)
-def pass_on(command: wp.array2d[float], columns: wp.array[int], ctrl: wp.array2d[float]):
-    """``ctrl[:, j] = command[:, columns[j]]`` where there is such a column."""
-    row, index = wp.tid()
-    if columns[index] >= 0:
-        ctrl[row, index] = command[row, columns[index]]
-
-
-@wp.kernel(enable_backward=False)
-def spring_torque(
-    command: wp.array2d[float],
-    column: int,
-    site_xmat: wp.array2d[wp.mat33],
-    site: int,
-    refsite: int,
-    stiffness: float,
-    first: int,
-    ctrl: wp.array2d[float],
-):
-    """Stiffness times the rotation vector from the site's orientation to the commanded quaternion (wxyz), in the reference's frame."""
-    row = wp.tid()
-    goal = wp.normalize(wp.quat(command[row, column + 1], command[row, column + 2], command[row, column + 3], command[row, column]))
-    here = wp.transpose(site_xmat[row, refsite]) * site_xmat[row, site]
-    error = wp.normalize(wp.quat_from_matrix(wp.quat_to_matrix(goal) * wp.transpose(here)))
-    axis, cosine = wp.vec3(error[0], error[1], error[2]), error[3]
-    if cosine < 0.0:  # the shorter way round
-        axis, cosine = -axis, -cosine
-    sine = wp.length(axis)
-    turn = 2.0 * axis
-    if sine > 1.0e-6:
-        turn = (2.0 * wp.atan2(sine, cosine) / sine) * axis
-    for index in range(AXES):
-        ctrl[row, first + index] = stiffness * turn[index]
-
-
-@wp.kernel(enable_backward=False)
-def note_overflow(nefc: wp.array[int], njmax: int, nacon: wp.array[int], naconmax: int, lacking: wp.array2d[float]):
-    """Remember rows with more constraints than there is room for, and that there were too many contacts in all."""
-    row = wp.tid()
-    if nefc[row] > njmax:
-        lacking[row, 0] = 1.0
-    if nacon[0] > naconmax:
-        lacking[row, 1] = 1.0
