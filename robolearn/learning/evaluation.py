@@ -18,7 +18,7 @@ from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
 from robolearn.learning.multitask import take_task
-from robolearn.learning.rollout import rollout
+from robolearn.learning.players import Job, Players, make_players
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
@@ -49,13 +49,14 @@ def main(cfg: DictConfig) -> int:
     for folder in options["runs"]:
         check_run(Path(folder))
     seeds = split_seeds(cfg.split, int(cfg.n), int(cfg.first_seed))
+    players = make_players(options.get("scale"))
     env = make_environment(cfg.task, num_envs=min(int(cfg.num_envs), len(seeds)))
     try:
         check_arms(arms, env.env_spec, options["policy"])
         with start_run(cfg, "evaluate", env.env_spec.task, log=False) as run:
             origins = [origin(options, arm) for arm in arms]
             done = [finished_arm(arm, run, seeds, env.env_spec.stages, now) for arm, now in zip(arms, origins, strict=True)]
-            results = [was or play_arm(cfg, arm, env, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
+            results = [was or play_arm(cfg, arm, env, players, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
             document = summarize(results, env.env_spec.stages, {"task": env.env_spec.task, "split": cfg.split, "n": len(seeds)})
             document |= {"methods": methods} if (methods := summarize_methods(results)) else {}
             write_episodes(run.dir / EPISODES, results, env.env_spec.stages)
@@ -64,6 +65,7 @@ def main(cfg: DictConfig) -> int:
             build_report(run.dir / "report.html", document, [run.dir, *map(Path, options["runs"])], clips, title=str(cfg.title or ""))
             run.finish(document)
     finally:
+        players.close()
         env.close()
     told = [as_text(document), *([methods_as_text(methods)] if methods else []), f"report: {run.dir / 'report.html'}"]
     print(json.dumps(document) if cfg.json else "\n".join(told))
@@ -138,19 +140,20 @@ def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys([*(own or ()), *(name for keys in nested for name in keys or ())]))
 
 
-def play_arm(cfg: DictConfig, arm: Arm, env: Any, seeds: NDArray[np.int64], run: Run, made_of: Mapping[str, Any]) -> ArmResult:
+def play_arm(
+    cfg: DictConfig, arm: Arm, env: Any, players: Players, seeds: NDArray[np.int64], run: Run, made_of: Mapping[str, Any]
+) -> ArmResult:
     """Play one arm on all seeds and keep what came of it, for a resumed run to find."""
-    policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=env.num_envs)
+    job = Job(to_dict(cfg.task.env), {**to_dict(cfg.policy), **arm.options})
     begun = time.monotonic()
     with Progress(arm.name, len(seeds)) as bar:
-        episodes = rollout(env, policy, seeds, progress=lambda count, total: bar.advance(count - bar.done))
+        played = players.play(env, job, seeds, progress=lambda count, total: bar.advance(count - bar.done))
     minutes = (time.monotonic() - begun) / 60
-    steering = _steering_statistics(policy)
-    result = ArmResult(arm, episodes, decision_latency(cfg, arm, env, int(seeds[0])), steering, minutes)
+    result = ArmResult(arm, played.episodes, decision_latency(cfg, arm, env, int(seeds[0])), played.steering, minutes)
     file = _arm_file(run, arm)
     file.parent.mkdir(exist_ok=True)
     write_episodes(file, [result], env.env_spec.stages)
-    figures = {"latency_ms": result.latency_ms, "steering": steering, "minutes": minutes}
+    figures = {"latency_ms": result.latency_ms, "steering": played.steering, "minutes": minutes}
     side = {"options": arm.options, "origin": made_of, "figures": figures}
     write_json(file.with_suffix(".json"), side)  # last: an arm is finished when this is there
     return result
@@ -187,14 +190,6 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
             yield from _differences(before.get(key), now.get(key), f"{path}.{key}" if path else key)
     elif before != now:
         yield f"{path}={before}, now {now}"
-
-
-def _steering_statistics(policy: Any) -> dict[str, float]:
-    """Statistics of the steered sampler within a policy, through residual and chunking; empty where nothing was scored."""
-    for name in ("base", "sampler"):
-        policy = policy if hasattr(policy, "statistics") else getattr(policy, name, policy)
-    statistics: dict[str, float] = getattr(policy, "statistics", {})
-    return dict(statistics) if statistics.get("decisions") else {}
 
 
 def decision_latency(cfg: DictConfig, arm: Arm, env: Any, seed: int) -> dict[str, float]:

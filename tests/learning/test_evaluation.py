@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from robolearn.errors import UserError
-from robolearn.learning import evaluation
-from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.learning import evaluation, players
+from robolearn.learning.rollout import Outcome, outcomes
 from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.run import read_result
 from robolearn.seeding import SPLITS, split_seeds
@@ -84,14 +85,14 @@ def test_a_resumed_evaluation_plays_only_the_arms_that_are_missing(bases: Path, 
     evaluate(tmp_path / "whole", arms)
     played = 0
 
-    def interrupted_rollout(*arguments: Any, **options: Any) -> RolloutResult:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Outcome]:
         nonlocal played
         played += 1
         if played == 2:  # Ctrl-C in the second arm
             raise KeyboardInterrupt
-        return rollout(*arguments, **options)
+        return outcomes(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "rollout", interrupted_rollout)
+    monkeypatch.setattr(players, "outcomes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(tmp_path / "half", arms)
     evaluate(tmp_path / "half", arms, resume=True)
@@ -152,7 +153,7 @@ def test_methods_are_told_beside_their_arms_and_may_be_named_later(
     names = {"base": "good", "worse": "bad"}
     arms = [{"name": f"{name} {seed}", "checkpoint": f"{bases}/{name}"} for name in names for seed in (0, 1)]
     assert "methods" not in evaluate(tmp_path / "out", arms)
-    monkeypatch.setattr(evaluation, "rollout", None)  # arms that are done are not played again
+    monkeypatch.setattr(players, "outcomes", None)  # arms that are done are not played again
     named = [{**arm, "method": names[arm["name"].split()[0]]} for arm in arms]
     result = evaluate(tmp_path / "out", named, resume=True)
     assert [method["name"] for method in result["methods"]] == ["good", "bad"]
