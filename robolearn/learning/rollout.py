@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class RolloutResult:
         steps: ``(n,)`` control steps until the episode ended.
         stages: ``(n, S)`` bool, stages reached, in the order of ``env_spec.stages``.
         rewards: ``(n,)`` undiscounted sum.
+        lost: why an episode was over without a result (physics that diverged, a part off the table), by its place among the seeds.
     """
 
     seeds: NDArray[np.int64]
@@ -32,6 +33,7 @@ class RolloutResult:
     steps: NDArray[np.int64]
     stages: NDArray[np.bool_]
     rewards: NDArray[np.float64]
+    lost: dict[int, str] = field(default_factory=dict)
 
     @property
     def success_rate(self) -> float:
@@ -49,6 +51,7 @@ class Outcome:
         steps: control steps until it ended.
         stages: ``(S,)`` bool, stages reached.
         reward: undiscounted sum.
+        lost: why it was over without a result; empty where it was not.
         episode: what was recorded of it, if anything was to be.
     """
 
@@ -57,6 +60,7 @@ class Outcome:
     steps: int
     stages: NDArray[np.bool_]
     reward: float
+    lost: str = ""
     episode: Episode | None = None
 
 
@@ -70,6 +74,8 @@ def file(result: RolloutResult, outcome: Outcome, index: int) -> None:
     """Put an outcome in its place."""
     result.success[index], result.steps[index] = outcome.success, outcome.steps
     result.stages[index], result.rewards[index] = outcome.stages, outcome.reward
+    if outcome.lost:
+        result.lost[index] = outcome.lost
 
 
 class _Recorder:
@@ -188,6 +194,7 @@ class _Rollout:
         self.stages = np.zeros((rows, len(env.env_spec.stages)), bool)
         self.steps = np.zeros(rows, np.int64)
         self.rewards = np.zeros(rows)
+        self.lost = [""] * rows
 
     @property
     def playing(self) -> NDArray[np.bool_]:
@@ -233,6 +240,9 @@ class _Rollout:
         self.stages |= counts[:, None] & info["stages"]
         self.ended |= counts & np.stack([terminated, truncated])
         self.since_end += self.ended.any(0)
+        if "lost" in info:
+            for row in np.flatnonzero(counts & info["lost"]):
+                self.lost[row] = str(info["reason"][row]) if "reason" in info else "lost"
 
     def _outcome(self, row: int, recorder: _Recorder | None) -> Outcome:
         return Outcome(
@@ -241,6 +251,7 @@ class _Rollout:
             int(self.steps[row]),
             self.stages[row].copy(),
             float(self.rewards[row]),
+            self.lost[row],
             self._episode(recorder, row) if recorder else None,
         )
 
@@ -248,6 +259,8 @@ class _Rollout:
         """Start the next episodes of the finished rows."""
         for current in (self.success, self.steps, self.stages, self.rewards):
             current[finished] = 0
+        for row in np.flatnonzero(finished):
+            self.lost[row] = ""
         self.ended[:, finished] = False
         self.since_end[finished] = 0
         self.clock[finished] = 0

@@ -136,3 +136,19 @@ def test_rows_that_play_no_more_are_parked_once_which_changes_nothing() -> None:
         env = ParkedReach(num_envs)
         assert_same(rollout(env, NoisyReach(num_envs), SEEDS), play(num_envs))
         assert env.parked.tolist() == num_envs * [1]
+
+
+class Losing(PointReach):
+    """Loses row 1 at its third step."""
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        observation, reward, terminated, truncated, info = super().step(actions)
+        lost = (np.arange(self.num_envs) == 1) & (self._state[:, 7] == 3)
+        info |= {"lost": lost, "reason": np.where(lost, "it fell", "")} if lost.any() else {}
+        return observation, reward, terminated, truncated | lost, info
+
+
+def test_an_episode_that_was_lost_says_why_and_the_others_say_nothing() -> None:
+    result = rollout(Losing(4), NoisyReach(4, noise=0.3), SEEDS)
+    assert set(result.lost) == {1, 5, 9} & {index for index in range(len(SEEDS)) if result.steps[index] == 3}
+    assert result.lost and set(result.lost.values()) == {"it fell"}
