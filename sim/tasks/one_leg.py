@@ -14,8 +14,9 @@ from robolearn.errors import UserError, check_positive, nearest
 from robolearn.seeding import split_seeds
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.engine import Engine
+from robolearn.sim.engines import make_engine
 from robolearn.sim.randomness import check_level, draw_starts
-from robolearn.sim.scene import SUBSTEPS, SceneConfig, build_model
+from robolearn.sim.scene import SUBSTEPS, SceneConfig, build_mjcf, build_model
 from robolearn.sim.tasks.one_leg_stages import advance_stages
 from robolearn.sim.tasks.one_leg_view import OneLegView, settled_state
 from robolearn.sim.thread import Thread
@@ -49,9 +50,10 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
             ended them, their last observation in ``info["final_obs"]``).
         thread: whether the pin's screw law holds; without it a pushed leg seats unturned.
         scene: physics settings.
+        engine: ``mujoco``, or ``warp`` for a GPU; see :func:`robolearn.sim.engines.make_engine`.
 
     Raises:
-        UserError: no such randomness or autoreset mode.
+        UserError: no such randomness, autoreset mode or engine.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset: str = "disabled",
         thread: bool = True,
         scene: SceneConfig | None = None,
+        engine: str = "mujoco",
     ) -> None:
         if autoreset not in AUTORESET:
             raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
@@ -77,7 +80,7 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._randomness = randomness
         self._scene = scene or SceneConfig()
         model = build_model(self._scene)
-        self._engine = Engine(model, num_envs, threads)
+        self._engine = make_engine(engine, model, lambda: build_mjcf(self._scene), num_envs, threads)
         self._view = OneLegView(self._engine)
         self._thread = Thread(self._engine, self._scene.fit) if thread else None
         self._ctrl = self._engine.view("ctrl")
