@@ -80,6 +80,8 @@ class Actor:
     def _world(self, node: Mapping[str, Any], rows: int) -> Environment:
         made_of = (dict(node), rows)
         if self._env[0] != made_of:
+            if self._env[1] is not None:
+                self._env[1].close()
             threads = {"threads": self._threads} if node.get("threads") == 0 else {}  # all cores are not this actor's
             self._env = (made_of, instantiate({**node, **threads}, num_envs=rows))
         env: Environment = self._env[1]

@@ -124,7 +124,8 @@ def rollout(
 ) -> RolloutResult:
     """Play one episode per seed; row i of N plays ``seeds[i], seeds[i + N], ...``, so short episodes are not favoured.
 
-    Rows whose quota is done repeat their last action until the slowest row is done; what they do counts for nothing.
+    Rows whose quota is done repeat their last action until the slowest row is done, or stand still in an environment that has
+    ``park(rows (N,) bool)``; what they do counts for nothing.
     The same seeds give the same episodes (on the same number of rows).
 
     Args:
@@ -196,6 +197,7 @@ class _Rollout:
         if len(self.seeds) == 0:
             return
         observation = self._reset(np.ones(self.env.num_envs, bool))
+        self._park(~self.playing)
         held = np.zeros((self.env.num_envs, self.env.env_spec.action.size), np.float32)
         while (playing := self.playing).any():
             held = np.where(playing[:, None], self._act(observation), held)
@@ -251,7 +253,13 @@ class _Rollout:
         self.clock[finished] = 0
         self.index[finished] += self.env.num_envs
         start = finished & self.playing
+        self._park(finished & ~start)
         return self._reset(start) if start.any() else observation
+
+    def _park(self, rows: NDArray[np.bool_]) -> None:
+        """Rows that play no more need not cost a world that can let them stand."""
+        if rows.any() and hasattr(self.env, "park"):
+            self.env.park(rows)
 
     def _reset(self, rows: NDArray[np.bool_]) -> Observation:
         row_seeds = self.seeds[self.index % len(self.seeds)]  # idle rows are given some seed; nothing they do counts

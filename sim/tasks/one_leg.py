@@ -187,6 +187,10 @@ class OneLeg(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._engine.forward(new)
         self._parked |= new
 
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
+        self._park(rows)
+
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""
         return self._view.observation()

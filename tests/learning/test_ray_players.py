@@ -152,18 +152,20 @@ def test_a_bad_scale_is_one_line(ray: Any, words: list[str], says: str, tmp_path
     assert err.count("\n") == 1
 
 
-def test_collect_starts_a_ray_and_leaves_none_behind(tmp_path: Path) -> None:
-    """In a process of its own, whose stdout is JSON alone."""
-    words = [
-        "collect",
-        f"store={tmp_path}/demos.zarr",
-        "episodes=3",
-        "num_envs=2",
-        "scale=ray",
-        "task.env.max_episode_steps=300",
-        "json=true",
-    ]
+def test_without_ray_the_extra_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert cli.main(["collect", f"store={tmp_path}/never.zarr", "scale=ray"]) == 1
+    assert "pip install 'robolearn[ray]'" in capsys.readouterr().err
+
+
+def test_collect_starts_a_ray_of_its_own_and_stores_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["collect", "episodes=3", "num_envs=2", "json=true"]
+    assert cli.main([*words, f"store={tmp_path}/here.zarr"]) == 0
     command = [sys.executable, "-c", "import sys; from robolearn.cli import main; sys.exit(main(sys.argv[1:]))", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    assert json.loads(done.stdout)["attempts"] >= 3
+    done = subprocess.run([*command, f"store={tmp_path}/there.zarr", "scale=ray"], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    outcomes = [json.loads(text) for text in (capsys.readouterr().out, done.stdout)]  # and nothing else is on stdout
+    assert [{**outcome, "store": ""} for outcome in outcomes] == 2 * [{**outcomes[0], "store": ""}]
+    with DemoStore.open(tmp_path / "here.zarr") as one, DemoStore.open(tmp_path / "there.zarr") as other:
+        assert one.fingerprint() == other.fingerprint()
+        np.testing.assert_array_equal(one.array("sim_state"), other.array("sim_state"))
