@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from robolearn.errors import UserError, nearest
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
+from robolearn.tasks_robosuite import ROBOSUITE, robosuite_spec
 
 # Order of the six poses in ``parts_poses``; the fence is the front bar of the U that the top is pushed into.
 ONE_LEG_PARTS = ("top", "leg1", "leg2", "leg3", "leg4", "fence")
@@ -34,7 +36,7 @@ def one_leg_spec() -> EnvSpec:
     )
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec}
+SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, **{task: partial(robosuite_spec, task) for task in ROBOSUITE}}
 
 
 def env_spec_of(task: str) -> EnvSpec:

@@ -36,7 +36,7 @@ def patch() -> None:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     require_versions()
-    with _quiet():
+    with quiet():
         from robosuite.controllers.parts import controller
         from robosuite.utils import binding_utils
     # 1. A joint's kind is compared with an enum on its left, which no longer equals a number.
@@ -49,7 +49,7 @@ def patch() -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps back what robosuite says on import and on making a world: optional devices, optional settings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -85,7 +85,7 @@ def make(name: str, *, robot: str = "Panda", **options: Any) -> Any:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     patch()
-    with _quiet():
+    with quiet():
         import robosuite
 
         settings = {"has_renderer": False, "has_offscreen_renderer": False, "use_camera_obs": False, "hard_reset": False}
