@@ -145,11 +145,13 @@ class DeltaInputs:
 
 
 def _turns(vectors: Array) -> Array:
-    """``(N, A, 3) [rad] -> (N, A, 3, 3)``, to the bit as robosuite has it: in single precision, which its torques show."""
-    from robosuite.utils.transform_utils import axisangle2quat, quat2mat
+    """``(N, A, 3) [rad] -> (N, A, 3, 3)``, as robosuite has it: by way of single precision, which its torques show."""
+    from robosuite.utils.transform_utils import quat2mat
 
-    flat = vectors.reshape(-1, 3)
-    matrices = np.array([quat2mat(axisangle2quat(vector)) for vector in flat])
+    angle = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    axis = vectors / np.where(angle > 0, angle, 1.0)
+    quaternions = np.concatenate([axis * np.sin(angle / 2), np.cos(angle / 2)], -1)  # xyzw
+    matrices = np.array([quat2mat(quaternion) for quaternion in quaternions.reshape(-1, 4)])
     return matrices.reshape(*vectors.shape[:-1], 3, 3)
 
 

@@ -19,7 +19,7 @@ from robolearn.sim.robosuite.can import PickPlaceCan
 from robolearn.sim.robosuite.episodes import Episodes
 from robolearn.sim.robosuite.host import draw_start, make_host
 from robolearn.sim.robosuite.lift import Lift
-from robolearn.sim.robosuite.scene import build_model, robots_of
+from robolearn.sim.robosuite.scene import build_model, columns, robots_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
 from robolearn.sim.robosuite.task import Judgement, Task
@@ -89,7 +89,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
-        model = build_model(self.host, self.robots, kind.contacts, kind.hidden, sleep, xml)
+        model = build_model(
+            self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml
+        )
+        self._positions, self._velocities = columns(self.host, model)
         self._substeps = round(1 / (float(self.host.control_freq) * model.opt.timestep))
         self.engine = Engine(model, num_envs, threads)
         self.view = View(self.engine, self.robots, kind.contacts)
@@ -127,15 +130,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._episodes.begin(mask, seeds)
 
     def place(self, rows: NDArray[np.bool_], qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None) -> None:
-        """Put ``rows (N,)`` into joint positions ``(n, nq)`` and velocities ``(n, nv)``, at rest unless given, as if freshly reset.
+        """Put ``rows (N,)`` into robosuite's joint positions ``(n, nq)`` and velocities ``(n, nv)``, at rest unless given, as if reset.
 
         The controller's posture is the arms' present one.
         """
         if rows.any():
             self.engine.load(rows, np.tile(self._blank, (int(rows.sum()), 1)))
-            self.view.qpos[rows] = qpos
+            self.view.qpos[rows] = qpos[:, self._positions]
             if qvel is not None:
-                self.view.qvel[rows] = qvel
+                self.view.qvel[rows] = qvel[:, self._velocities]
             self.engine.forward(rows)
             self.view.begin(rows)
 

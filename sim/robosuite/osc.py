@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numba.extending
 import numpy as np
-from numba.core import types
+from numba.core import cgutils, types
 from numpy.typing import NDArray
 
 from robolearn.sim.headless import mujoco
@@ -100,18 +100,22 @@ def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]
 
 _lock = threading.Lock()
 _users = 0
-_before: Any = None
+_before: tuple[Any, Any] = (None, None)
 
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Install the callback, which is the process's, for as long as anyone is inside; then put back what was there."""
+    """Install the callback, which is the process's, for as long as anyone is inside; then put back what was there.
+
+    Meanwhile MuJoCo's stopwatches stand still: reading the clock thirty times a physics step costs a thirtieth of it.
+    """
     global _users, _before
-    callback = _callback()
+    control, clock = _callbacks()
     with _lock:
         if not _users:
-            _before = mujoco.get_mjcb_control()
-            mujoco.set_mjcb_control(callback)
+            _before = mujoco.get_mjcb_control(), mujoco.get_mjcb_time()
+            mujoco.set_mjcb_control(control)
+            mujoco.set_mjcb_time(clock)
         _users += 1
     try:
         yield
@@ -119,18 +123,26 @@ def installed() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                mujoco.set_mjcb_control(_before)
-                _before = None
+                mujoco.set_mjcb_control(_before[0])
+                mujoco.set_mjcb_time(_before[1])
 
 
 @cache
-def _callback() -> Any:
-    """The function as MuJoCo takes it; compiled once, and kept beside this file for later processes."""
-    compiled = numba.cfunc(numba.void(numba.intp, numba.intp), cache=True)(_make())
-    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
-    function = prototype(compiled.address)
-    function.owner = compiled  # machine code lives as long as its owner
-    return function
+def _callbacks() -> tuple[Any, Any]:
+    """Controller and clock as MuJoCo takes them; compiled once, and kept beside this file for later processes."""
+    control = numba.cfunc(numba.void(numba.intp, numba.intp), cache=True)(_make())
+    clock = numba.cfunc(numba.float64(), cache=True)(_no_time)
+    functions = (
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(control.address),
+        ctypes.CFUNCTYPE(ctypes.c_double)(clock.address),
+    )
+    for function, owner in zip(functions, (control, clock), strict=True):
+        function.owner = owner  # machine code lives as long as its owner
+    return functions
+
+
+def _no_time() -> float:
+    return 0.0
 
 
 def _make() -> Callable[[int, int], None]:
@@ -146,6 +158,7 @@ def _make() -> Callable[[int, int], None]:
         if table[0] != MARK:
             return
         commands = _numbers(_word(data + user))
+        scratch = numba.carray(_stack(), (_SCRATCH,))
         for index in range(int(table[1])):
             _arm(
                 table[2 + index * TABLE : 2 + (index + 1) * TABLE],
@@ -159,6 +172,7 @@ def _make() -> Callable[[int, int], None]:
                 _numbers(_word(data + axis)),
                 _numbers(_word(data + mass)),
                 _numbers(_word(data + ctrl)),
+                scratch,
             )
 
     return control
@@ -176,14 +190,18 @@ def _arm(
     axes: Array,
     masses: Array,
     ctrl: Array,
+    scratch: Array,
 ) -> None:
-    """One arm's torques, from MjData's arrays into ``ctrl``; all of them flat."""
-    inertia, jacobian, rate = np.empty((JOINTS, JOINTS)), np.empty((6, JOINTS)), np.empty(JOINTS)
+    """One arm's torques, from MjData's arrays into ``ctrl``; all of them flat. ``scratch`` is room to work in."""
+    inertia, jacobian, half = scratch[:49].reshape(7, 7), scratch[49:91].reshape(6, 7), scratch[91:133].reshape(6, 7)
+    mobility, linear, angular = scratch[133:169].reshape(6, 6), scratch[169:178].reshape(3, 3), scratch[178:187].reshape(3, 3)
+    rate, posture, torque = scratch[187:194], scratch[194:201], scratch[201:208]
+    error, wrench, drift, lever = scratch[208:214], scratch[214:220], scratch[220:226], scratch[226:229]
     site = int(table[_SITE])
     here, turned = positions[3 * site : 3 * site + 3], rotations[9 * site : 9 * site + 9]
     for j in range(JOINTS):
         joint = 3 * int(table[_JOINT + j])
-        a, lever = axes[joint : joint + 3], np.empty(3)
+        a = axes[joint : joint + 3]
         for k in range(3):
             lever[k] = here[k] - anchors[joint + k]
             jacobian[3 + k, j] = a[k]
@@ -193,33 +211,33 @@ def _arm(
         rate[j] = qvel[int(table[_DOF + j])]
         for i in range(JOINTS):
             inertia[i, j] = masses[int(table[_MASS + JOINTS * i + j])]
-    wrench = _acceleration(table, command, here, turned, jacobian, rate)
+    _accelerate(table, command, here, turned, jacobian, rate, error, wrench)
     # What keeps the posture, before it is confined to the null space, and the acceleration of the tool that it would cause.
-    posture, drift = np.empty(JOINTS), np.zeros(6)
+    drift[:] = 0.0
     for j in range(JOINTS):
-        error = command[12 + j] - qpos[int(table[_QPOS + j])]
-        posture[j] = POSTURE_STIFFNESS * error - 2 * math.sqrt(POSTURE_STIFFNESS) * rate[j]
+        away = command[12 + j] - qpos[int(table[_QPOS + j])]
+        posture[j] = POSTURE_STIFFNESS * away - 2 * math.sqrt(POSTURE_STIFFNESS) * rate[j]
         for k in range(6):
             drift[k] += jacobian[k, j] * posture[j]
-    torque = np.empty(JOINTS)
     for i in range(JOINTS):
         torque[i] = bias[int(table[_DOF + i])]
         for j in range(JOINTS):
             torque[i] += inertia[i, j] * posture[j]
-    mobility = _mobility(inertia, jacobian)
-    coupled, linear, angular = mobility.copy(), mobility[:3, :3].copy(), mobility[3:, 3:].copy()
-    _solve(linear, wrench[:3])
-    _solve(angular, wrench[3:])
-    _solve(coupled, drift)
+    _mobility(inertia, jacobian, half, mobility)
+    linear[:], angular[:] = mobility[:3, :3], mobility[3:, 3:]
+    _solve(linear, wrench[:3], 3)
+    _solve(angular, wrench[3:], 3)
+    _solve(mobility, drift, 6)
     for j in range(JOINTS):
         for k in range(6):
             torque[j] += jacobian[k, j] * (wrench[k] - drift[k])
         ctrl[int(table[_ACTUATOR + j])] = min(max(torque[j], table[_LOW + j]), table[_HIGH + j])
 
 
-def _acceleration(table: Array, command: Array, here: Array, turned: Array, jacobian: Array, rate: Array) -> Array:
-    """What the tool is asked to do, a damped spring to its goal: 3 [m/s^2], 3 [rad/s^2], in the world."""
-    error = np.empty(6)
+def _accelerate(
+    table: Array, command: Array, here: Array, turned: Array, jacobian: Array, rate: Array, error: Array, wanted: Array
+) -> None:
+    """What the tool is asked to do, a damped spring to its goal: ``wanted`` 3 [m/s^2], 3 [rad/s^2], in the world."""
     for k in range(3):
         error[k] = command[k] - here[k]
         # Half the sum of the cross products of the columns of both rotations: the sine of the angle, along the axis.
@@ -228,38 +246,33 @@ def _acceleration(table: Array, command: Array, here: Array, turned: Array, jaco
         for column in range(3):
             error[3 + k] += 0.5 * turned[3 * one + column] * command[3 + 3 * two + column]
             error[3 + k] -= 0.5 * turned[3 * two + column] * command[3 + 3 * one + column]
-    wanted = np.empty(6)
     for k in range(6):
         speed = 0.0
         for j in range(JOINTS):
             speed += jacobian[k, j] * rate[j]
         wanted[k] = table[_KP + k] * error[k] - table[_KD + k] * speed
-    return wanted
 
 
-def _mobility(inertia: Array, jacobian: Array) -> Array:
-    """``J M^-1 J^T``, (6, 6); ``inertia`` becomes its Cholesky factor."""
-    _factorise(inertia)
-    half = np.empty((6, JOINTS))
+def _mobility(inertia: Array, jacobian: Array, half: Array, mobility: Array) -> None:
+    """``J M^-1 J^T`` into ``mobility`` (6, 6); ``inertia`` becomes its Cholesky factor L, ``half`` (6, 7) the transpose of ``L^-1 J^T``."""
+    _factorise(inertia, JOINTS)
     for k in range(6):
         for i in range(JOINTS):
             total = jacobian[k, i]
             for j in range(i):
                 total -= inertia[i, j] * half[k, j]
             half[k, i] = total / inertia[i, i]
-    mobility = np.empty((6, 6))
     for k in range(6):
         for other in range(k + 1):
             total = 0.0
             for i in range(JOINTS):
                 total += half[k, i] * half[other, i]
             mobility[k, other] = mobility[other, k] = total
-    return mobility
 
 
-def _factorise(matrix: Array) -> None:
+def _factorise(matrix: Array, size: int) -> None:
     """Put the Cholesky factor of a symmetric matrix into its lower triangle; a singular one becomes very stiff, not NaN."""
-    for i in range(len(matrix)):
+    for i in range(size):
         for j in range(i + 1):
             total = matrix[i, j]
             for k in range(j):
@@ -267,10 +280,9 @@ def _factorise(matrix: Array) -> None:
             matrix[i, j] = math.sqrt(max(total, 1e-18)) if i == j else total / matrix[j, j]
 
 
-def _solve(matrix: Array, vector: Array) -> None:
+def _solve(matrix: Array, vector: Array, size: int) -> None:
     """Solve for a symmetric positive definite matrix, in place of ``vector``."""
-    _factorise(matrix)
-    size = len(vector)
+    _factorise(matrix, size)
     for i in range(size):
         for j in range(i):
             vector[i] -= matrix[i, j] * vector[j]
@@ -293,6 +305,15 @@ def _reading(kind: Any) -> Any:
     return numba.extending.intrinsic(definition)
 
 
+def _stack_definition(context: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return cgutils.alloca_once(builder, context.get_value_type(types.float64), size=_SCRATCH)
+
+    return types.CPointer(types.float64)(), build
+
+
+_SCRATCH = 229
+_stack = numba.extending.intrinsic(_stack_definition)  # room for so many numbers, given back when the function that asks returns
 _MANY = 1 << 30  # nominal length: compiled code does not look at it
 _floats_at, _words_at = _reading(types.float64), _reading(types.int64)
 
@@ -309,5 +330,5 @@ def _word(address: int) -> int:
     return word
 
 
-for _helper in (_arm, _acceleration, _mobility, _factorise, _solve, _numbers, _word):
+for _helper in (_arm, _accelerate, _mobility, _factorise, _solve, _numbers, _word):
     numba.extending.register_jitable(_helper)

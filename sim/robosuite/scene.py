@@ -13,8 +13,9 @@ from robolearn.errors import UserError
 from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite.osc import JOINTS, NUMERIC, USERDATA, Arm, table_size, write_table
 
-Contacts = Mapping[str, Sequence[tuple[str, str]]]  # {what touches: [(geom, body with all that hangs on it, or geom), ...]}
-_VISUAL_GROUP = 1
+Contacts = Mapping[str, Sequence[tuple[str, str]]]  # {what touches: [(one, other), ...]}, geoms or bodies with all that hangs on them
+# Links of the Panda that MuJoCo tests for contact in every step, and that no joint angles bring together; a test looks.
+NEVER_MEET = (("link1", "link0"), ("link2", "link0"), ("link4", "link2"), ("link5", "link3"))
 _FOUND = (1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value, 0, 1)  # whether there is a contact; any; one number
 
 
@@ -84,35 +85,39 @@ def _robot(robot: Any) -> Robot:
 
 
 def build_model(
-    host: Any, robots: tuple[Robot, ...], contacts: Contacts, hidden: Sequence[str] = (), sleep: bool = False, xml: str | None = None
+    host: Any,
+    robots: tuple[Robot, ...],
+    contacts: Contacts,
+    *,
+    hidden: Sequence[str] = (),
+    sites: Sequence[str] = (),
+    sleep: bool = False,
+    xml: str | None = None,
 ) -> mujoco.MjModel:
     """Compile the model of a robosuite environment for :class:`robolearn.sim.engine.Engine` and the compiled controller.
 
-    Left out: visual geoms, cameras, lights and the wrists' force sensors. Added: a sensor for every pair in ``contacts``, and
-    userdata for the controller's goals. ``hidden`` objects, which robosuite parks beside the world, neither collide nor fall.
+    Left out, because nothing that remains can tell: what only pictures need, the wrists' force sensors, ``hidden`` objects (robosuite
+    parks them beside the world), sites and empty bodies that nobody asks for, and collisions of links that cannot meet.
+    Added: a sensor for every pair in ``contacts``, and userdata for the controller's goals.
 
     Args:
         host: robosuite's environment.
         robots: its arms.
         contacts: what the task asks of contacts.
         hidden: names of bodies.
+        sites: whose place the task asks for.
         sleep: whether MuJoCo may put what rests to sleep.
         xml: the world's document where it is not the one that the environment made itself.
     """
     spec = mujoco.MjSpec.from_string(host.edit_model_xml(xml or host.model.get_xml()))
-    for element in [*spec.sensors, *spec.cameras, *spec.lights, *(geom for geom in spec.geoms if geom.group == _VISUAL_GROUP)]:
-        spec.delete(element)
+    _strip(spec, {*sites, *(robot.osc.site for robot in robots)}, hidden, {robot.hand for robot in robots})
+    for robot in robots:
+        for one, other in NEVER_MEET:
+            spec.add_exclude(bodyname1=f"{robot.prefix}{one}", bodyname2=f"{robot.prefix}{other}")
     bodies = {body.name for body in spec.bodies}
     for pairs in contacts.values():
-        for geom, other in pairs:
-            kind = mujoco.mjtObj.mjOBJ_XBODY if other in bodies else mujoco.mjtObj.mjOBJ_GEOM
-            _add_contact(spec, geom, other, kind)
-    for name in hidden:
-        body = spec.body(name)
-        for each in [body, *body.find_all("body")]:
-            each.gravcomp = 1
-        for geom in body.find_all("geom"):
-            geom.contype = geom.conaffinity = 0
+        for one, other in pairs:
+            _add_contact(spec, one, other, bodies)
     spec.nuserdata = USERDATA * len(robots)
     spec.add_numeric(name=NUMERIC, size=table_size(len(robots)), data=np.zeros(table_size(len(robots))))
     if sleep:
@@ -122,7 +127,39 @@ def build_model(
     return model
 
 
-def _add_contact(spec: Any, geom: str, other: str, kind: Any) -> None:
-    sensor = spec.add_sensor(type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=mujoco.mjtObj.mjOBJ_GEOM, objname=geom)
-    sensor.reftype, sensor.refname = kind, other
+def _strip(spec: Any, sites: set[str], hidden: Sequence[str], hands: set[str]) -> None:
+    """Take out what no dynamics, contact or observation depends on."""
+    for name in hidden:
+        spec.delete(spec.body(name))
+    unseen = [geom for geom in spec.geoms if not geom.contype and not geom.conaffinity]
+    unread = [site for site in spec.sites if site.name not in sites]
+    for element in [*spec.sensors, *spec.cameras, *spec.lights, *unseen, *unread]:
+        spec.delete(element)
+    while empty := [body for body in spec.bodies if _is_empty(body) and body.name not in {"world", *hands}]:
+        for body in empty:
+            spec.delete(body)
+
+
+def _is_empty(body: Any) -> bool:
+    return not (body.mass or len(body.joints) or len(body.geoms) or len(body.sites) or len(body.bodies))
+
+
+def _add_contact(spec: Any, one: str, other: str, bodies: set[str]) -> None:
+    def kind(name: str) -> Any:
+        return mujoco.mjtObj.mjOBJ_XBODY if name in bodies else mujoco.mjtObj.mjOBJ_GEOM
+
+    sensor = spec.add_sensor(type=mujoco.mjtSensor.mjSENS_CONTACT, objtype=kind(one), objname=one)
+    sensor.reftype, sensor.refname = kind(other), other
     sensor.intprm[: len(_FOUND)] = _FOUND
+
+
+def columns(host: Any, model: mujoco.MjModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where a model's joint positions ``(nq,)`` and velocities ``(nv,)`` are among those of robosuite's environment, which has hidden objects."""
+    whole = host.sim.model._model
+    positions: list[int] = []
+    velocities: list[int] = []
+    for index in range(model.njnt):
+        joint = whole.joint(model.joint(index).name)
+        positions += range(int(joint.qposadr[0]), int(joint.qposadr[0]) + len(joint.qpos0))
+        velocities += range(int(joint.dofadr[0]), int(joint.dofadr[0]) + len(joint.damping))
+    return np.array(positions), np.array(velocities)

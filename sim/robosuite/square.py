@@ -21,10 +21,10 @@ class NutAssemblySquare(Task):
     parts = {"nut": "SquareNut_main"}
     hidden = ("RoundNut_main",)
     contacts = grasp("SquareNut_main")
+    sites = ("SquareNut_handle_site",)
 
     def __init__(self, view: View, host: Any) -> None:
         super().__init__(view, host)
-        self._handle = host.nuts[host.nut_id].important_sites["handle"]
         self._peg = np.array(host.sim.data.body_xpos[host.peg1_body_id])
         self._table_body = float(host.sim.data.body_xpos[host.table_body_id][2])
         self._table_top = float(host.table_offset[2])
@@ -39,7 +39,7 @@ class NutAssemblySquare(Task):
         missing = np.maximum(self._table_body + _LIFT_HEIGHT - nut[:, 2], 0.0)
         lift = np.where(grasped, _GRASP + nearness(missing, 15.0) * (_LIFT - _GRASP), 0.0)
         hover = lift + nearness(np.linalg.norm(self._peg[:2] - nut[:, :2], axis=1)) * (_HOVER - _LIFT)
-        reach = nearness(self.distance(self.view.site(self._handle))) * _REACH
+        reach = nearness(self.distance(self.view.site(self.sites[0]))) * _REACH
         staged = np.max([reach, _GRASP * grasped, lift, hover], 0)
         lifted = nut[:, 2] > self._table_top + _LIFTED
         stages = stack_stages(grasped, grasped & lifted, lifted & (beside < _ON_PEG).all(1))

@@ -45,6 +45,7 @@ class Task(ABC):
     parts: ClassVar[Mapping[str, str]]  # {name in the spec: body}
     hidden: ClassVar[tuple[str, ...]] = ()  # bodies that robosuite parks beside the world
     contacts: ClassVar[Contacts]
+    sites: ClassVar[tuple[str, ...]] = ()  # whose place is asked for
 
     def __init__(self, view: View, host: Any) -> None:
         self.view, self.host = view, host

@@ -12,7 +12,7 @@ from robolearn.sim.robosuite.view import Array, View, xyzw
 _UPRIGHT = np.pi / 18  # [rad] of the base's shaft from the vertical
 _INSERTED = 0.05  # [m] from the frame's tip to the base's middle
 _HOLE_GEOMS = 8
-_FINGER_GEOMS = [f"gripper0_right_finger{finger}{kind}_collision" for finger in (1, 2) for kind in ("", "_pad")]
+_FINGERS = ("gripper0_right_leftfinger", "gripper0_right_rightfinger")
 
 
 class ToolHang(Task):
@@ -20,9 +20,10 @@ class ToolHang(Task):
 
     parts = {"stand": "stand_root", "frame": "frame_root", "tool": "tool_root"}
     contacts = {
-        "held": [(geom, "tool_root") for geom in _FINGER_GEOMS],
-        "hook": [(f"tool_hole1_hc_{index}", "frame_horizontal_frame") for index in range(_HOLE_GEOMS)],
+        "held": [(finger, "tool_root") for finger in _FINGERS],
+        "hook": [("tool_hole1_root", "frame_horizontal_frame")],
     }
+    sites = ("stand_mount_site", "frame_mount_site", "frame_intersection_site", "frame_tip_site", "frame_hang_site", "tool_hole1_center")
 
     def __init__(self, view: View, host: Any) -> None:
         super().__init__(view, host)

@@ -149,4 +149,4 @@ class View:
 
 def xyzw(quaternion: Array) -> Array:
     """robosuite's order: ``(..., 4)`` wxyz to xyzw."""
-    return np.roll(quaternion, -1, -1)
+    return quaternion[..., [1, 2, 3, 0]]

@@ -34,9 +34,18 @@ class Pair:
     def action(self, scale=1.0):
         return self.rng.uniform(-scale, scale, self.env.env_spec.action.size)
 
+    @property
+    def qpos(self):
+        """robosuite's, of what the batch has."""
+        return self.sim.data.qpos[self.env._positions]
+
+    @property
+    def qvel(self):
+        return self.sim.data.qvel[self.env._velocities]
+
     def follow(self):
         """Put the batch where robosuite's environment is."""
-        self.env.view.qpos[0], self.env.view.qvel[0] = self.sim.data.qpos, self.sim.data.qvel
+        self.env.view.qpos[0], self.env.view.qvel[0] = self.qpos, self.qvel
         self.env.engine.forward(np.ones(1, bool))
 
     def substeps(self, action):
@@ -51,7 +60,7 @@ class Pair:
     def torques(self):
         """Those of the compiled controller in robosuite's state, ``(nu,)``."""
         data = mujoco.MjData(self.model)
-        data.qpos, data.qvel, data.userdata = self.sim.data.qpos, self.sim.data.qvel, self.env.view.commands[0].ravel()
+        data.qpos, data.qvel, data.userdata = self.qpos, self.qvel, self.env.view.commands[0].ravel()
         data.ctrl = self.env.engine.view("ctrl")[0]
         with osc.installed():
             mujoco.mj_step1(self.model, data)
