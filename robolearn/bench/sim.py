@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
+from robolearn.bench.sim_robosuite import figures as robosuite_figures
 from robolearn.bench.stand_ins import save_untrained
 from robolearn.checkpoint import open_checkpoint
 from robolearn.config import compose
@@ -31,6 +32,7 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     if options["sim"]["ppo"]["base"]:
         open_checkpoint(options["sim"]["ppo"]["base"])  # a mistake is said before minutes of measuring
     yield from _world(options, options["sim"], int(options["rounds"]))
+    yield from robosuite_figures(options["sim"]["robosuite_tasks"], int(options["sim"]["threads"]), int(options["rounds"]))
     yield _ppo(options["task"], options["sim"]["ppo"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -28,6 +28,9 @@ from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
 from robolearn.spec import EnvSpec
 from robolearn.tasks_robosuite import pose_steps_action, robosuite_spec
+
+if TYPE_CHECKING:
+    from robolearn.sim.robosuite.pictures import StatePictures
 
 TASKS: dict[str, type[Task]] = {
     "lift": Lift,
@@ -104,6 +107,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._make_spaces()
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
+        self._pictures: StatePictures | None = None
         self._blank = self.engine.state[0].copy()
         self._episodes = Episodes(num_envs, max_episode_steps, len(self.env_spec.stages))
 
@@ -218,9 +222,20 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.engine.forward(mask)
         self._episodes.unpack(state[:, size:], mask)
 
+    def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
+        """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""
+        if self._pictures is None:
+            from robolearn.sim.robosuite.pictures import StatePictures
+
+            self._pictures = StatePictures(self.env_spec.task)
+        return self._pictures.draw(self.engine.state[row])
+
     def close_extras(self, **kwargs: Any) -> None:
-        """Release robosuite's environment."""
+        """Release robosuite's environment, and what draws pictures."""
         self.host.close()
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
 
 
 def _inputs(task: str, input_type: str, view: View, hertz: float) -> tuple[EnvSpec, Inputs]:
