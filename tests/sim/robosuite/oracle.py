@@ -9,21 +9,24 @@ from robolearn.sim.robosuite.host import draw_start, make_host
 
 FIVE = ("lift", "can", "square", "tool_hang", "transport")
 SEED = 3
+ALL = np.ones(1, bool)
 
 
 class Pair:
     """A batch of one row and robosuite's environment, at the start of the same episode, under the same delta actions."""
 
     def __init__(self, task):
-        self.env = RobosuiteEnv(task, 1, input_type="delta", threads=1)
-        self.host = make_host(task, "delta")
+        shaped = task != "transport"  # for which robosuite has no shaped reward, and says so on the screen
+        self.env = RobosuiteEnv(task, 1, input_type="delta", reward_shaping=shaped, threads=1)
+        self.host = make_host(task, "delta", {"reward_shaping": shaped})
         self.model, self.sim = self.env.engine.model, self.host.sim
-        self.rng = np.random.default_rng(0)
+        self.arms = self.env.view.arm_qpos.ravel()
         self.restart()
 
-    def restart(self, seed=SEED):
-        self.env.reset(seed=seed)
-        draw_start(self.host, seed)
+    def restart(self):
+        self.rng = np.random.default_rng(0)
+        self.env.reset(seed=SEED)
+        draw_start(self.host, SEED)
         self.refresh()
 
     def refresh(self):
@@ -36,7 +39,7 @@ class Pair:
 
     @property
     def qpos(self):
-        """robosuite's, of what the batch has."""
+        """robosuite's, of what the batch has too."""
         return self.sim.data.qpos[self.env._positions]
 
     @property
@@ -46,11 +49,16 @@ class Pair:
     def follow(self):
         """Put the batch where robosuite's environment is."""
         self.env.view.qpos[0], self.env.view.qvel[0] = self.qpos, self.qvel
-        self.env.engine.forward(np.ones(1, bool))
+        self.env.engine.forward(ALL)
 
-    def substeps(self, action):
+    def lead(self):
+        """Put robosuite's environment where the batch is, its hidden objects on the ground, where they soon are anyway."""
+        self.sim.data.qpos[2:: 1][self.sim.data.qpos[2::1] == 10.0] = 0.0
+        self.sim.data.qpos[self.env._positions], self.sim.data.qvel[self.env._velocities] = self.env.view.qpos[0], self.env.view.qvel[0]
+
+    def play(self, action):
         """One control step of robosuite's, yielding before each physics step is finished: its torques are in ``ctrl``."""
-        for substep in range(round(1 / (20 * 0.002))):
+        for substep in range(25):
             self.sim.step1()
             self.refresh()
             self.host._pre_action(action, policy_step=substep == 0)
@@ -67,7 +75,7 @@ class Pair:
         return data.ctrl
 
     def seen(self):
-        """robosuite's observation, reward and success of its state as it is, not a physics step before."""
+        """robosuite's observation, reward and success of its state as it is, not of a physics step before."""
         self.sim.forward()
         for _ in range(2):  # what an object is to the hand is made of the pose observed before
             shown = self.host._get_observations(force_update=True)
