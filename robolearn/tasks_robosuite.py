@@ -81,7 +81,7 @@ def tool_poses_action(arms: int) -> ActionSpec:
 
 
 def pose_steps_action(low: tuple[float, ...], high: tuple[float, ...], arms: int, units: str, frame: str) -> ActionSpec:
-    """robosuite's own action of each arm in turn, ``(A * 7,)``: position or step 3, rotation vector 3, gripper 1."""
+    """What robosuite itself takes for each arm in turn, ``(A * 7,)``: position or step 3, rotation vector 3, gripper 1."""
     one = ("x", "y", "z", "rx", "ry", "rz", "gripper")
     names = tuple(f"robot{arm}_{name}" if arms > 1 else name for arm in range(arms) for name in one)
     return ActionSpec(names, low * arms, high * arms, units, frame)

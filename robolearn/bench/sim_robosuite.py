@@ -52,7 +52,7 @@ def _batch(env: Any, steps: int) -> Callable[[], float]:
         begun = time.process_time()
         for action in actions:
             env.step(action)
-        return (time.process_time() - begun) / steps / env.num_envs
+        return (time.process_time() - begun) / (steps * int(env.num_envs))
 
     return play
 

@@ -71,7 +71,9 @@ class PickAndPlace:
         tool, part = (np.asarray(observation[name], np.float64) for name in ("tcp_pos", "parts_poses"))
         self._retry(tool, part, np.asarray(observation["gripper_width"], np.float64)[:, 0])
         phases = [self._phases[index] for index in self._phase]
-        goal = np.array([[*(phase.place or at[:2]), phase.height + (0.0 if phase.place else at[2])] for phase, at in zip(phases, part, strict=True)])
+        goal = np.array(
+            [[*(phase.place or at[:2]), phase.height + (0.0 if phase.place else at[2])] for phase, at in zip(phases, part, strict=True)]
+        )
         varied = addressed_normal("expert", self._seeds, self._phase, (4,)).astype(np.float64)
         closing = np.array([phase.least > 0 for phase in phases])
         goal += varied[:, :3] * self._noise * ~closing[:, None] * (0.4, 0.4, 1.0)
@@ -90,7 +92,8 @@ class PickAndPlace:
         rotation = self._rotation(np.asarray(observation["tcp_rot6d"], np.float64), part)
         self._phase[done] = np.minimum(self._phase[done] + 1, len(self._phases) - 1)
         self._steps[done] = 0
-        return np.concatenate([target, rot6d_from_matrix(rotation), gripper], 1).astype(np.float32)
+        action: NDArray[np.float32] = np.concatenate([target, rot6d_from_matrix(rotation), gripper], 1).astype(np.float32)
+        return action
 
     def _retry(self, tool: Array, part: Array, width: Array) -> None:
         """Go back to the start where the fingers closed on nothing, or the part fell out of them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Task, grasp, nearness, stack_stages
 from robolearn.sim.robosuite.view import Array, View, xyzw
 
@@ -17,9 +19,9 @@ _LIFTED = 0.06  # [m] of the can's middle above the bin's bottom: clear of it
 class PickPlaceCan(Task):
     """The other groceries are hidden."""
 
-    parts = {"can": "Can_main"}
+    parts: ClassVar[Mapping[str, str]] = {"can": "Can_main"}
     hidden = ("Milk_main", "Bread_main", "Cereal_main")
-    contacts = grasp("Can_main")
+    contacts: ClassVar[Contacts] = grasp("Can_main")
 
     def __init__(self, view: View, host: Any) -> None:
         super().__init__(view, host)

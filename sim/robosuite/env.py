@@ -92,9 +92,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
-        model = build_model(
-            self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml
-        )
+        model = build_model(self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml)
         self._positions, self._velocities = columns(self.host, model)
         self._substeps = round(1 / (float(self.host.control_freq) * model.opt.timestep))
         self.engine = Engine(model, num_envs, threads)
@@ -181,7 +179,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Set the goals of every row whose action is finite; those where it is not, ``(N,)``."""
         actions = np.asarray(actions, np.float64)
         if actions.shape != (self.num_envs, self.env_spec.action.size):
-            raise ValueError(f"step of {self.num_envs} rows takes actions ({self.num_envs}, {self.env_spec.action.size}), got {actions.shape}")
+            raise ValueError(
+                f"step of {self.num_envs} rows takes actions ({self.num_envs}, {self.env_spec.action.size}), got {actions.shape}"
+            )
         refused: NDArray[np.bool_] = ~np.isfinite(actions).all(1)
         goals = self.inputs.goals(np.where(refused[:, None], 0.0, actions), self.view.here())
         self.view.command(goals, ~refused & ~self._episodes.parked)
@@ -194,7 +194,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _counted(self, judged: Judgement) -> NDArray[np.bool_]:
         stages = np.concatenate([judged.stages, judged.success[:, None]], 1)
-        return stages & ~self._episodes.parked[:, None]
+        counted: NDArray[np.bool_] = stages & ~self._episodes.parked[:, None]
+        return counted
 
     def _park(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""

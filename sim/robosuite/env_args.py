@@ -9,6 +9,7 @@ from typing import Any
 
 from robolearn.errors import UserError, nearest
 from robolearn.sim.robosuite.env import RobosuiteEnv
+from robolearn.sim.robosuite.scene import check_controller
 from robolearn.tasks_robosuite import ROBOSUITE
 
 ROBOSUITE_TYPE = 1  # robomimic's number for it, and ROBOTS the arms that batches have
@@ -36,13 +37,17 @@ def environment_of(env_args: str | Mapping[str, Any], num_envs: int, **options: 
     robots = kwargs.get("robots", ROBOT)
     names = [robots] if isinstance(robots, str) else list(robots)
     if names != [ROBOT] * ROBOSUITE[task].arms:
-        raise UserError(f"{described['env_name']} in batches has {ROBOSUITE[task].arms} of the robot {ROBOT}, not {', '.join(map(str, names))}")
+        raise UserError(
+            f"{described['env_name']} in batches has {ROBOSUITE[task].arms} of the robot {ROBOT}, not {', '.join(map(str, names))}"
+        )
     configs = kwargs.get("controller_configs")
     worlds = {key: value for key, value in kwargs.items() if key not in (*_BESIDE, *_OF_THE_BATCH) and not key.startswith(_BESIDE_PREFIXES)}
-    found = {"reward_shaping": bool(kwargs.get("reward_shaping", False))}
+    found: dict[str, Any] = {"reward_shaping": bool(kwargs.get("reward_shaping", False))}
     if configs is not None:
         listed = configs if isinstance(configs, list) else [configs] * len(names)
         worlds["controller_configs"] = [composite(config) for config in listed]
+        for config in worlds["controller_configs"]:
+            check_controller(config["body_parts"].get("right", {}))
         found["input_type"] = worlds["controller_configs"][0]["body_parts"]["right"].get("input_type", "delta")
     else:
         found["input_type"] = "delta"
@@ -78,17 +83,17 @@ def composite(config: Mapping[str, Any]) -> dict[str, Any]:
 
     from robolearn.sim.robosuite_compat import quiet
 
-    config = copy.deepcopy(dict(config))
-    if "body_parts" in config:
-        parts = config["body_parts"]
+    settings: dict[str, Any] = copy.deepcopy(dict(config))
+    if "body_parts" in settings:
+        parts = settings["body_parts"]
         parts.update(parts.pop("arms", {}))
-        return config
-    delta = bool(config.pop("control_delta", True))
-    config.setdefault("input_type", "delta" if delta else "absolute")
-    config.setdefault("input_ref_frame", "world")
-    config.setdefault("damping_ratio", config.pop("damping", 1))
+        return settings
+    delta = bool(settings.pop("control_delta", True))
+    settings.setdefault("input_type", "delta" if delta else "absolute")
+    settings.setdefault("input_ref_frame", "world")
+    settings.setdefault("damping_ratio", settings.pop("damping", 1))
     with quiet():
-        converted: dict[str, Any] = refactor_composite_controller_config(config, ROBOT, ["right"])
+        converted: dict[str, Any] = refactor_composite_controller_config(settings, ROBOT, ["right"])
     if "body_parts" not in converted:
-        raise UserError(f"no controller of robosuite's: {str(config)[:120]}")
+        raise UserError(f"no controller of robosuite's: {str(settings)[:120]}")
     return converted

@@ -38,9 +38,7 @@ class Episodes:
         """Seeds of the rows' next episodes, ``(N,)``."""
         return self.seeds + self.num_envs
 
-    def asked(
-        self, seed: int | Sequence[int] | None, options: dict[str, Any] | None
-    ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    def asked(self, seed: int | Sequence[int] | None, options: dict[str, Any] | None) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """The rows ``(N,)`` and seeds ``(N,)`` that a call of ``reset`` means.
 
         An int seeds the rows with itself, itself + 1, ...; without a seed each row goes on to its next episode.

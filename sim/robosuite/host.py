@@ -17,7 +17,7 @@ INPUT_TYPES = ("canonical", "delta", "absolute")
 
 
 def make_host(task: str, input_type: str = "canonical", options: Mapping[str, Any] | None = None) -> Any:
-    """robosuite's environment of a task, which is also what tests hold the batch against.
+    """The environment of a task by robosuite, which is also what tests hold the batch against.
 
     Args:
         task: such as ``can``.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Task, grasp, nearness, stack_stages
 from robolearn.sim.robosuite.view import Array, xyzw
 
@@ -13,8 +17,8 @@ _HIGH_ENOUGH = 0.04  # [m] of the cube's middle above the table
 class Lift(Task):
     """The cube's size is the one that robosuite draws for the seed of its world; every start has the same."""
 
-    parts = {"cube": "cube_main"}
-    contacts = grasp("cube_main")
+    parts: ClassVar[Mapping[str, str]] = {"cube": "cube_main"}
+    contacts: ClassVar[Contacts] = grasp("cube_main")
 
     def judge(self) -> Judgement:
         """Reward: 1 when lifted; shaped, reaching and grasping before that."""

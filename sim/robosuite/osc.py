@@ -19,7 +19,7 @@ from typing import Any
 import numba
 import numba.extending
 import numpy as np
-from numba.core import cgutils, types
+from numba.core import cgutils
 from numpy.typing import NDArray
 
 from robolearn.sim.headless import mujoco
@@ -132,13 +132,14 @@ def _callbacks() -> tuple[Any, Any]:
     """Controller and clock as MuJoCo takes them; compiled once, and kept beside this file for later processes."""
     control = numba.cfunc(numba.void(numba.intp, numba.intp), cache=True)(_make())
     clock = numba.cfunc(numba.float64(), cache=True)(_no_time)
-    functions = (
+    _compiled.extend((control, clock))
+    return (
         ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(control.address),
         ctypes.CFUNCTYPE(ctypes.c_double)(clock.address),
     )
-    for function, owner in zip(functions, (control, clock), strict=True):
-        function.owner = owner  # machine code lives as long as its owner
-    return functions
+
+
+_compiled: list[Any] = []  # machine code lives as long as its owner
 
 
 def _no_time() -> float:
@@ -300,22 +301,22 @@ def _reading(kind: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-        return types.CPointer(kind)(types.intp), build
+        return numba.types.CPointer(kind)(numba.types.intp), build
 
     return numba.extending.intrinsic(definition)
 
 
 def _stack_definition(context: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return cgutils.alloca_once(builder, context.get_value_type(types.float64), size=_SCRATCH)
+        return cgutils.alloca_once(builder, context.get_value_type(numba.types.float64), size=_SCRATCH)
 
-    return types.CPointer(types.float64)(), build
+    return numba.types.CPointer(numba.types.float64)(), build
 
 
 _SCRATCH = 229
 _stack = numba.extending.intrinsic(_stack_definition)  # room for so many numbers, given back when the function that asks returns
 _MANY = 1 << 30  # nominal length: compiled code does not look at it
-_floats_at, _words_at = _reading(types.float64), _reading(types.int64)
+_floats_at, _words_at = _reading(numba.types.float64), _reading(numba.types.int64)
 
 
 def _numbers(address: int) -> Array:

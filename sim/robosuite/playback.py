@@ -40,7 +40,8 @@ def canonical_actions(env: RobosuiteEnv, states: Array, actions: Array) -> NDArr
         goals = deltas.goals(padded, Goals(here.position.copy(), here.rotation.copy(), here.gripper.copy()))
         found.append(env.inputs.actions(goals, here)[:count])
         begin += count
-    return np.concatenate(found).astype(np.float32)
+    whole: NDArray[np.float32] = np.concatenate(found).astype(np.float32)
+    return whole
 
 
 def _placed(env: RobosuiteEnv, states: Array) -> Iterator[int]:

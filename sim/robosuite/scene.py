@@ -57,10 +57,7 @@ def _robot(robot: Any) -> Robot:
     if list(robot.arms) != ["right"] or type(robot.gripper["right"]).__name__ != "PandaGripper":
         raise UserError(f"batched robosuite tasks have the robot Panda with its own gripper, not {robot.name}")
     settings, controller = robot.part_controller_config["right"], robot.part_controllers["right"]
-    wanted = {"type": "OSC_POSE", "impedance_mode": "fixed", "interpolation": None, "uncouple_pos_ori": True}
-    for name, value in wanted.items():
-        if settings.get(name, value) != value:
-            raise UserError(f"batched robosuite tasks have a controller with {name}={value!r}, not {settings[name]!r}")
+    check_controller(settings)
     model, gripper = robot.robot_model, robot.gripper["right"]
     base_position, base_rotation = robot.composite_controller.get_controller_base_pose("right")
     osc = Arm(
@@ -82,6 +79,13 @@ def _robot(robot: Any) -> Robot:
         base_rotation=base_rotation,
         controller=settings,
     )
+
+
+def check_controller(settings: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` unless robosuite's settings of an arm's controller are those of the compiled one."""
+    for name, value in {"type": "OSC_POSE", "impedance_mode": "fixed", "interpolation": None, "uncouple_pos_ori": True}.items():
+        if settings.get(name, value) != value:
+            raise UserError(f"batched robosuite tasks have a controller with {name}={value!r}, not {settings[name]!r}")
 
 
 def build_model(
@@ -120,6 +124,7 @@ def build_model(
             _add_contact(spec, one, other, bodies)
     spec.nuserdata = USERDATA * len(robots)
     spec.add_numeric(name=NUMERIC, size=table_size(len(robots)), data=np.zeros(table_size(len(robots))))
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value  # a row that fails stays so, and is found
     if len(robots) > 1:
         spec.option.jacobian = mujoco.mjtJacobian.mjJAC_SPARSE  # faster from 50 degrees of freedom on; MuJoCo itself turns at 60
     if sleep:
@@ -159,7 +164,7 @@ def _add_contact(spec: Any, one: str, other: str, bodies: set[str]) -> None:
 
 
 def columns(host: Any, model: mujoco.MjModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where a model's joint positions ``(nq,)`` and velocities ``(nv,)`` are among those of robosuite's environment, which has hidden objects."""
+    """Where a model's joint positions ``(nq,)`` and velocities ``(nv,)`` are in robosuite's world, hidden objects included."""
     whole = host.sim.model._model
     positions: list[int] = []
     velocities: list[int] = []

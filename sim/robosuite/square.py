@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Task, grasp, nearness, stack_stages
 from robolearn.sim.robosuite.view import Array, View, xyzw
 
@@ -18,9 +20,9 @@ _LIFTED = 0.06  # [m] above the table top
 class NutAssemblySquare(Task):
     """The round nut is hidden."""
 
-    parts = {"nut": "SquareNut_main"}
+    parts: ClassVar[Mapping[str, str]] = {"nut": "SquareNut_main"}
     hidden = ("RoundNut_main",)
-    contacts = grasp("SquareNut_main")
+    contacts: ClassVar[Contacts] = grasp("SquareNut_main")
     sites = ("SquareNut_handle_site",)
 
     def __init__(self, view: View, host: Any) -> None:

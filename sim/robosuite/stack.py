@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Task, grasp, nearness, stack_stages
 from robolearn.sim.robosuite.view import Array, xyzw
 
@@ -13,8 +17,8 @@ _HIGH_ENOUGH = 0.04  # [m] of the cube's middle above the table
 class Stack(Task):
     """Cube A onto cube B."""
 
-    parts = {"cube_a": "cubeA_main", "cube_b": "cubeB_main"}
-    contacts = {**grasp("cubeA_main"), "cubes": [("cubeA_g0", "cubeB_main")]}
+    parts: ClassVar[Mapping[str, str]] = {"cube_a": "cubeA_main", "cube_b": "cubeB_main"}
+    contacts: ClassVar[Contacts] = {**grasp("cubeA_main"), "cubes": [("cubeA_g0", "cubeB_main")]}
 
     def judge(self) -> Judgement:
         """Reward: 1 when stacked and let go; shaped, reaching, grasping, lifting and aligning before that."""

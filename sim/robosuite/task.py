@@ -56,7 +56,7 @@ class Task(ABC):
 
     @abstractmethod
     def objects(self) -> Array:
-        """robosuite's ``object-state``, which robomimic calls ``object``: ``(N, K)``."""
+        """What robosuite calls ``object-state``, and, which robomimic calls ``object``: ``(N, K)``."""
 
     def grasped(self, name: str = "") -> Mask:
         """Whether both pads of a gripper touch what :func:`grasp` named, ``(N,)``."""
@@ -85,6 +85,6 @@ def stack_stages(*stages: Mask) -> Mask:
 
 
 def nearness(distance: Array, scale: float = 10.0) -> Array:
-    """robosuite's ``1 - tanh(scale * distance)``."""
+    """One of robosuite's terms of rewards: ``1 - tanh(scale * distance)``."""
     near: Array = 1 - np.tanh(scale * distance)
     return near

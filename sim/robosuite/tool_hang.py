@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Mask, Task, stack_stages
 from robolearn.sim.robosuite.view import Array, View, xyzw
 
@@ -18,8 +20,8 @@ _FINGERS = ("gripper0_right_leftfinger", "gripper0_right_rightfinger")
 class ToolHang(Task):
     """Both halves of the task are checked by geometry, the second by contacts too."""
 
-    parts = {"stand": "stand_root", "frame": "frame_root", "tool": "tool_root"}
-    contacts = {
+    parts: ClassVar[Mapping[str, str]] = {"stand": "stand_root", "frame": "frame_root", "tool": "tool_root"}
+    contacts: ClassVar[Contacts] = {
         "held": [(finger, "tool_root") for finger in _FINGERS],
         "hook": [("tool_hole1_root", "frame_horizontal_frame")],
     }
@@ -59,7 +61,7 @@ class ToolHang(Task):
         close = np.linalg.norm(hole - progress[:, None] * along, axis=1) < self._slack
         rims = [self.view.geom(f"tool_hole1_hc_{index}") - end for index in (0, _HOLE_GEOMS // 2)]
         far = (progress / length > 0.05) & (progress / length < 1.0)
-        result: Mask = ~self.view.touching("held") & self.view.touching("hook") & close & _astride(*rims, along) & far
+        result: Mask = ~self.view.touching("held") & self.view.touching("hook") & close & _astride(rims[0], rims[1], along) & far
         return result
 
     def objects(self) -> Array:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
+from robolearn.sim.robosuite.scene import Contacts
 from robolearn.sim.robosuite.task import Judgement, Task, stack_stages
 from robolearn.sim.robosuite.view import Array, xyzw
 
@@ -14,7 +18,7 @@ _HANDLE = "transport_start_bin_lid_handle"
 class TwoArmTransport(Task):
     """Two arms, facing each other."""
 
-    parts = {
+    parts: ClassVar[Mapping[str, str]] = {
         "payload": "payload_root",
         "trash": "trash_main",
         "start_bin": "transport_start_bin_root",
@@ -22,7 +26,7 @@ class TwoArmTransport(Task):
         "trash_bin": "transport_trash_bin_root",
         "lid": "transport_start_bin_lid_root",
     }
-    contacts = {
+    contacts: ClassVar[Contacts] = {
         "payload": [("transport_target_bin_base", "payload_root")],
         "trash": [("transport_trash_bin_base", "trash_main")],
     }

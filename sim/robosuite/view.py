@@ -144,9 +144,10 @@ class View:
         position, rotation = self._body_position[:, index], matrix_from_quaternion(self._body_quaternion[:, index])
         frame = self.frames.rotation[0]
         turned = np.concatenate([(position - self.frames.position[0]) @ frame, rot6d_from_matrix(frame.T @ rotation)], -1)
-        return turned.reshape(self.num_envs, -1)
+        poses: Array = turned.reshape(self.num_envs, -1)
+        return poses
 
 
 def xyzw(quaternion: Array) -> Array:
-    """robosuite's order: ``(..., 4)`` wxyz to xyzw."""
+    """In robosuite's order: ``(..., 4)`` wxyz to xyzw."""
     return quaternion[..., [1, 2, 3, 0]]

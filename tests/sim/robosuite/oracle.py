@@ -53,7 +53,8 @@ class Pair:
 
     def lead(self):
         """Put robosuite's environment where the batch is, its hidden objects on the ground, where they soon are anyway."""
-        self.sim.data.qpos[2:: 1][self.sim.data.qpos[2::1] == 10.0] = 0.0
+        hidden = np.setdiff1d(np.arange(len(self.sim.data.qpos)), self.env._positions)
+        self.sim.data.qpos[hidden[2::7]] = 0.0
         self.sim.data.qpos[self.env._positions], self.sim.data.qvel[self.env._velocities] = self.env.view.qpos[0], self.env.view.qvel[0]
 
     def play(self, action):

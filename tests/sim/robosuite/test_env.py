@@ -1,5 +1,7 @@
 """The vector environment of robosuite's tasks: seeds, resets, snapshots, bad actions, and the callback's manners."""
 
+import ctypes
+
 import mujoco
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from robolearn.learning.rollout import rollout
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
 from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
+from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
 from robolearn.tasks import env_spec_of
 
@@ -144,32 +147,30 @@ def test_what_is_not_there_is_said_with_what_is(options, message):
         RobosuiteEnv(**{"task": "lift", "num_envs": 1, **options})
 
 
-def test_stepping_leaves_the_process_and_other_models_as_they_were(lift):
+def test_stepping_leaves_the_processs_callbacks_as_they_were(lift):
     calls = []
-    other = mujoco.MjModel.from_xml_string(
-        '<mujoco><size nuserdata="3"/><custom><numeric name="x" data="1 2 3"/></custom><worldbody><body><joint name="j"/>'
-        '<geom size=".1"/></body></worldbody><actuator><motor joint="j"/></actuator></mujoco>'
-    )
-    data = mujoco.MjData(other)
-
-    def control(model, data):
-        calls.append(1)
-
+    control = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda model, data: calls.append(1))
     mujoco.set_mjcb_control(control)
     try:
-        lift.reset(seed=0)
         lift.step(stay(lift))
+        assert not calls
         assert mujoco.get_mjcb_control() is control
     finally:
         mujoco.set_mjcb_control(None)
     assert mujoco.get_mjcb_time() is None
-    from robolearn.sim.robosuite import osc
 
-    data.ctrl[0] = 0.25
+
+def test_the_controller_leaves_other_models_alone():
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><size nuserdata="3"/><custom><numeric name="x" data="1 2 3"/></custom><worldbody><body><joint name="j"/>'
+        '<geom size=".1"/></body></worldbody><actuator><motor joint="j"/></actuator></mujoco>'
+    )
+    data = mujoco.MjData(model)
+    data.ctrl[0], data.userdata[:] = 0.25, (4, 5, 6)
     with osc.installed():
-        mujoco.mj_step(other, data)
+        mujoco.mj_step(model, data)
     assert data.ctrl[0] == 0.25
-    assert not calls
+    assert data.userdata.tolist() == [4, 5, 6]
 
 
 def test_a_sleeping_world_lifts_as_an_exact_one():
@@ -191,7 +192,9 @@ def test_every_way_to_write_an_action_has_its_inverse(input_type):
     env = RobosuiteEnv("transport", 2, input_type=input_type, threads=1)
     env.reset(seed=0)
     here = env.view.here()
-    wanted = type(here)(here.position + 0.01, here.rotation[..., [1, 2, 0], :][..., [1, 2, 0]] if input_type != "delta" else here.rotation, here.gripper + 1)
+    wanted = type(here)(
+        here.position + 0.01, here.rotation[..., [1, 2, 0], :][..., [1, 2, 0]] if input_type != "delta" else here.rotation, here.gripper + 1
+    )
     goals = env.inputs.goals(env.inputs.actions(wanted, here), here)
     np.testing.assert_allclose(goals.position, wanted.position, atol=1e-9)
     np.testing.assert_allclose(goals.rotation, wanted.rotation, atol=1e-6)
