@@ -95,8 +95,8 @@ def solved_poses(pair):
         return {"nut": [*pair.env.task._peg[:2], 0.85]}
     if task == "transport":
         return {part: view.geom(f"transport_{bin}_base")[0] + (0.0, 0.0, 0.01) for part, bin in BINS}
-    frame = view.geom("stand_base")[0] + (-0.0438, 0.045, 0.1344)  # its tip between the walls of the base
-    tool = frame + (-0.0819, 0.0474, 0.1401)  # its hole around the hook, touching it
+    frame = view.geom("stand_base")[0] + np.array([-0.0438, 0.045, 0.1344])  # its tip between the walls of the base
+    tool = frame + np.array([-0.0819, 0.0474, 0.1401])  # its hole around the hook, touching it
     return {"frame": [*frame, 1.0, 0.0, 0.0, 0.0], "tool": [*tool, 0.2996, 0.3131, -0.0593, 0.8993]}
 
 
