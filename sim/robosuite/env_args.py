@@ -10,6 +10,7 @@ from typing import Any
 from robolearn.errors import UserError, nearest
 from robolearn.sim.robosuite.env import RobosuiteEnv
 from robolearn.sim.robosuite.scene import check_controller
+from robolearn.sim.robosuite_compat import quiet
 from robolearn.tasks_robosuite import ROBOSUITE
 
 ROBOSUITE_TYPE = 1  # robomimic's number for it, and ROBOTS the arms that batches have
@@ -79,10 +80,6 @@ def composite(config: Mapping[str, Any]) -> dict[str, Any]:
     That leaves out what has another name or default there: deltas were in the world's frame, and whether there were any was
     said by ``control_delta``.
     """
-    from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
-
-    from robolearn.sim.robosuite_compat import quiet
-
     settings: dict[str, Any] = copy.deepcopy(dict(config))
     if "body_parts" in settings:
         parts = settings["body_parts"]
@@ -93,6 +90,8 @@ def composite(config: Mapping[str, Any]) -> dict[str, Any]:
     settings.setdefault("input_ref_frame", "world")
     settings.setdefault("damping_ratio", settings.pop("damping", 1))
     with quiet():
+        from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
+
         converted: dict[str, Any] = refactor_composite_controller_config(settings, ROBOT, ["right"])
     if "body_parts" not in converted:
         raise UserError(f"no controller of robosuite's: {str(settings)[:120]}")

@@ -41,9 +41,9 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
 
 def _controller(input_type: str) -> dict[str, Any]:
     """The Panda's default controller with an input type."""
-    from robosuite.controllers import load_composite_controller_config
-
     with quiet():
+        from robosuite.controllers import load_composite_controller_config
+
         settings: dict[str, Any] = load_composite_controller_config(robot="Panda")
     settings["body_parts"]["right"]["input_type"] = "delta" if input_type == "delta" else "absolute"
     return settings
