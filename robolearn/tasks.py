@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from robolearn.errors import UserError, nearest
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
+from robolearn.tasks_robosuite import ROBOSUITE, robosuite_spec
 
 # Order of the six poses in ``parts_poses``; the fence is the front bar of the U that the top is pushed into.
 ONE_LEG_PARTS = ("top", "leg1", "leg2", "leg3", "leg4", "fence")
@@ -53,7 +55,11 @@ def pick_cube_spec() -> EnvSpec:
     return assembly_spec("pick_cube", 2, ("reached", "grasped", "lifted", "success"), high=(0.8, 0.35, 0.6), control_hz=20.0)
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "pick_cube": pick_cube_spec}
+SPECS: dict[str, Callable[[], EnvSpec]] = {
+    "one_leg": one_leg_spec,
+    "pick_cube": pick_cube_spec,
+    **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
+}
 
 
 def env_spec_of(task: str) -> EnvSpec:

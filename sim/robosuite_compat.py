@@ -10,6 +10,8 @@ from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from robolearn.errors import UserError
 from robolearn.sim.headless import mujoco
 
@@ -29,27 +31,41 @@ def require_versions() -> None:
             raise UserError(f"robosuite's environments were made to run with {package} {version}*, {installed} is installed")
 
 
+def missing_names() -> tuple[str, ...]:
+    """Which of the three names that robosuite uses do not mean here what they did; what needs no bridge gets none."""
+    number = np.int32(mujoco.mjtJoint.mjJNT_HINGE.value)
+    found = {
+        "mjtJoint": mujoco.mjtJoint.mjJNT_HINGE == number,  # a joint's kind is compared with an enum on its left
+        "MjData.qM": hasattr(mujoco.MjData, "qM"),
+        "mj_fullM": "MjData" not in (mujoco.mj_fullM.__doc__ or ""),  # takes the matrix, not the data
+    }
+    return tuple(name for name, there in found.items() if not there)
+
+
 def patch() -> None:
-    """Mend robosuite in memory; a second call changes nothing.
+    """Mend robosuite in memory, as far as it needs it; a second call changes nothing.
 
     Raises:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     require_versions()
-    with _quiet():
+    with quiet():
         from robosuite.controllers.parts import controller
         from robosuite.utils import binding_utils
-    # 1. A joint's kind is compared with an enum on its left, which no longer equals a number.
-    model_class = binding_utils.MjModel
-    model_class.get_joint_qpos_addr = lambda model, name: _address(model, name, model.jnt_qposadr, 0)
-    model_class.get_joint_qvel_addr = lambda model, name: _address(model, name, model.jnt_dofadr, 1)
-    # 2. and 3. The dense mass matrix is now made from the data, no longer from its field qM, which is gone.
-    binding_utils.MjData.qM = property(lambda data: data._data)
-    controller.mujoco = SimpleNamespace(mj_fullM=_full_mass_matrix)
+    missing = missing_names()
+    if "mjtJoint" in missing:
+        model_class = binding_utils.MjModel
+        model_class.get_joint_qpos_addr = lambda model, name: _address(model, name, model.jnt_qposadr, 0)
+        model_class.get_joint_qvel_addr = lambda model, name: _address(model, name, model.jnt_dofadr, 1)
+    # The dense mass matrix is now made from the data, no longer from its field qM, which is gone.
+    if "MjData.qM" in missing:
+        binding_utils.MjData.qM = property(lambda data: data._data)
+    if "mj_fullM" in missing:
+        controller.mujoco = SimpleNamespace(mj_fullM=_full_mass_matrix)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps back what robosuite says on import and on making a world: optional devices, optional settings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -85,7 +101,7 @@ def make(name: str, *, robot: str = "Panda", **options: Any) -> Any:
         UserError: other versions of robosuite or MuJoCo are installed.
     """
     patch()
-    with _quiet():
+    with quiet():
         import robosuite
 
         settings = {"has_renderer": False, "has_offscreen_renderer": False, "use_camera_obs": False, "hard_reset": False}

@@ -24,15 +24,9 @@ LEROBOT = Path(__file__).parent.parent / ".venv-lerobot/bin/python"
 ROBOMIMIC = Path(__file__).parent.parent / ".venv-robomimic/bin/python"
 TINY = [
     "rounds=2",
-    *(
-        "sim.num_envs=2",
-        "sim.steps=1",
-        "sim.envpool.num_envs=2",
-        "sim.tasks=[pick_cube]",
-        "sim.ppo.num_envs=2",
-        "sim.ppo.horizon=2",
-        "sim.ppo.iterations=1",
-    ),
+    *("sim.num_envs=2", "sim.steps=1", "sim.envpool.num_envs=2", "sim.tasks=[pick_cube]"),
+    *("sim.ppo.num_envs=2", "sim.ppo.horizon=2", "sim.ppo.iterations=1"),
+    *("sim.robosuite_tasks.names=[lift]", "sim.robosuite_tasks.num_envs=2", "sim.robosuite_tasks.peer_steps=1"),
     *("train.steps=1", "train.batch_size=4"),
     *("infer.draws=2", "infer.batches=[1,2]", "infer.candidates=[1,2]"),
     *("data.episodes=2", "data.steps=20", "data.batches=2", "data.recording.seconds=0.2"),
@@ -40,8 +34,10 @@ TINY = [
 ]
 EXPECTED = {
     "sim": {
-        f"sim/{what}"
-        for what in ("one_leg_steps", "one_leg_simulated_time", "pick_cube_steps", "pick_cube_steps_beside_envpool", "ppo_env_steps")
+        *(f"sim/one_leg_{what}" for what in ("steps", "simulated_time")),
+        *(f"sim/pick_cube_{what}" for what in ("steps", "steps_beside_envpool")),
+        *(f"sim/robosuite_{what}" for what in ("lift", "lift_asleep")),
+        "sim/ppo_env_steps",
     },
     "train": {"train/diffusion_unet", "train/diffusion_mlp"},
     "infer": {
@@ -208,6 +204,12 @@ def test_robosuite_runs_on_this_mujoco():
     assert nut[1] - nut[0] == 7
     assert np.linalg.norm(world.sim.data.qpos[nut[0] + 3 : nut[1]]) == pytest.approx(1.0)
     world.close()
+
+
+def test_the_robosuite_patch_bridges_only_what_is_broken(monkeypatch):
+    assert set(robosuite_compat.missing_names()) == {"mjtJoint", "MjData.qM", "mj_fullM"}
+    monkeypatch.setattr(robosuite_compat.mujoco.MjData, "qM", None, raising=False)
+    assert "MjData.qM" not in robosuite_compat.missing_names()
 
 
 def test_the_robosuite_patch_refuses_versions_it_was_not_written_for(monkeypatch):

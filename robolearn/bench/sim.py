@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.bench import sim_envpool
+from robolearn.bench import sim_envpool, sim_robosuite
 from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
@@ -37,6 +37,7 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
         if name != options["task"]["name"]:
             yield from _world(to_dict(compose("bench", [f"task={name}"]))["task"], part, rounds)
     yield from sim_envpool.figures(part["envpool"], rounds)
+    yield from sim_robosuite.figures(part["robosuite_tasks"], int(part["threads"]), rounds)
     yield _ppo(options["task"], options["sim"]["ppo"])
 
 

@@ -1,0 +1,256 @@
+"""robosuite's tasks as Gymnasium vector environments: N worlds in one native batch, under robosuite's own controller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError, check_positive, nearest
+from robolearn.sim.engine import Engine
+from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
+from robolearn.sim.robosuite.can import PickPlaceCan
+from robolearn.sim.robosuite.episodes import Episodes
+from robolearn.sim.robosuite.host import draw_start, make_host
+from robolearn.sim.robosuite.lift import Lift
+from robolearn.sim.robosuite.scene import build_model, columns, robots_of
+from robolearn.sim.robosuite.square import NutAssemblySquare
+from robolearn.sim.robosuite.stack import Stack
+from robolearn.sim.robosuite.task import Judgement, Task
+from robolearn.sim.robosuite.tool_hang import ToolHang
+from robolearn.sim.robosuite.transport import TwoArmTransport
+from robolearn.sim.robosuite.view import View
+from robolearn.spec import EnvSpec
+from robolearn.tasks_robosuite import pose_steps_action, robosuite_spec
+
+if TYPE_CHECKING:
+    from robolearn.sim.robosuite.pictures import StatePictures
+
+TASKS: dict[str, type[Task]] = {
+    "lift": Lift,
+    "stack": Stack,
+    "can": PickPlaceCan,
+    "square": NutAssemblySquare,
+    "tool_hang": ToolHang,
+    "transport": TwoArmTransport,
+}
+AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
+_FLOOR = 0.4  # [m] above the ground: a part below has fallen off its table, which is 0.8 m high
+
+Observation = dict[str, NDArray[np.float32]]
+Step = tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
+
+
+class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+    """N worlds of one of robosuite's tasks: its physics, controller, starts, observations, rewards and success checks.
+
+    Observation: see :func:`robolearn.tasks_robosuite.robosuite_spec`. Reward: robosuite's, 1 at success; success ends the episode.
+    A part on the floor ends it too (``terminated``), physics that fails truncates it, both without reward: ``info["lost"] (N,)``
+    says where, and ``info["diverged"] (N,)`` where it was the physics. A lost row stands still until it is reset.
+    A row whose action is not finite keeps its last command: ``info["refused"] (N,)`` says where.
+
+    Args:
+        task: a name in :data:`TASKS`.
+        num_envs: rows N.
+        input_type: of actions: ``canonical`` (the project's absolute poses), or robosuite's ``delta`` or ``absolute``.
+        reward_shaping: robosuite's shaped reward, where it has one.
+        max_episode_steps: time limit; reaching it truncates.
+        threads: native threads, 0 for every core; the result does not depend on it.
+        autoreset: ``disabled`` (the caller resets rows by mask) or ``same_step`` (ended rows restart within the step that
+            ended them, their last observation in ``info["final_obs"]``).
+        sleep: whether what rests costs nothing; contacts then differ in their last digits.
+        options: further arguments of ``robosuite.make``.
+        xml: the world's document where it is another than robosuite makes now, as beside old recordings.
+
+    Raises:
+        UserError: no such task, input type or autoreset mode, or a robot or controller that batches are not made for.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        num_envs: int,
+        *,
+        input_type: str = "canonical",
+        reward_shaping: bool = False,
+        max_episode_steps: int = 400,
+        threads: int = 0,
+        autoreset: str = "disabled",
+        sleep: bool = False,
+        options: Mapping[str, Any] | None = None,
+        xml: str | None = None,
+    ) -> None:
+        if autoreset not in AUTORESET:
+            raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
+        check_positive(max_episode_steps=max_episode_steps)
+        self.host = make_host(task, input_type, options)
+        self.robots = robots_of(self.host)
+        kind = TASKS[task]
+        model = build_model(self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml)
+        self._positions, self._velocities = columns(self.host, model)
+        self._substeps = round(1 / (float(self.host.control_freq) * model.opt.timestep))
+        self.engine = Engine(model, num_envs, threads)
+        self.view = View(self.engine, self.robots, kind.contacts)
+        self.task = kind(self.view, self.host)
+        self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
+        self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
+        self.autoreset_mode = AUTORESET[autoreset]
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
+        self._make_spaces()
+        self._parts = [model.body(body).id for body in kind.parts.values()]
+        self._heights = self.engine.view("xpos")[..., 2]
+        self._pictures: StatePictures | None = None
+        self._blank = self.engine.state[0].copy()
+        self._episodes = Episodes(num_envs, max_episode_steps, len(self.env_spec.stages))
+
+    def _make_spaces(self) -> None:
+        spec, box = self.env_spec, gymnasium.spaces.Box
+        self.single_observation_space = gymnasium.spaces.Dict(
+            {name: box(-np.inf, np.inf, entry.shape, np.float32) for name, entry in spec.observation.items()}
+        )
+        self.single_action_space = box(np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32))
+        batch = gymnasium.vector.utils.batch_space
+        self.observation_space = batch(self.single_observation_space, self.num_envs)
+        self.action_space = batch(self.single_action_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start episodes: ``seed`` one per row, ``options={"reset_mask": (N,) bool}`` for some rows only; see :class:`Episodes`."""
+        mask, seeds = self._episodes.asked(seed, options)
+        self._start(mask, seeds)
+        return self.observation(), self._episodes.progress()
+
+    def _start(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        self.place(mask, np.array([draw_start(self.host, int(seed)) for seed in seeds[mask]]))
+        self._episodes.begin(mask, seeds)
+
+    def place(self, rows: NDArray[np.bool_], qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None) -> None:
+        """Put ``rows (N,)`` into robosuite's joint positions ``(n, nq)`` and velocities ``(n, nv)``, at rest unless given, as if reset.
+
+        The controller's posture is the arms' present one.
+        """
+        if rows.any():
+            self.engine.load(rows, np.tile(self._blank, (int(rows.sum()), 1)))
+            self.view.qpos[rows] = qpos[:, self._positions]
+            if qvel is not None:
+                self.view.qvel[rows] = qvel[:, self._velocities]
+            self.engine.forward(rows)
+            self.view.begin(rows)
+
+    def step(self, actions: NDArray[Any]) -> Step:
+        """Follow each row's command for a control step: ``(N, A)``.
+
+        See :class:`robolearn.protocols.Environment` and :class:`RobosuiteEnv` for ``info``.
+
+        Raises:
+            ValueError: another shape.
+        """
+        refused = self._command(actions)
+        self.advance()
+        diverged = self.engine.diverged() & ~self._episodes.parked
+        self._park(diverged)
+        judged = self.task.judge()
+        self._episodes.advance(self._counted(judged))
+        info = self._episodes.progress()
+        fallen = (self._heights[:, self._parts] < _FLOOR).any(1) & ~self._episodes.parked
+        success = judged.success & ~self._episodes.parked
+        truncated = diverged.copy()
+        terminated = success | fallen | (self._episodes.parked & ~diverged)
+        truncated |= ~terminated & (self._episodes.steps >= self.max_episode_steps)
+        reward = np.where(self._episodes.parked, 0.0, judged.shaped if self._shaping else judged.sparse)
+        observation = self.observation()
+        self._park(fallen)
+        info.update(lost=self._episodes.parked.copy(), diverged=diverged, refused=refused)
+        ended = terminated | truncated
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            info["final_obs"], info["_final_obs"] = observation, ended
+            self._start(ended, self._episodes.following)
+            observation = self.observation()
+        return observation, reward, terminated, truncated, info
+
+    def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
+        """Set the goals of every row whose action is finite; those where it is not, ``(N,)``."""
+        actions = np.asarray(actions, np.float64)
+        if actions.shape != (self.num_envs, self.env_spec.action.size):
+            raise ValueError(
+                f"step of {self.num_envs} rows takes actions ({self.num_envs}, {self.env_spec.action.size}), got {actions.shape}"
+            )
+        refused: NDArray[np.bool_] = ~np.isfinite(actions).all(1)
+        goals = self.inputs.goals(np.where(refused[:, None], 0.0, actions), self.view.here())
+        self.view.command(goals, ~refused & ~self._episodes.parked)
+        return refused
+
+    def advance(self, substeps: int | None = None) -> None:
+        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps."""
+        with osc.installed():
+            self.engine.step(self._substeps if substeps is None else substeps, ~self._episodes.parked)
+
+    def _counted(self, judged: Judgement) -> NDArray[np.bool_]:
+        stages = np.concatenate([judged.stages, judged.success[:, None]], 1)
+        counted: NDArray[np.bool_] = stages & ~self._episodes.parked[:, None]
+        return counted
+
+    def _park(self, lost: NDArray[np.bool_]) -> None:
+        """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
+        new = lost & ~self._episodes.parked
+        self.engine.load(new, np.tile(self._blank, (int(new.sum()), 1)))
+        self.engine.forward(new)
+        self._episodes.parked |= new
+
+    def observation(self) -> Observation:
+        """What the rows show now, without stepping."""
+        shown = self.view.proprioception()
+        shown["parts_poses"] = self.view.poses(self.task.parts)
+        shown["object"] = self.task.objects()
+        return {name: shown[name].astype(np.float32) for name in self.env_spec.observation}
+
+    def get_state(self) -> NDArray[np.float64]:
+        """Integration state (goals and grippers' commands included), steps taken, seed and stages of every row: ``(N, S)``."""
+        return np.concatenate([self.engine.state, self._episodes.pack()], 1)
+
+    def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
+        """Restore rows from :meth:`get_state`'s output."""
+        mask = np.ones(self.num_envs, bool) if rows is None else rows
+        size = self.engine.state.shape[1]
+        self.engine.load(mask, state[mask, :size])
+        self.engine.forward(mask)
+        self._episodes.unpack(state[:, size:], mask)
+
+    def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
+        """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""
+        if self._pictures is None:
+            from robolearn.sim.robosuite.pictures import StatePictures
+
+            self._pictures = StatePictures(self.env_spec.task)
+        return self._pictures.draw(self.engine.state[row])
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release robosuite's environment, and what draws pictures."""
+        self.host.close()
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
+
+
+def _inputs(task: str, input_type: str, view: View, hertz: float) -> tuple[EnvSpec, Inputs]:
+    """The spec of a task with an input type, and what its actions mean."""
+    spec, settings = replace(robosuite_spec(task), control_hz=hertz), view.robots[0].controller
+    if input_type == "canonical":
+        return spec, CanonicalInputs(view.frames, spec.action)
+    arms, frame = len(view.robots), str(settings.get("input_ref_frame", "base"))
+    frames = view.frames if frame == "base" else Frames(np.zeros((arms, 3)), np.tile(np.eye(3), (arms, 1, 1)))
+    if input_type == "absolute":
+        low, high = (-2.0,) * 3 + (-np.pi,) * 3 + (-1.0,), (2.0,) * 3 + (np.pi,) * 3 + (1.0,)
+        return replace(spec, action=pose_steps_action(low, high, arms, "", frame)), AbsoluteInputs(frames)
+    low, high = ((*np.broadcast_to(np.asarray(settings[f"input_{end}"], float), 6).tolist(), gripper) for end, gripper in _ENDS)
+    return replace(spec, action=pose_steps_action(low, high, arms, "", frame)), DeltaInputs(frames, settings)
+
+
+_ENDS = (("min", -1.0), ("max", 1.0))

@@ -1,0 +1,98 @@
+"""robomimic's ``env_args``, which its data sets carry, as a batched environment: those of robosuite 1.5, and of 1.4 converted."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from robolearn.errors import UserError, nearest
+from robolearn.sim.robosuite.env import RobosuiteEnv
+from robolearn.sim.robosuite.scene import check_controller
+from robolearn.sim.robosuite_compat import quiet
+from robolearn.tasks_robosuite import ROBOSUITE
+
+ROBOSUITE_TYPE = 1  # robomimic's number for it, and ROBOTS the arms that batches have
+ROBOT = "Panda"
+# What says how robosuite draws, or how long it plays, and nothing about the world.
+_BESIDE = ("has_renderer", "has_offscreen_renderer", "ignore_done", "use_camera_obs", "use_object_obs", "hard_reset", "horizon", "renderer")
+_BESIDE_PREFIXES = ("camera_", "render_", "renderer_")
+_OF_THE_BATCH = ("reward_shaping", "controller_configs", "robots")
+
+
+def environment_of(env_args: str | Mapping[str, Any], num_envs: int, **options: Any) -> RobosuiteEnv:
+    """The task that ``env_args`` describes.
+
+    Args:
+        env_args: the JSON text, or what it holds: ``env_name``, ``type`` and ``env_kwargs``.
+        num_envs: rows N.
+        options: of :class:`RobosuiteEnv`; ``input_type`` is the one that the controllers there have, unless given.
+
+    Raises:
+        UserError: no robosuite environment, no such task, or a robot or controller that batches are not made for.
+    """
+    described = _described(env_args)
+    task = _task_of(str(described["env_name"]))
+    kwargs = dict(described.get("env_kwargs") or {})
+    robots = kwargs.get("robots", ROBOT)
+    names = [robots] if isinstance(robots, str) else list(robots)
+    if names != [ROBOT] * ROBOSUITE[task].arms:
+        raise UserError(
+            f"{described['env_name']} in batches has {ROBOSUITE[task].arms} of the robot {ROBOT}, not {', '.join(map(str, names))}"
+        )
+    configs = kwargs.get("controller_configs")
+    worlds = {key: value for key, value in kwargs.items() if key not in (*_BESIDE, *_OF_THE_BATCH) and not key.startswith(_BESIDE_PREFIXES)}
+    found: dict[str, Any] = {"reward_shaping": bool(kwargs.get("reward_shaping", False))}
+    if configs is not None:
+        listed = configs if isinstance(configs, list) else [configs] * len(names)
+        worlds["controller_configs"] = [composite(config) for config in listed]
+        for config in worlds["controller_configs"]:
+            check_controller(config["body_parts"].get("right", {}))
+        found["input_type"] = worlds["controller_configs"][0]["body_parts"]["right"].get("input_type", "delta")
+    else:
+        found["input_type"] = "delta"
+    return RobosuiteEnv(task, num_envs, **{**found, **options}, options=worlds)
+
+
+def _described(env_args: str | Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        described = json.loads(env_args) if isinstance(env_args, str) else dict(env_args)
+        kind, _ = described.get("type", ROBOSUITE_TYPE), described["env_name"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"env_args are JSON with env_name, type and env_kwargs; got {str(env_args)[:80]!r}") from error
+    if kind != ROBOSUITE_TYPE:
+        raise UserError(f"env_args of type {kind!r} are not robosuite's, whose type is {ROBOSUITE_TYPE}")
+    return dict(described)
+
+
+def _task_of(world: str) -> str:
+    """Our name of robosuite's."""
+    worlds = {words.world: task for task, words in ROBOSUITE.items()}
+    if world not in worlds:
+        raise UserError(f"no batched robosuite task {world!r}; there are {', '.join(sorted(worlds))}{nearest(world, worlds)}")
+    return worlds[world]
+
+
+def composite(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A controller's settings as robosuite 1.5 writes them; those of 1.4 and before by its own conversion.
+
+    That leaves out what has another name or default there: deltas were in the world's frame, and whether there were any was
+    said by ``control_delta``.
+    """
+    settings: dict[str, Any] = copy.deepcopy(dict(config))
+    if "body_parts" in settings:
+        parts = settings["body_parts"]
+        parts.update(parts.pop("arms", {}))
+        return settings
+    delta = bool(settings.pop("control_delta", True))
+    settings.setdefault("input_type", "delta" if delta else "absolute")
+    settings.setdefault("input_ref_frame", "world")
+    settings.setdefault("damping_ratio", settings.pop("damping", 1))
+    with quiet():
+        from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
+
+        converted: dict[str, Any] = refactor_composite_controller_config(settings, ROBOT, ["right"])
+    if "body_parts" not in converted:
+        raise UserError(f"no controller of robosuite's: {str(settings)[:120]}")
+    return converted

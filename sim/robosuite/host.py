@@ -1,0 +1,58 @@
+"""robosuite's own environment behind a batch: it names the parts of a world, and draws where episodes start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError, nearest
+from robolearn.sim.robosuite_compat import make, quiet
+from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
+
+MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
+INPUT_TYPES = ("canonical", "delta", "absolute")
+
+
+def make_host(task: str, input_type: str = "canonical", options: Mapping[str, Any] | None = None) -> Any:
+    """The environment of a task by robosuite, which is also what tests hold the batch against.
+
+    Args:
+        task: such as ``can``.
+        input_type: of its controllers; canonical actions become absolute poses.
+        options: arguments of ``robosuite.make`` in place of the defaults, as :mod:`robolearn.sim.robosuite.env_args` reads them.
+
+    Raises:
+        UserError: no such task or input type, or another version of robosuite or MuJoCo is installed.
+    """
+    if task not in ROBOSUITE:
+        raise UserError(f"no robosuite task {task!r}; there are {', '.join(sorted(ROBOSUITE))}{nearest(task, ROBOSUITE)}")
+    if input_type not in INPUT_TYPES:
+        raise UserError(f"no input type {input_type!r}; there are {', '.join(INPUT_TYPES)}{nearest(input_type, INPUT_TYPES)}")
+    words = ROBOSUITE[task]
+    settings: dict[str, Any] = {"control_freq": CONTROL_HZ, "ignore_done": True, "seed": MODEL_SEED, **(options or {})}
+    if "controller_configs" not in settings:
+        settings["controller_configs"] = [_controller(input_type) for _ in range(words.arms)]
+    robots = settings.pop("robots", ["Panda"] * words.arms)
+    return make(words.world, robot=robots if words.arms > 1 or isinstance(robots, str) else robots[0], **settings)
+
+
+def _controller(input_type: str) -> dict[str, Any]:
+    """The Panda's default controller with an input type."""
+    with quiet():
+        from robosuite.controllers import load_composite_controller_config
+
+        settings: dict[str, Any] = load_composite_controller_config(robot="Panda")
+    settings["body_parts"]["right"]["input_type"] = "delta" if input_type == "delta" else "absolute"
+    return settings
+
+
+def draw_start(host: Any, seed: int) -> NDArray[np.float64]:
+    """Joint positions ``(nq,)`` at which the episode of a seed starts, by robosuite's own samplers."""
+    host.rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    with quiet():
+        host.reset()
+    start: NDArray[np.float64] = np.array(host.sim.data.qpos)
+    return start

@@ -1,0 +1,202 @@
+"""The vector environment of robosuite's tasks: seeds, resets, snapshots, bad actions, and the callback's manners."""
+
+import ctypes
+
+import mujoco
+import numpy as np
+import pytest
+
+from robolearn.errors import UserError
+from robolearn.learning.rollout import rollout
+from robolearn.protocols import Environment
+from robolearn.seeding import split_seeds
+from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
+from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
+from robolearn.tasks import env_spec_of
+
+
+@pytest.fixture(scope="module")
+def lift():
+    env = RobosuiteEnv("lift", 4, threads=1)
+    yield env
+    env.close()
+
+
+def stay(env):
+    here = env.view.here()
+    return env.inputs.actions(here, here)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_shows_what_its_spec_says_and_starts_alike_for_a_seed(task):
+    env = RobosuiteEnv(task, 2, threads=1)
+    spec = env_spec_of(task)
+    assert isinstance(env, Environment)
+    assert env.env_spec == spec
+    first, info = env.reset(seed=[7, 8])
+    spec.check_observation(first)
+    assert info["stages"].shape == (2, len(spec.stages))
+    assert not np.array_equal(first["object"][0], first["object"][1])
+    again, _ = env.reset(seed=[8, 7])
+    np.testing.assert_array_equal(again["object"], first["object"][::-1])
+    observation, reward, *_ = env.step(stay(env))
+    spec.check_observation(observation)
+    assert reward.shape == (2,)
+    env.close()
+
+
+def test_rows_restored_from_a_snapshot_go_on_to_the_bit(lift):
+    lift.reset(seed=0)
+    rng = np.random.default_rng(0)
+    actions = np.repeat(stay(lift)[None], 6, 0)
+    actions[..., :3] += rng.uniform(-0.1, 0.1, (6, 4, 3))
+    for action in actions[:2]:
+        lift.step(action)
+    state = lift.get_state()
+    lift.set_state(state)
+    ends = []
+    for _ in range(2):
+        for action in actions[2:]:
+            lift.step(action)
+        ends.append(lift.get_state())
+        lift.set_state(state)
+    np.testing.assert_array_equal(*ends)
+    rows = np.array([False, True, False, False])
+    lift.set_state(ends[0], rows)
+    np.testing.assert_array_equal(lift.get_state()[rows], ends[0][rows])
+    np.testing.assert_array_equal(lift.get_state()[~rows], state[~rows])
+
+
+def test_only_the_masked_rows_start_again(lift):
+    lift.reset(seed=0)
+    lift.step(stay(lift))
+    before = lift.get_state()
+    mask = np.array([True, False, False, True])
+    lift.reset(seed=[9, 9, 9, 9], options={"reset_mask": mask})
+    after = lift.get_state()
+    np.testing.assert_array_equal(after[~mask], before[~mask])
+    np.testing.assert_array_equal(after[0, :-3], after[3, :-3])
+
+
+def test_an_action_that_is_no_number_leaves_its_row_with_its_last_command(lift):
+    lift.reset(seed=0)
+    before = lift.view.commands.copy()
+    action = stay(lift)
+    action[:, 2] += 0.05
+    action[1, 4] = np.nan
+    _, _, terminated, truncated, info = lift.step(action)
+    assert info["refused"].tolist() == [False, True, False, False]
+    np.testing.assert_array_equal(lift.view.commands[1], before[1])
+    assert (lift.view.commands[[0, 2, 3]] != before[[0, 2, 3]]).any()
+    assert not (terminated | truncated).any()
+
+
+def test_an_action_of_another_shape_is_an_error(lift):
+    with pytest.raises(ValueError, match=r"4 rows takes actions \(4, 10\), got \(4, 7\)"):
+        lift.step(np.zeros((4, 7)))
+
+
+def test_a_position_out_of_reach_is_clipped_to_the_spec(lift):
+    lift.reset(seed=0)
+    action = stay(lift)
+    action[:, 2] = 99.0
+    goals = lift.inputs.goals(action, lift.view.here())
+    base = lift.view.frames.position[0, 2]
+    np.testing.assert_allclose(goals.position[:, 0, 2], base + lift.env_spec.action.high[2])
+
+
+def test_a_row_whose_physics_fails_is_cut_off_and_the_others_do_not_notice(lift):
+    lift.reset(seed=0)
+    start = lift.get_state()
+    lift.step(stay(lift))
+    expected = lift.get_state()
+    lift.set_state(start)
+    lift.view.qvel[2] = np.inf
+    action = stay(lift)
+    *_, truncated, info = lift.step(action)
+    assert truncated.tolist() == info["diverged"].tolist() == info["lost"].tolist() == [False, False, True, False]
+    np.testing.assert_array_equal(lift.get_state()[[0, 1, 3]], expected[[0, 1, 3]])
+    *_, terminated, _, info = lift.step(action)
+    assert terminated[2]
+    assert info["lost"][2]
+
+
+def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
+    env = RobosuiteEnv("lift", 2, threads=1, autoreset="same_step", max_episode_steps=2)
+    env.reset(seed=0)
+    env.step(stay(env))
+    observation, _, _, truncated, info = env.step(stay(env))
+    assert truncated.all()
+    assert info["_final_obs"].all()
+    assert not np.array_equal(info["final_obs"]["object"], observation["object"])
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "lifted"}, r"no robosuite task 'lifted'.*did you mean 'lift'"),
+        ({"input_type": "deltas"}, r"no input type 'deltas'.*did you mean 'delta'"),
+        ({"autoreset": "same"}, r"no autoreset mode 'same'"),
+        ({"options": {"robots": "Sawyer"}}, r"have the robot Panda with its own gripper, not Sawyer"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(options, message):
+    with pytest.raises(UserError, match=message):
+        RobosuiteEnv(**{"task": "lift", "num_envs": 1, **options})
+
+
+def test_stepping_leaves_the_processs_callbacks_as_they_were(lift):
+    calls = []
+    control = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lambda model, data: calls.append(1))
+    mujoco.set_mjcb_control(control)
+    try:
+        lift.step(stay(lift))
+        assert not calls
+        assert mujoco.get_mjcb_control() is control
+    finally:
+        mujoco.set_mjcb_control(None)
+    assert mujoco.get_mjcb_time() is None
+
+
+def test_the_controller_leaves_other_models_alone():
+    model = mujoco.MjModel.from_xml_string(
+        '<mujoco><size nuserdata="3"/><custom><numeric name="x" data="1 2 3"/></custom><worldbody><body><joint name="j"/>'
+        '<geom size=".1"/></body></worldbody><actuator><motor joint="j"/></actuator></mujoco>'
+    )
+    data = mujoco.MjData(model)
+    data.ctrl[0], data.userdata[:] = 0.25, (4, 5, 6)
+    with osc.installed():
+        mujoco.mj_step(model, data)
+    assert data.ctrl[0] == 0.25
+    assert data.userdata.tolist() == [4, 5, 6]
+
+
+def test_a_sleeping_world_lifts_as_an_exact_one():
+    expert, env = LiftExpert(8), RobosuiteEnv("lift", 8, threads=1, sleep=True)
+    assert rollout(env, expert, split_seeds("search", 8)).success_rate == 1.0
+    env.close()
+
+
+def test_the_expert_puts_cans_into_their_bin():
+    expert, env = CanExpert(8), RobosuiteEnv("can", 8, threads=1, sleep=True)
+    result = rollout(env, expert, split_seeds("search", 8))
+    assert result.success.sum() >= 7
+    assert result.stages[result.success].all()
+    env.close()
+
+
+@pytest.mark.parametrize("input_type", ["canonical", "delta", "absolute"])
+def test_every_way_to_write_an_action_has_its_inverse(input_type):
+    env = RobosuiteEnv("transport", 2, input_type=input_type, threads=1)
+    env.reset(seed=0)
+    here = env.view.here()
+    wanted = type(here)(
+        here.position + 0.01, here.rotation[..., [1, 2, 0], :][..., [1, 2, 0]] if input_type != "delta" else here.rotation, here.gripper + 1
+    )
+    goals = env.inputs.goals(env.inputs.actions(wanted, here), here)
+    np.testing.assert_allclose(goals.position, wanted.position, atol=1e-9)
+    np.testing.assert_allclose(goals.rotation, wanted.rotation, atol=1e-6)
+    np.testing.assert_array_equal(goals.gripper, wanted.gripper)
+    env.close()
