@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from robolearn.sim.task import Task
 
 LEVELS = ("low", "med", "high")  # of randomness, which every task has
-TASKS = {"one_leg": "OneLeg"}  # each in robolearn.sim.tasks, in a module of its name
+TASKS = {
+    "one_leg": "OneLeg",
+    "pick_cube": "PickCube",
+}  # each in robolearn.sim.tasks, in a module of its name
 
 
 def find_task(task: str | Task) -> Task:
