@@ -85,7 +85,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         thread: bool = True,
         push_force: float = 0.0,
         extras: Sequence[str] = (),
-        image_size: tuple[int, int] = (84, 84),
+        image_size: Sequence[int] = (84, 84),
         image_quality: str = "fast",
         randomize: str | Mapping[str, Any] | Randomization | None = None,
         render_mode: str | None = None,
@@ -106,7 +106,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         ranges = find_ranges(randomize)
         self._dynamics = Dynamics(self._engine, self.task, ranges.dynamics) if ranges.dynamics != DynamicsRanges() else None
         self._extras = Extras(more, self._engine, self._view)
-        self._images = Images(cameras, (image_size[0], image_size[1]), image_quality, self.task, self._view, ranges.looks)
+        self._images = Images(cameras, image_size, image_quality, self.task, self._view, ranges.looks)
         shown = {**self.task.spec().observation, **self._extras.specs, **self._images.specs}
         self.env_spec = replace(self.task.spec(), observation=shown)
         self.render_mode = render_mode

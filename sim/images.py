@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.errors import UserError
 from robolearn.sim.appearance import Appearance, Looks
 from robolearn.sim.looks import find_quality
 from robolearn.sim.randomize import LooksRanges
-from robolearn.sim.render import SceneRenderer
+from robolearn.sim.render import SceneRenderer, check_size
 from robolearn.sim.scene import build_model
 from robolearn.sim.task import Task
 from robolearn.sim.view import View
@@ -30,10 +31,16 @@ class Images:
         task: whose scene it is.
         view: N rows of it.
         ranges: how looks differ between episodes.
+
+    Raises:
+        UserError: the size is none, or too large, or there is no such quality.
     """
 
-    def __init__(self, cameras: Sequence[str], size: tuple[int, int], quality: str, task: Task, view: View, ranges: LooksRanges) -> None:
-        self._cameras, self._size, self._quality, self._task, self._view = tuple(cameras), size, quality, task, view
+    def __init__(self, cameras: Sequence[str], size: Sequence[int], quality: str, task: Task, view: View, ranges: LooksRanges) -> None:
+        if len(size) != 2:
+            raise UserError(f"pictures have a width and a height, such as image_size=[84,84]; got {list(size)}")
+        check_size(size[0], size[1], find_quality(quality))
+        self._cameras, self._size, self._quality, self._view = tuple(cameras), (size[0], size[1]), quality, view
         self.specs = {camera: ArraySpec((size[1], size[0], 3), "uint8") for camera in cameras}
         rows = len(view.qpos)
         self._pictures = {camera: np.zeros((rows, *entry.shape), np.uint8) for camera, entry in self.specs.items()}

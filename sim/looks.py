@@ -47,8 +47,7 @@ _WRIST = {"pos": "-.04 0 .0534", "xyaxes": "0 -1 0 -.9397 0 .3420", "fovy": "42.
 
 _MATERIALS = {
     "matte": {"specular": "0", "shininess": "0"},
-    "glossy": {"specular": ".8", "shininess": ".8"},
-    "metal": {"specular": "1", "shininess": ".95"},
+    "glossy": {"specular": "1", "shininess": ".8"},
     "checker": {"texture": "checker", "texrepeat": "6 6", "specular": ".2"},
     "speckled": {"texture": "speckled", "texrepeat": "3 3", "specular": ".2"},
     "striped": {"texture": "striped", "texrepeat": "4 4", "specular": ".2"},

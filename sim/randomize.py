@@ -133,7 +133,9 @@ def _make(name: str, kind: type[Any], node: Any) -> Any:
             else:
                 values[key] = type(usual)(value)
         except (TypeError, ValueError, AttributeError) as error:
-            wanted = "deviations by camera" if isinstance(usual, dict) else f"something like {usual or 'a list of [low, high]'}"
+            wanted = (
+                "deviations by camera" if isinstance(usual, dict) else f"something like {'a list of [low, high]' if usual == () else usual}"
+            )
             raise UserError(f"{name}.{key} takes {wanted}; got {value!r}") from error
     made = kind(**values)
     if name == "dynamics" and not 0 <= made.latency[0] <= made.latency[1] <= MOST_LATENCY:

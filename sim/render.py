@@ -15,6 +15,14 @@ from robolearn.sim.looks import CAMERA, LARGEST_PICTURE, Quality, find_quality
 FINE = find_quality("fine")
 
 
+def check_size(width: int, height: int, quality: Quality) -> None:
+    """Raise ``UserError`` for a picture that does not fit into the scene's frame buffer."""
+    most = LARGEST_PICTURE[0] // quality.finer, LARGEST_PICTURE[1] // quality.finer
+    if not (0 < width <= most[0] and 0 < height <= most[1]):
+        wrong = "small" if width < 1 or height < 1 else "large"
+        raise UserError(f"a picture of {width} x {height} pixels is too {wrong}; the largest is {most[0]} x {most[1]}")
+
+
 class SceneRenderer:
     """One off-screen context, re-used for every row of the same scene; bound to the thread that made it.
 
@@ -30,12 +38,8 @@ class SceneRenderer:
     """
 
     def __init__(self, model: mujoco.MjModel, width: int = 320, height: int = 240, camera: str = CAMERA, quality: Quality = FINE) -> None:
+        check_size(width, height, quality)
         finer = quality.finer
-        if not (0 < width * finer <= LARGEST_PICTURE[0] and 0 < height * finer <= LARGEST_PICTURE[1]):
-            most = f"{LARGEST_PICTURE[0] // finer} x {LARGEST_PICTURE[1] // finer}"
-            raise UserError(
-                f"a picture of {width} x {height} pixels is too {'large' if width and height else 'small'}; the largest is {most}"
-            )
         self._data = mujoco.MjData(model)
         self._model, self._camera, self._size, self._finer = model, camera, (height, width), finer
         try:
