@@ -29,6 +29,8 @@ TINY = [
         "sim.steps=1",
         "sim.envpool.num_envs=2",
         "sim.tasks=[pick_cube]",
+        "sim.pictures.num_envs=1",
+        "sim.pictures.steps=1",
         "sim.ppo.num_envs=2",
         "sim.ppo.horizon=2",
         "sim.ppo.iterations=1",
@@ -42,7 +44,8 @@ EXPECTED = {
     "sim": {
         f"sim/{what}"
         for what in ("one_leg_steps", "one_leg_simulated_time", "pick_cube_steps", "pick_cube_steps_beside_envpool", "ppo_env_steps")
-    },
+    }
+    | {f"sim/one_leg_pictures_{size}" for size in (84, 224)},
     "train": {"train/diffusion_unet", "train/diffusion_mlp"},
     "infer": {
         *(f"infer/{policy}_b{rows}_p{p}" for policy in ("diffusion_unet", "diffusion_mlp") for rows in (1, 2) for p in (50, 99)),
