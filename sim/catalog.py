@@ -14,6 +14,7 @@ LEVELS = ("low", "med", "high")  # of randomness, which every task has
 TASKS = {
     "one_leg": "OneLeg",
     "pick_cube": "PickCube",
+    "stack_blocks": "StackBlocks",
 }  # each in robolearn.sim.tasks, in a module of its name
 
 
