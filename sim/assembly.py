@@ -17,12 +17,13 @@ from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
+from robolearn.sim.engines import make_engine
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
 from robolearn.sim.looks import cameras_of
 from robolearn.sim.pushes import Pushes
 from robolearn.sim.randomize import DynamicsRanges, Randomization, find_ranges
-from robolearn.sim.scene import build_model
+from robolearn.sim.scene import build_mjcf, build_model
 from robolearn.sim.screw import Screws
 from robolearn.sim.starts import draw_starts
 from robolearn.sim.task import Task
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
 # Why a row is lost, by its code in `Assembly._lost`.
-REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite"])
-_AWAY, _DIVERGED, _NO_ACTION = 1, 2, 3
+REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
+_AWAY, _DIVERGED, _NO_ACTION, _UNWATCHED = 1, 2, 3, 4
 _HALVINGS = 4
 _FAR = 1.2  # [m] from the robot's base: beyond the table
 
@@ -67,10 +68,11 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         image_size: width and height of these pictures [pixels].
         image_quality: ``fast``, or ``fine`` as films are.
         randomize: what else differs between episodes, see :func:`robolearn.sim.randomize.find_ranges`; None: nothing.
+        engine: ``mujoco``, or ``warp`` for a GPU; see :func:`robolearn.sim.engines.make_engine`.
         render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, randomness, autoreset mode, observation, picture quality or ranges.
+        UserError: no such task, randomness, autoreset mode, observation, picture quality, ranges or engine.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         image_size: Sequence[int] = (84, 84),
         image_quality: str = "fast",
         randomize: str | Mapping[str, Any] | Randomization | None = None,
+        engine: str = "mujoco",
         render_mode: str | None = None,
     ) -> None:
         if autoreset not in AUTORESET:
@@ -100,8 +103,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.autoreset_mode = AUTORESET[autoreset]
         self._randomness = randomness
         more, cameras = split_extras(extras, cameras_of(self.task.arms))
-        model = build_model(self.task, touch="finger_force" in more)
-        self._engine = Engine(model, num_envs, threads)
+        touch = "finger_force" in more
+        model = build_model(self.task, touch=touch)
+        self._engine = make_engine(engine, model, lambda: build_mjcf(self.task, touch=touch), num_envs, threads)
         self._view = View(self._engine, self.task)
         ranges = find_ranges(randomize)
         self._dynamics = Dynamics(self._engine, self.task, ranges.dynamics) if ranges.dynamics != DynamicsRanges() else None
@@ -210,7 +214,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if self._pushes is not None:
             self._pushes.apply(self._seeds, self._steps)
         self._engine.step(self.task.physics.substeps, self._lost == 0)
-        self._images.outdate()
+        self._images.outdate(self._lost == 0)
         self._park(self._engine.diverged(), _DIVERGED)
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
@@ -280,7 +284,12 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         new = lost & (self._lost == 0)
         self._engine.load(new, self._settled)
         self._engine.forward(new)
+        self._images.outdate(new)
         self._lost[new] = reason
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
+        self._park(rows, _UNWATCHED)
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 from robolearn.sim.randomize import Draws, DynamicsRanges
 from robolearn.sim.task import Task
 
@@ -19,7 +19,7 @@ class Dynamics:
         ranges: what differs, and how much.
     """
 
-    def __init__(self, engine: Engine, task: Task, ranges: DynamicsRanges) -> None:
+    def __init__(self, engine: PhysicsEngine, task: Task, ranges: DynamicsRanges) -> None:
         model, usual = engine.model, DynamicsRanges()
         self._engine, self._ranges = engine, ranges
         self._parts = np.array([model.body(name).id for name in task.parts])

@@ -61,9 +61,9 @@ class Images:
             for place, row in enumerate(rows):
                 self._looks[row] = {name: values[place] for name, values in looks.items()}
 
-    def outdate(self) -> None:
-        """Say that the rows have moved."""
-        self._stale[:] = True
+    def outdate(self, mask: NDArray[np.bool_]) -> None:
+        """Say that the masked rows have moved."""
+        self._stale |= mask
 
     def observation(self) -> dict[str, NDArray[np.uint8]]:
         """``{camera: (N, height, width, 3)}``.
