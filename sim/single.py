@@ -23,7 +23,7 @@ class SingleAssembly(gymnasium.Env[Observation, NDArray[np.float32]]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 
     def __init__(self, task: str, render_mode: str | None = None, **options: Any) -> None:
-        self._rows = Assembly(task, 1, render_mode=render_mode, **{"threads": 1, **options})
+        self._rows = Assembly(task, 1, autoreset="disabled", render_mode=render_mode, **{"threads": 1, **options})
         self.render_mode = render_mode
         self.env_spec = self._rows.env_spec
         self.metadata = {**SingleAssembly.metadata, "render_fps": self._rows.metadata["render_fps"]}
