@@ -14,7 +14,7 @@ from robolearn.sim.looks import DISTRACTORS, MATERIALS
 from robolearn.sim.randomize import Draws, LooksRanges
 
 Looks = dict[str, NDArray[Any]]  # values of model fields, those of the headlight as headlight_*; (n, ...), or of one episode
-_BESIDE = ((-0.1, 0.2), (0.22, 0.45))  # [m] where distractors lie: x, and how far from the middle
+_BESIDE = ((-0.1, 0.2), (0.22, 0.45))  # [m] least and most x, and distance from the middle, of distractors
 _SIZES = ((0.015, 0.015, 0.01), (0.045, 0.045, 0.04))  # [m] half
 _DARKEST = 0.02
 _OF_GEOMS = ("geom_rgba", "geom_matid", "geom_pos", "geom_quat", "geom_size", "geom_group")

@@ -72,7 +72,7 @@ class PhysicsEngine(Protocol):
         ...
 
 
-def make_engine(name: str, model: mujoco.MjModel, mjcf: Callable[[], ET.Element], num_envs: int, threads: int = 0) -> Any:
+def make_engine(name: str, model: mujoco.MjModel, mjcf: Callable[[], ET.Element], num_envs: int, threads: int = 0) -> PhysicsEngine:
     """An engine by its name, a :class:`PhysicsEngine`.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 from robolearn.sim.panda import ARM_JOINTS
 from robolearn.sim.view import View
 from robolearn.spec import ArraySpec
@@ -45,7 +45,7 @@ class Extras:
 
     """
 
-    def __init__(self, names: Sequence[str], engine: Engine, view: View) -> None:
+    def __init__(self, names: Sequence[str], engine: PhysicsEngine, view: View) -> None:
         model = engine.model
         self._columns: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
         self.specs: dict[str, ArraySpec] = {}

@@ -29,7 +29,7 @@ class WarpEngine:
     """See :class:`robolearn.sim.engines.PhysicsEngine`.
 
     A call sends the commands to the device, and the states where the caller wrote into them; there all substeps run as one graph; back
-    come states and outputs in one piece. Parts do not sleep, and a row's last bits may differ from run to run.
+    come states and outputs in one piece. Parts do not sleep.
 
     Args:
         model: the compiled scene.
@@ -62,6 +62,7 @@ class WarpEngine:
             except NotImplementedError as error:
                 raise UserError(f"MuJoCo Warp cannot play this scene: {error}; use engine=mujoco") from error
             self._model.opt.warn_overflow = 0  # counted here, not printed
+            self._model.opt.deterministic = True  # the order of contacts and of sums is fixed: a seed is an episode
             self._data = mujoco_warp.make_data(compiled, nworld=num_envs, nconmax=CONTACTS, njmax=CONSTRAINTS)
             self._command = wp.zeros((num_envs, model.nu), dtype=float)
             self._sent = np.full((num_envs, self._host.shape[1] - model.nu), np.nan, np.float32)  # what the device's states are

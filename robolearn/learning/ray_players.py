@@ -200,17 +200,21 @@ class RayPlayers:
                 for generator in ray.wait(list(running), num_returns=1)[0]:
                     number, actor = running[generator]
                     try:
-                        yield number, _next(ray, generator)
-                    except _Finished:
-                        del running[generator]
-                        self._idle.insert(0, actor)  # ahead of those that are still being started
+                        item = _next(ray, generator)
                     except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as death:
                         del running[generator]
-                        self._dismiss([actor])  # where only what it handed over was lost
+                        self._dismiss([actor])  # it may live, and only what it handed over be lost
                         self._idle.append(self._make())
                         deaths[number] += 1
                         _tell_death(deaths[number], death)
                         waiting.appendleft((number, work[number]))
+                    except Exception as error:
+                        del running[generator]
+                        self._idle.insert(0, actor)  # ahead of those that are still being started
+                        if not isinstance(error, _Finished):
+                            raise
+                    else:
+                        yield number, item
         finally:
             self._dismiss([actor for _, actor in running.values()])  # of a stream that was left: nobody waits for their work
 

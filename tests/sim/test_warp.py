@@ -125,6 +125,16 @@ def test_rows_that_are_not_stepped_stay_as_they_are(both: tuple[Any, Any]) -> No
     assert difference(both, "qpos", "site_xpos") < 1e-5
 
 
+def test_the_same_start_comes_to_the_same_state_to_the_bit(both: tuple[Any, Any]) -> None:
+    ends = []
+    for _ in range(2):
+        begin(both[1])
+        both[1].step(SUBSTEPS)
+        both[1].step(SUBSTEPS)
+        ends.append(both[1].state.copy())
+    np.testing.assert_array_equal(*ends)
+
+
 def test_forward_leaves_the_state_as_written_to_the_bit(both: tuple[Any, Any]) -> None:
     warp = both[1]
     begin(warp)
