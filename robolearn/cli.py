@@ -29,6 +29,7 @@ VERBS = {
     "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
     "results": "the figures of a finished recipe as one JSON file, to keep",
     "report": "a self-contained report.html of finished runs",
+    "sheet": "a picture of every simulated task at every level of randomness, to look at",
     "bench": "measure speed, beside a peer where it is installed",
 }
 TOOLS = {

@@ -149,7 +149,7 @@ def _renderers() -> Iterator[Check]:
             yield Check(f"pictures by {backend}", "ok", "drew a frame")
             return
         last = (trial.stderr.strip().splitlines() or ["crashed"])[-1]
-        yield Check(f"pictures by {backend}", "warn", last[:120], f"apt-get install {packages} (needed for videos only)")
+        yield Check(f"pictures by {backend}", "warn", last[:120], f"apt-get install {packages} (needed for pictures only)")
 
 
 def _torch() -> Check:

@@ -55,9 +55,15 @@ def pick_cube_spec() -> EnvSpec:
     return assembly_spec("pick_cube", 2, ("reached", "grasped", "lifted", "success"), high=(0.8, 0.35, 0.6), control_hz=20.0)
 
 
+def stack_blocks_spec() -> EnvSpec:
+    """Three blocks, 10 Hz."""
+    return assembly_spec("stack_blocks", 3, ("middle_grasped", "middle_stacked", "top_grasped", "top_stacked", "success"))
+
+
 SPECS: dict[str, Callable[[], EnvSpec]] = {
     "one_leg": one_leg_spec,
     "pick_cube": pick_cube_spec,
+    "stack_blocks": stack_blocks_spec,
     **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,14 @@ from robolearn.errors import UserError, check_positive, nearest
 from robolearn.seeding import split_seeds
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
+from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
 from robolearn.sim.engines import make_engine
-from robolearn.sim.extras import Extras
+from robolearn.sim.extras import Extras, split_extras
+from robolearn.sim.images import Images
+from robolearn.sim.looks import cameras_of
 from robolearn.sim.pushes import Pushes
+from robolearn.sim.randomize import DynamicsRanges, Randomization, find_ranges
 from robolearn.sim.scene import build_mjcf, build_model
 from robolearn.sim.screw import Screws
 from robolearn.sim.starts import draw_starts
@@ -35,7 +39,7 @@ _AWAY, _DIVERGED, _NO_ACTION, _UNWATCHED = 1, 2, 3, 4
 _HALVINGS = 4
 _FAR = 1.2  # [m] from the robot's base: beyond the table
 
-Observation = dict[str, NDArray[np.float32]]
+Observation = dict[str, NDArray[Any]]
 Step = tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 
@@ -59,11 +63,16 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             ended them, their last observation in ``info["final_obs"]``).
         thread: whether screws hold; without it a pushed part seats unturned.
         push_force: [N] of random pushes on the parts, see :class:`robolearn.sim.pushes.Pushes`; 0 for none.
-        extras: further observations, see :class:`robolearn.sim.extras.Extras`.
+        extras: further observations, see :class:`robolearn.sim.extras.Extras`, and cameras (``front``, ``wrist``) whose
+            pictures are observed, ``(height, width, 3)`` bytes; see :class:`robolearn.sim.images.Images`.
+        image_size: width and height of these pictures [pixels].
+        image_quality: ``fast``, or ``fine`` as films are.
+        randomize: what else differs between episodes, see :func:`robolearn.sim.randomize.find_ranges`; None: nothing.
         engine: ``mujoco``, or ``warp`` for a GPU; see :func:`robolearn.sim.engines.make_engine`.
+        render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, randomness, autoreset mode, observation or engine.
+        UserError: no such task, randomness, autoreset mode, observation, picture quality, ranges or engine.
     """
 
     def __init__(
@@ -78,7 +87,11 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         thread: bool = True,
         push_force: float = 0.0,
         extras: Sequence[str] = (),
+        image_size: Sequence[int] = (84, 84),
+        image_quality: str = "fast",
+        randomize: str | Mapping[str, Any] | Randomization | None = None,
         engine: str = "mujoco",
+        render_mode: str | None = None,
     ) -> None:
         if autoreset not in AUTORESET:
             raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
@@ -89,13 +102,20 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.autoreset_mode = AUTORESET[autoreset]
         self._randomness = randomness
-        touch = "finger_force" in extras
+        more, cameras = split_extras(extras, cameras_of(self.task.arms))
+        touch = "finger_force" in more
         model = build_model(self.task, touch=touch)
         self._engine = make_engine(engine, model, lambda: build_mjcf(self.task, touch=touch), num_envs, threads)
         self._view = View(self._engine, self.task)
-        self._extras = Extras(extras, self._engine, self._view)
-        self.env_spec = replace(self.task.spec(), observation={**self.task.spec().observation, **self._extras.specs})
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
+        ranges = find_ranges(randomize)
+        self._dynamics = Dynamics(self._engine, self.task, ranges.dynamics) if ranges.dynamics != DynamicsRanges() else None
+        self._extras = Extras(more, self._engine, self._view)
+        self._images = Images(cameras, image_size, image_quality, self.task, self._view, ranges.looks)
+        shown = {**self.task.spec().observation, **self._extras.specs, **self._images.specs}
+        self.env_spec = replace(self.task.spec(), observation=shown)
+        self.render_mode = render_mode
+        fps = round(self.env_spec.control_hz)
+        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"], "render_fps": fps}
         self._goals = self.task.goals()
         sockets = self.task.sockets()
         self._screws = Screws(self._engine, sockets) if thread and sockets else None
@@ -116,7 +136,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         spec = self.env_spec
         box = gymnasium.spaces.Box
         self.single_observation_space = gymnasium.spaces.Dict(
-            {name: box(-np.inf, np.inf, entry.shape, np.float32) for name, entry in spec.observation.items()}
+            {
+                name: box(0, 255, entry.shape, np.uint8) if entry.is_image else box(-np.inf, np.inf, entry.shape, np.float32)
+                for name, entry in spec.observation.items()
+            }
         )
         self.single_action_space = box(np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32))
         batch = gymnasium.vector.utils.batch_space
@@ -145,10 +168,12 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start every row from recorded poses, ``{name: (N, ...)}``: the arms by inverse kinematics, the parts where they were seen."""
         mask = np.ones(self.num_envs, bool)
+        seeds = np.zeros(self.num_envs, np.int64) if seeds is None else seeds
         self._engine.load(mask, self._settled)
+        self._vary(mask, seeds)
         self._view.place_as_observed(observation, lowest=self._heights)
         self._engine.forward(mask)
-        self._begin(mask, np.zeros(self.num_envs, np.int64) if seeds is None else seeds)
+        self._begin(mask, seeds)
         return self.observation(), self._progress()
 
     def _start_rows(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
@@ -156,6 +181,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if not len(rows):
             return
         self._engine.load(mask, self._settled)
+        self._vary(mask, seeds)
         start = draw_starts(self.task, seeds[rows], self._randomness)
         self._view.place(rows, start, self._heights)
         self._engine.forward(mask)
@@ -170,9 +196,17 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _begin(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         self._view.hold(mask)
+        if self._dynamics is not None:
+            self._dynamics.hold(mask, self._ctrl)
         self._seeds[mask] = seeds[mask]
         for memory in (self._steps, self._stages, self._assembled, self._held, self._lost):
             memory[mask] = 0
+
+    def _vary(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        """Give rows the dynamics and the looks of these episodes."""
+        if self._dynamics is not None:
+            self._dynamics.draw(mask, seeds)
+        self._images.begin(mask, seeds)
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Hold each row's command for a control step: ``(N, A)``. See :class:`robolearn.protocols.Environment` for ``info``."""
@@ -180,6 +214,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if self._pushes is not None:
             self._pushes.apply(self._seeds, self._steps)
         self._engine.step(self.task.physics.substeps, self._lost == 0)
+        self._images.outdate(self._lost == 0)
         self._park(self._engine.diverged(), _DIVERGED)
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
@@ -208,7 +243,11 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if actions.shape != (self.num_envs, self.env_spec.action.size):
             raise UserError(f"{self.num_envs} rows of {self.task.name} take actions {self.action_space.shape}; got {actions.shape}")
         finite: NDArray[np.bool_] = np.isfinite(actions).all(1)
-        if finite.all():
+        if self._dynamics is not None:
+            wanted = self._ctrl.copy()
+            wanted[finite] = control_from_action(actions[finite], self.env_spec.action)
+            self._ctrl[:] = self._dynamics.delay(wanted)
+        elif finite.all():
             self._ctrl[:] = control_from_action(actions, self.env_spec.action)
         else:
             self._ctrl[finite] = control_from_action(actions[finite], self.env_spec.action)
@@ -245,6 +284,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         new = lost & (self._lost == 0)
         self._engine.load(new, self._settled)
         self._engine.forward(new)
+        self._images.outdate(new)
         self._lost[new] = reason
 
     def park(self, rows: NDArray[np.bool_]) -> None:
@@ -253,7 +293,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""
-        return {**self._view.observation(), **self._extras.observation()}
+        return {**self._view.observation(), **self._extras.observation(), **self._images.observation()}
 
     def _memory(self) -> list[NDArray[Any]]:
         """What the world keeps behind the simulator's state, as columns ``(N, ...)``; see :attr:`robolearn.sim.task.Task.memory`."""
@@ -262,6 +302,8 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             memory.append(self._assembled)
         if self.task.hold_steps:
             memory.append(self._held[:, None])
+        if self._dynamics is not None:
+            memory.append(self._dynamics.pending)
         return memory
 
     def get_state(self) -> NDArray[np.float64]:
@@ -273,17 +315,20 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         mask = np.ones(self.num_envs, bool) if rows is None else rows
         at = self._engine.state.shape[1]
         self._engine.load(mask, state[mask, :at])
-        self._engine.forward(mask)
         for memory in self._memory():
             width = memory.shape[1]
             memory[mask] = state[mask, at : at + width].astype(memory.dtype)
             at += width
+        self._vary(mask, self._seeds)
+        self._engine.forward(mask)
         if len(self._goals) == 1:
             self._assembled[mask] = self._stages[mask, -1:]
         self._lost[mask] = 0
 
-    def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
-        """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""
+    def render(self, row: int | None = None) -> Any:
+        """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""
+        if row is None:
+            return None if self.render_mode is None else tuple(self.render(each) for each in range(self.num_envs))
         if self._renderer is None:
             from robolearn.sim.render import SceneRenderer
 
@@ -291,7 +336,8 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return self._renderer.draw(self._view.qpos[row], self._view.mocap_position[row], self._view.mocap_quaternion[row])
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Free the renderer."""
+        """Free the renderers."""
+        self._images.close()
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None

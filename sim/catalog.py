@@ -1,15 +1,20 @@
-"""The assembly tasks by name."""
+"""The assembly tasks by name; importing this imports no simulator."""
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.task import Task
 
+if TYPE_CHECKING:
+    from robolearn.sim.task import Task
+
+LEVELS = ("low", "med", "high")  # of randomness, which every task has
 TASKS = {
     "one_leg": "OneLeg",
     "pick_cube": "PickCube",
+    "stack_blocks": "StackBlocks",
 }  # each in robolearn.sim.tasks, in a module of its name
 
 
@@ -19,7 +24,7 @@ def find_task(task: str | Task) -> Task:
     Raises:
         UserError: no such task; the message names the nearest.
     """
-    if isinstance(task, Task):
+    if not isinstance(task, str):
         return task
     if task not in TASKS:
         raise UserError(f"no assembly task {task!r}; there are {', '.join(TASKS)}{nearest(task, TASKS)}")

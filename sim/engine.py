@@ -60,6 +60,10 @@ class Engine:
         values: NDArray[Any] = self._batch.expand(name)
         return values
 
+    def set_const(self, rows: NDArray[np.bool_]) -> None:
+        """Bring what follows from the model fields of ``rows``, such as masses, up to date after they were written."""
+        self._batch.set_const(np.flatnonzero(rows))
+
     def step(self, substeps: int, rows: NDArray[np.bool_] | None = None) -> None:
         """Advance every row, or only ``rows (N,)``, by ``substeps`` physics steps in native code, and refresh their outputs."""
         ids = None if rows is None or rows.all() else np.flatnonzero(rows)

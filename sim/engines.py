@@ -47,6 +47,10 @@ class PhysicsEngine(Protocol):
         """Per-row values of a model field, ``(N, ...)``, writable; they count from the next call on."""
         ...
 
+    def set_const(self, rows: NDArray[np.bool_]) -> None:
+        """Bring what follows from the model fields of ``rows``, such as masses, up to date after they were written."""
+        ...
+
     def step(self, substeps: int, rows: NDArray[np.bool_] | None = None) -> None:
         """Advance every row, or only ``rows (N,)``, and refresh their outputs; the others stay as they are."""
         ...

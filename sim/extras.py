@@ -13,11 +13,26 @@ from robolearn.sim.panda import ARM_JOINTS
 from robolearn.sim.view import View
 from robolearn.spec import ArraySpec
 
-_SPECS = {
+EXTRAS = {
     "joint_pos": ArraySpec((7,), units="rad"),
     "joint_vel": ArraySpec((7,), units="rad/s"),
     "finger_force": ArraySpec((2,), units="N"),  # normal force on the left and the right pad
 }
+
+
+def split_extras(names: Sequence[str], cameras: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which of the names are further observations of the arms, and which are cameras.
+
+    Raises:
+        UserError: one is neither, or comes twice.
+    """
+    known = (*EXTRAS, *cameras)
+    for name in names:
+        if name not in known:
+            raise UserError(f"no observation {name!r} to add; there are {', '.join(known)}{nearest(name, known)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"extras names each observation once; got {', '.join(names)}")
+    return tuple(name for name in names if name in EXTRAS), tuple(name for name in names if name in cameras)
 
 
 class Extras:
@@ -28,14 +43,9 @@ class Extras:
         engine: N rows; with ``finger_force`` its scene is built with touch.
         view: the same rows.
 
-    Raises:
-        UserError: no such observation.
     """
 
     def __init__(self, names: Sequence[str], engine: PhysicsEngine, view: View) -> None:
-        for name in names:
-            if name not in _SPECS:
-                raise UserError(f"no observation {name!r} to add; there are {', '.join(_SPECS)}{nearest(name, _SPECS)}")
         model = engine.model
         self._columns: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
         self.specs: dict[str, ArraySpec] = {}
@@ -50,7 +60,7 @@ class Extras:
                     self._columns[prefix + name] = (engine.view("qvel"), at)
                 else:
                     self._columns[prefix + name] = (engine.view("qpos"), arm.joints)
-                self.specs[prefix + name] = _SPECS[name]
+                self.specs[prefix + name] = EXTRAS[name]
 
     def observation(self) -> dict[str, NDArray[np.float32]]:
         """``{name: (N, ...)}``."""

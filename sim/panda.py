@@ -22,7 +22,6 @@ FINGER_JOINTS = ("finger_joint1", "finger_joint2")
 FINGER_OPEN, FINGER_CLOSED = 0.0325, 0.0035
 
 _PADS = ("leftfinger", "rightfinger")
-MESH_CELL = 0.008  # [m] detail kept in pictures: a sixth of the triangles
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,21 @@ def _assets() -> Path:
     return Path(package.origin).parent / "models" / "assets"
 
 
-def add_panda(root: ET.Element, gains: ServoGains, visual: bool, place: Arm) -> None:
+def add_panda(root: ET.Element, gains: ServoGains, mesh_cell: float | None, place: Arm) -> None:
     """Put an arm, its gripper and its actuators into an MJCF document whose world frame is the base frame.
 
     Control vector: TCP position 3 [m], TCP quaternion 4 (wxyz), finger targets 2 [m].
-    Links do not collide; each finger collides as two boxes. ``visual`` keeps robosuite's meshes, for pictures only:
-    both variants have the same state.
+    Links do not collide; each finger collides as two boxes. ``mesh_cell`` [m] keeps robosuite's meshes
+    with so much detail, for pictures only: with and without them a scene has the same state.
     """
     folder = _assets()
     arm = ET.parse(folder / "robots" / "panda" / "robot.xml").getroot()
     gripper = ET.parse(folder / "grippers" / "panda_gripper.xml").getroot()
     meshes: set[str] = set()
-    if visual:
-        meshes = _copy_assets(root, arm, folder / "robots" / "panda") | _copy_assets(root, gripper, folder / "grippers")
+    if mesh_cell is not None:
+        meshes = _copy_assets(root, arm, folder / "robots" / "panda", mesh_cell) | _copy_assets(
+            root, gripper, folder / "grippers", mesh_cell
+        )
     base = _find(arm, "body", "base")
     _find(base, "body", "right_hand").append(_find(gripper, "body", "right_gripper"))
     _strip(base, meshes)
@@ -106,7 +107,7 @@ def _find(root: ET.Element, tag: str, name: str) -> ET.Element:
     return element
 
 
-def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> set[str]:
+def _copy_assets(root: ET.Element, source: ET.Element, folder: Path, mesh_cell: float) -> set[str]:
     """Bring in materials and visual meshes, these thinned and written into the document; the names of those that are left."""
     assets, names = _require(root, "asset"), set()
     there = {asset.get("name") for asset in assets}  # another arm's
@@ -116,7 +117,7 @@ def _copy_assets(root: ET.Element, source: ET.Element, folder: Path) -> set[str]
         elif asset.tag != "mesh":
             assets.append(asset)
         elif "_vis" in asset.attrib["name"]:
-            vertices, triangles = thin(*read_mesh(folder / asset.attrib["file"]), MESH_CELL)
+            vertices, triangles = thin(*read_mesh(folder / asset.attrib["file"]), mesh_cell)
             if len(triangles) < 4:
                 continue  # a screw or a label, smaller than the detail kept
             names.add(asset.attrib["name"])

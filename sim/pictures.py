@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
+from robolearn.sim.appearance import Appearance, dress
 from robolearn.sim.catalog import find_task
 from robolearn.sim.headless import mujoco
-from robolearn.sim.looks import CAMERAS, vary
+from robolearn.sim.looks import CAMERA, cameras_of, find_quality
+from robolearn.sim.randomize import find_ranges
 from robolearn.sim.render import SceneRenderer
 from robolearn.sim.scene import build_model
 from robolearn.sim.states import load_state
@@ -22,7 +28,9 @@ class StatePictures:
         task: whose scene it is: its name, or a task.
         width: pixels.
         height: pixels.
-        appearance: seed of other colours and another light; none: as usual.
+        appearance: seed of other colours, light and cameras; none: as usual.
+        randomize: ranges of these, see :func:`robolearn.sim.randomize.find_ranges`.
+        quality: ``fine`` for people, ``fast`` as an environment's observations are.
 
     Attributes:
         cameras: their names, the usual one first.
@@ -31,24 +39,26 @@ class StatePictures:
         UserError: the picture is too large, or this machine draws none.
     """
 
-    cameras = CAMERAS
-
-    def __init__(self, task: str | Task, width: int = 320, height: int = 240, appearance: int | None = None) -> None:
-        self._model, self._memory = build_model(find_task(task), visual=True), find_task(task).memory
+    def __init__(
+        self,
+        task: str | Task,
+        width: int = 320,
+        height: int = 240,
+        appearance: int | None = None,
+        randomize: str | Mapping[str, Any] = "wide",
+        quality: str = "fine",
+    ) -> None:
+        task = find_task(task)
+        self.cameras = cameras_of(task.arms)
+        self._model, self._memory = build_model(task, visual=True, quality=quality), task.memory
         if appearance is not None:
-            self._model = vary(self._model, appearance)
+            self._model = copy.copy(self._model)
+            looks = Appearance(self._model, task.parts, find_ranges(randomize).looks).draw(np.array([appearance]))
+            dress(self._model, {name: values[0] for name, values in looks.items()})
         self._data = mujoco.MjData(self._model)
-        try:
-            self._renderer = SceneRenderer(self._model, width, height)
-        except UserError:
-            raise
-        except Exception as error:  # OpenGL bindings raise whatever they like
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-            raise UserError(
-                f"this machine draws no pictures ({said}): install libegl1 and libgl1-mesa-dri (Debian); `robolearn doctor` says what works"
-            ) from error
+        self._renderer = SceneRenderer(self._model, width, height, quality=find_quality(quality))
 
-    def draw(self, state: NDArray[np.float64], camera: str = CAMERAS[0]) -> NDArray[np.uint8]:
+    def draw(self, state: NDArray[np.float64], camera: str = CAMERA) -> NDArray[np.uint8]:
         """One stored state ``(S,)`` as RGB, ``(height, width, 3)``.
 
         Raises:

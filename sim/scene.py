@@ -6,19 +6,23 @@ import functools
 import xml.etree.ElementTree as ET
 
 from robolearn.sim.headless import mujoco
-from robolearn.sim.looks import TABLE_COLOR, add_looks
+from robolearn.sim.looks import TABLE_COLOR, add_looks, find_quality
 from robolearn.sim.panda import add_panda, add_touch
 from robolearn.sim.screw import add_nuts, add_threads
 from robolearn.sim.task import Contacts, Task
 
 
 @functools.lru_cache(maxsize=16)
-def build_model(task: Task, visual: bool = False, touch: bool = False) -> mujoco.MjModel:
-    """Compile the scene; ``visual`` adds meshes for pictures, ``touch`` senses the fingers' forces; neither changes a state."""
-    return mujoco.MjModel.from_xml_string(ET.tostring(build_mjcf(task, visual, touch), encoding="unicode"))
+def build_model(task: Task, visual: bool = False, touch: bool = False, quality: str = "fine") -> mujoco.MjModel:
+    """Compile the scene; ``visual`` adds meshes for pictures, ``touch`` senses the fingers' forces; neither changes a state.
+
+    Raises:
+        UserError: no such picture quality.
+    """
+    return mujoco.MjModel.from_xml_string(ET.tostring(build_mjcf(task, visual, touch, quality), encoding="unicode"))
 
 
-def build_mjcf(task: Task, visual: bool = False, touch: bool = False) -> ET.Element:
+def build_mjcf(task: Task, visual: bool = False, touch: bool = False, quality: str = "fine") -> ET.Element:
     """The scene as MJCF; the world frame is the robot's base frame, z = 0 the table top."""
     root = ET.Element("mujoco", model=task.name)
     ET.SubElement(root, "compiler", angle="radian", autolimits="true")
@@ -26,8 +30,9 @@ def build_mjcf(task: Task, visual: bool = False, touch: bool = False) -> ET.Elem
     _add_defaults(root, task.contacts)
     world = ET.SubElement(root, "worldbody")
     _add_surroundings(world)
+    mesh_cell = find_quality(quality).mesh_cell if visual else None
     for arm in task.arms:
-        add_panda(root, task.gains, visual, arm)
+        add_panda(root, task.gains, mesh_cell, arm)
     task.add_bodies(world)
     add_nuts(world, task.sockets())
     add_threads(root, task.sockets())
@@ -35,7 +40,7 @@ def build_mjcf(task: Task, visual: bool = False, touch: bool = False) -> ET.Elem
         for arm in task.arms:
             add_touch(root, arm)
     if visual:
-        add_looks(root)
+        add_looks(root, task.arms)
     return root
 
 

@@ -112,6 +112,10 @@ class WarpEngine:
             self._graphs.clear()
         return self._expanded[name]
 
+    def set_const(self, rows: NDArray[np.bool_]) -> None:
+        """Raise ``UserError``: what follows from masses is the same for all rows here."""
+        raise UserError("MuJoCo Warp has no masses for each row: leave dynamics.mass out of randomize, or use engine=mujoco")
+
     def step(self, substeps: int, rows: NDArray[np.bool_] | None = None) -> None:
         """Advance every row, or only ``rows (N,)``, and refresh their outputs; the others stay as they are."""
         self._send()

@@ -27,6 +27,7 @@ TINY = [
     *("sim.num_envs=2", "sim.steps=1", "sim.envpool.num_envs=2", "sim.tasks=[pick_cube]"),
     *("sim.ppo.num_envs=2", "sim.ppo.horizon=2", "sim.ppo.iterations=1"),
     *("sim.robosuite_tasks.names=[lift]", "sim.robosuite_tasks.num_envs=2", "sim.robosuite_tasks.peer_steps=1"),
+    *("sim.pictures.num_envs=1", "sim.pictures.steps=1"),
     *("train.steps=1", "train.batch_size=4"),
     *("infer.draws=2", "infer.batches=[1,2]", "infer.candidates=[1,2]"),
     *("data.episodes=2", "data.steps=20", "data.batches=2", "data.recording.seconds=0.2"),
@@ -34,7 +35,7 @@ TINY = [
 ]
 EXPECTED = {
     "sim": {
-        *(f"sim/one_leg_{what}" for what in ("steps", "simulated_time")),
+        *(f"sim/one_leg_{what}" for what in ("steps", "simulated_time", "pictures_84", "pictures_224")),
         *(f"sim/pick_cube_{what}" for what in ("steps", "steps_beside_envpool")),
         *(f"sim/robosuite_{what}" for what in ("lift", "lift_asleep")),
         "sim/ppo_env_steps",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.bench import sim_envpool, sim_robosuite
+from robolearn.bench import rendering, sim_envpool, sim_robosuite
 from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
@@ -28,7 +28,7 @@ ROBOSUITE_STEPS = 20
 
 
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
-    """``robolearn bench sim``: steps a second, simulated seconds a second, PPO's steps a second."""
+    """``robolearn bench sim``: steps a second, simulated seconds a second, frames a second, PPO's steps a second."""
     if options["sim"]["ppo"]["base"]:
         open_checkpoint(options["sim"]["ppo"]["base"])  # a mistake is said before minutes of measuring
     part, rounds = options["sim"], int(options["rounds"])
@@ -36,6 +36,7 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     for name in part["tasks"]:
         if name != options["task"]["name"]:
             yield from _world(to_dict(compose("bench", [f"task={name}"]))["task"], part, rounds)
+    yield from rendering.figures(options["task"], part["pictures"], rounds)
     yield from sim_envpool.figures(part["envpool"], rounds)
     yield from sim_robosuite.figures(part["robosuite_tasks"], int(part["threads"]), rounds)
     yield _ppo(options["task"], options["sim"]["ppo"])

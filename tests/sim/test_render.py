@@ -37,16 +37,16 @@ def test_the_visual_scene_has_the_same_state_and_the_same_physics():
 def test_a_picture_shows_the_scene_and_follows_it(renderer):
     env, observation = start(1)
     env._renderer = renderer  # one OpenGL context for this file
-    first = env.render()
+    first = env.render(0)
     assert (first.shape, first.dtype) == ((240, 320, 3), np.uint8)
     assert first.std() > 20
     assert first.mean() > 120  # a light picture
     orange = (first[..., 0] > 150) & (first[..., 1] < 120) & (first[..., 2] < 80)
     assert orange.sum() > 50  # the leg that is to be screwed in
-    np.testing.assert_array_equal(env.render(), first)
+    np.testing.assert_array_equal(env.render(0), first)
     for _ in expert_steps(env, observation, 15):
         pass
-    changed = np.abs(env.render().astype(int) - first).max(2) > 20
+    changed = np.abs(env.render(0).astype(int) - first).max(2) > 20
     assert changed.mean() > 0.02
 
 
