@@ -40,7 +40,7 @@ class ServoGains:
     rotation_rate: float = 9.16  # [1/s]
     grip_force: float = 20.0  # [N] a finger
     grip_stiffness: float = 4000.0  # [N/m]
-    swivel_stiffness: float = 0.0  # [Nm/rad] draws the elbow upright (joint 3 to 0): without it, long episodes end in a corner of the joints
+    posture_stiffness: float = 0.0  # [Nm/rad] draws joints 3 and 5 to 0: in long episodes elbow and wrist drift into their limits
     tool_offset: float = 0.0964  # [m] from the hand along its z: calibrated on pushes, see docs/world.md
 
 
@@ -77,8 +77,9 @@ def add_panda(root: ET.Element, gains: ServoGains, visual: bool, place: Arm) -> 
     _find(base, "body", "right_hand").append(_find(gripper, "body", "right_gripper"))
     _strip(base, meshes)
     _soften_joints(base)
-    if gains.swivel_stiffness:
-        _find(base, "joint", "joint3").attrib.update(stiffness=str(gains.swivel_stiffness), springref="0")
+    if gains.posture_stiffness:
+        for name in ("joint3", "joint5"):
+            _find(base, "joint", name).attrib.update(stiffness=str(gains.posture_stiffness), springref="0")
     _box_fingers(base)
     ET.SubElement(_find(base, "body", "right_hand"), "site", name="tcp", pos=f"0 0 {gains.tool_offset}", size=".004", group="4")
     if place != Arm():

@@ -24,7 +24,9 @@ from robolearn.sim.experts.skills import (
     hand_rotation,
     hold,
     insert,
+    near,
     reach,
+    retreat,
     screw,
 )
 from robolearn.sim.furniture import HOLE_OFFSET, SEATED, Fit
@@ -69,15 +71,18 @@ def fasten(seat: Seat, following: str) -> dict[str, Phase]:
     """One leg from wherever it lies into its hole, then ``following``."""
     leg = Fastening(seat)
     screwing = screw_home(Wrench(seat.child, seat.parent), "over_pin", "turned")
-    for name in ("over_pin", "onto_pin", "squeeze"):
+    for name in ("over_pin", "onto_pin"):
         screwing[name] = replace(screwing[name], failed=leg.fallen, instead="begin")
+    screwing["squeeze"] = replace(screwing["squeeze"], failed=leg.askew, instead="unhand")
     screwing["screw"] = replace(screwing["screw"], goal=leg.screw, failed=leg.home, instead="unhand")
     return {
         "begin": Phase(hold, OPEN, "look", failed=leg.home, instead=following),
-        "look": Phase(unwind, OPEN, "over_leg", failed=leg.stands, instead="over_pin"),
+        "look": Phase(unwind, OPEN, "above_leg", failed=leg.stands, instead="over_pin"),
+        "above_leg": Phase(leg.above, OPEN, "over_leg"),
         "over_leg": Phase(reach(leg.grip, 0.07, 0.02), OPEN, "reach_leg"),
         "reach_leg": Phase(reach(leg.grip, 0.0, 0.005), OPEN, "grasp", lead=0.03, patience=25),
-        "grasp": Phase(hold, CLOSE, "carry", least=4),
+        "grasp": Phase(hold, CLOSE, "lift", least=4),
+        "lift": Phase(retreat(0.12), CLOSE, "carry", patience=15),
         "carry": Phase(carry(seat, 0.045, 0.008), CLOSE, "align", failed=leg.dropped, instead="let_go"),
         "align": Phase(carry(seat, 0.030, 0.003), CLOSE, "insert", lead=0.02, patience=25, failed=leg.dropped, instead="let_go"),
         "insert": Phase(insert(seat, 0.0095), CLOSE, "release", lead=0.02, patience=25, failed=leg.dropped, instead="let_go"),
@@ -122,6 +127,18 @@ class Fastening:
         rotation = scene.relative(self._seat.child, self._seat.parent).rotation
         home: Mask = (np.abs(self._seat.left(scene)) < 0.003).all(1) & (rotation[:, 0, 0] > 0.97)
         return home
+
+    def above(self, scene: Scene) -> Goal:
+        """High over the lying leg, the hand down: leaned back already far from here, the arm would have to stretch beyond its reach."""
+        position = scene.position(self._seat.child) + np.array([0.03, 0.0, 0.0])
+        position[:, 2] = _ABOVE_LEGS
+        rotation = hand_rotation(0.0, 0.0, len(position))
+        return Goal(position, rotation, near(scene, position, rotation, 0.05, 0.5))
+
+    def askew(self, scene: Scene) -> Mask:
+        """Between fingers that met its edges, or no longer in the hole."""
+        askew: Mask = ((scene.width > 0.034) & (scene.steps > 5)) | self.fallen(scene)
+        return askew
 
     def screw(self, scene: Scene) -> Goal:
         """Turn until the leg is home and no further: pressed onto the top it would stay too far turned."""

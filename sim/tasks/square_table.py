@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from robolearn.sim.task import Goal, Mask
 from robolearn.sim.tasks.one_leg import GOALS, OneLeg, pin_at_hole, pushed
 from robolearn.sim.view import View
 
+_THREAD_FRICTION = 0.002  # [Nm] eight times a leg's weight on this pitch: a leg that stands in its thread stays as it is
+
 
 @dataclass(frozen=True)
 class SquareTable(OneLeg):
     """The parts, the layout and the levels of one_leg; every leg is wanted, in any hole of its own, untwisted."""
 
-    gains: ServoGains = field(default_factory=lambda: ServoGains(swivel_stiffness=10.0))
+    gains: ServoGains = field(default_factory=lambda: ServoGains(posture_stiffness=5.0))
 
     name = "square_table"
     horizon = 2500  # JUICER allows 4000; its operators took 2600, the expert takes 1000
@@ -38,7 +40,7 @@ class SquareTable(OneLeg):
 
     def sockets(self) -> tuple[Socket, ...]:
         """The top's four holes, for any leg."""
-        return top_sockets(self.fit, self.legs())
+        return tuple(replace(socket, friction=_THREAD_FRICTION) for socket in top_sockets(self.fit, self.legs()))
 
     def goals(self) -> tuple[Goal, ...]:
         """Each leg in any hole: a hole takes but one, so four legs at goals are in four holes."""
