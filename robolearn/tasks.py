@@ -14,26 +14,20 @@ SQUARE_TABLE_STAGES = ("pushed", *(f"{done}_{legs}" for legs in range(1, 5) for 
 POSE_SIZE = 9  # position 3 [m], rot6d 6
 
 
-def one_leg_spec() -> EnvSpec:
-    """FurnitureBench one_leg from state (ResiP, Ankile et al. 2024): 70 observed numbers, canonical action, 10 Hz.
+def assembly_spec(
+    task: str,
+    bodies: int,
+    stages: tuple[str, ...],
+    *,
+    low: tuple[float, float, float] = (0.2, -0.35, -0.02),
+    high: tuple[float, float, float] = (0.8, 0.35, 0.45),
+    control_hz: float = 10.0,
+) -> EnvSpec:
+    """An assembly task of one arm, from state: its tool, its fingers and the poses of ``bodies`` parts and fixtures; canonical action.
 
     All positions in the robot's base frame, z = 0 on the table top; part orientations as rot6d, because quaternions flip sign.
+    ``low`` and ``high`` limit the tool's target [m].
     """
-    return assembly_spec("one_leg", ONE_LEG_PARTS, ONE_LEG_STAGES)
-
-
-def square_table_spec() -> EnvSpec:
-    """FurnitureBench square_table from state: what one_leg shows and takes, other stages."""
-    return assembly_spec("square_table", ONE_LEG_PARTS, SQUARE_TABLE_STAGES)
-
-
-def mug_rack_spec() -> EnvSpec:
-    """FurnitureBench mug_rack from state: 34 observed numbers, canonical action, 10 Hz."""
-    return assembly_spec("mug_rack", ("mug", "rack"), ("grasped", "threaded", "hung", "success"))
-
-
-def assembly_spec(task: str, parts: tuple[str, ...], stages: tuple[str, ...]) -> EnvSpec:
-    """An assembly task of one arm from state, at 10 Hz: its tool, and the pose of each part and fixture."""
     return EnvSpec(
         task=task,
         observation={
@@ -42,15 +36,40 @@ def assembly_spec(task: str, parts: tuple[str, ...], stages: tuple[str, ...]) ->
             "tcp_linvel": ArraySpec((3,), units="m/s", frame="base"),
             "tcp_angvel": ArraySpec((3,), units="rad/s", frame="base"),
             "gripper_width": ArraySpec((1,), units="m"),
-            "parts_poses": ArraySpec((POSE_SIZE * len(parts),), units="m, rot6d", frame="base"),
+            "parts_poses": ArraySpec((POSE_SIZE * bodies,), units="m, rot6d", frame="base"),
         },
-        action=tool_pose_action((0.2, -0.35, -0.02), (0.8, 0.35, 0.45)),
-        control_hz=10.0,
+        action=tool_pose_action(low, high),
+        control_hz=control_hz,
         stages=stages,
     )
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "square_table": square_table_spec, "mug_rack": mug_rack_spec}
+def one_leg_spec() -> EnvSpec:
+    """FurnitureBench one_leg (ResiP, Ankile et al. 2024): 70 observed numbers, 10 Hz."""
+    return assembly_spec("one_leg", len(ONE_LEG_PARTS), ONE_LEG_STAGES)
+
+
+def pick_cube_spec() -> EnvSpec:
+    """A cube and where it is to go, 20 Hz."""
+    return assembly_spec("pick_cube", 2, ("reached", "grasped", "lifted", "success"), high=(0.8, 0.35, 0.6), control_hz=20.0)
+
+
+def square_table_spec() -> EnvSpec:
+    """FurnitureBench square_table: one_leg's parts, four times its work, 10 Hz."""
+    return assembly_spec("square_table", len(ONE_LEG_PARTS), SQUARE_TABLE_STAGES)
+
+
+def mug_rack_spec() -> EnvSpec:
+    """FurnitureBench mug_rack: a mug and a rack, 10 Hz."""
+    return assembly_spec("mug_rack", 2, ("grasped", "threaded", "hung", "success"))
+
+
+SPECS: dict[str, Callable[[], EnvSpec]] = {
+    "one_leg": one_leg_spec,
+    "pick_cube": pick_cube_spec,
+    "square_table": square_table_spec,
+    "mug_rack": mug_rack_spec,
+}
 
 
 def env_spec_of(task: str) -> EnvSpec:

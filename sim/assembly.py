@@ -31,6 +31,7 @@ AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME
 # Why a row is lost, by its code in `Assembly._lost`.
 REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite"])
 _AWAY, _DIVERGED, _NO_ACTION = 1, 2, 3
+_HALVINGS = 4
 _FAR = 1.2  # [m] from the robot's base: beyond the table
 
 Observation = dict[str, NDArray[np.float32]]
@@ -142,6 +143,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         mask = np.ones(self.num_envs, bool)
         self._engine.load(mask, self._settled)
         self._view.place_as_observed(observation, lowest=self._heights)
+        self._engine.forward(mask)
         self._begin(mask, np.zeros(self.num_envs, np.int64) if seeds is None else seeds)
         return self.observation(), self._progress()
 
@@ -150,11 +152,19 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if not len(rows):
             return
         self._engine.load(mask, self._settled)
-        self._view.place(rows, draw_starts(self.task, seeds[rows], self._randomness), self._heights)
+        start = draw_starts(self.task, seeds[rows], self._randomness)
+        self._view.place(rows, start, self._heights)
+        self._engine.forward(mask)
+        for _ in range(_HALVINGS):  # joints bent so that a hand is among the parts are bent half as much
+            low = mask & (self._view.lowest_tool() < self.task.clear_height)
+            if not low.any():
+                break
+            start.joints[low[rows]] *= 0.5
+            self._view.bend(low, start.joints[low[rows]])
+            self._engine.forward(low)
         self._begin(mask, seeds)
 
     def _begin(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
-        self._engine.forward(mask)
         self._view.hold(mask)
         self._seeds[mask] = seeds[mask]
         for memory in (self._steps, self._stages, self._assembled, self._held, self._lost):

@@ -7,7 +7,12 @@ from importlib import import_module
 from robolearn.errors import UserError, nearest
 from robolearn.sim.task import Task
 
-TASKS = {"one_leg": "OneLeg", "square_table": "SquareTable", "mug_rack": "MugRack"}  # each in robolearn.sim.tasks, in a module of its name
+TASKS = {
+    "one_leg": "OneLeg",
+    "pick_cube": "PickCube",
+    "square_table": "SquareTable",
+    "mug_rack": "MugRack",
+}  # each in robolearn.sim.tasks, in a module of its name
 
 
 def find_task(task: str | Task) -> Task:

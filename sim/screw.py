@@ -36,7 +36,7 @@ class Socket:
         mouth: height of the hole's mouth above a seated child's origin, along the axis [m].
         pitch: [m] a turn.
         entry_turns: turns above the seat at which the thread catches, by the child's phase.
-        friction: torque that the thread resists with [Nm]; without it a part sinks by its weight.
+        friction: of the thread against turning [Nm]: keeps a child from turning itself home by its weight.
     """
 
     name: str

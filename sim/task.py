@@ -108,6 +108,7 @@ class Task:
         layout: nominal place of each part and fixture.
         levels: how far they start from it.
         horizon: usual time limit [steps].
+        clear_height: no tool starts below it [m], however the joints are drawn: above the parts that lie there.
         hold_steps: further steps for which every goal must stay reached before that counts.
         ordered: whether a goal counts only once those before it have.
     """
@@ -123,6 +124,7 @@ class Task:
     layout: ClassVar[tuple[Rest, ...]]
     levels: ClassVar[Mapping[str, Randomness]]
     horizon: ClassVar[int] = 600
+    clear_height: ClassVar[float] = 0.05
     hold_steps: ClassVar[int] = 0
     ordered: ClassVar[bool] = False
 

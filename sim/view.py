@@ -174,8 +174,17 @@ class View:
         for index, place in enumerate(self._mocap):
             height = np.full((len(start.xy), 1), self.task.layout[count + index].height)
             self.mocap_position[rows, place] = np.concatenate([start.xy[:, count + index], height], 1)
+        self.bend(rows, start.joints)
+
+    def bend(self, rows: Rows, joints: Array) -> None:
+        """Bend the arms of n rows ``(n, 7 arms)`` [rad] off home."""
         for index, arm in enumerate(self.arms):
-            self._qpos[rows, arm.joints[0] : arm.joints[0] + 7] = HOME + start.joints[:, 7 * index : 7 * index + 7]
+            self._qpos[rows, arm.joints[0] : arm.joints[0] + 7] = HOME + joints[:, 7 * index : 7 * index + 7]
+
+    def lowest_tool(self) -> Array:
+        """Height of the lowest tool centre point, ``(N,)``; the outputs must be current."""
+        lowest: Array = np.min([arm.tcp_position[:, 2] for arm in self.arms], 0)
+        return lowest
 
     def place_as_observed(self, observation: dict[str, NDArray[Any]], lowest: Array) -> None:
         """Put every row where an observation ``{name: (N, ...)}`` saw it: arms by inverse kinematics, no part below ``lowest (P,)``."""

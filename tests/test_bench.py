@@ -24,14 +24,25 @@ LEROBOT = Path(__file__).parent.parent / ".venv-lerobot/bin/python"
 ROBOMIMIC = Path(__file__).parent.parent / ".venv-robomimic/bin/python"
 TINY = [
     "rounds=2",
-    *("sim.num_envs=2", "sim.steps=1", "sim.ppo.num_envs=2", "sim.ppo.horizon=2", "sim.ppo.iterations=1"),
+    *(
+        "sim.num_envs=2",
+        "sim.steps=1",
+        "sim.envpool.num_envs=2",
+        "sim.tasks=[pick_cube]",
+        "sim.ppo.num_envs=2",
+        "sim.ppo.horizon=2",
+        "sim.ppo.iterations=1",
+    ),
     *("train.steps=1", "train.batch_size=4"),
     *("infer.draws=2", "infer.batches=[1,2]", "infer.candidates=[1,2]"),
     *("data.episodes=2", "data.steps=20", "data.batches=2", "data.recording.seconds=0.2"),
     *("data.pictures.steps=4", "data.pictures.batch_size=2", "data.pictures.batches=1", "data.pictures.video=[h264]"),
 ]
 EXPECTED = {
-    "sim": {"sim/one_leg_steps", "sim/one_leg_simulated_time", "sim/ppo_env_steps"},
+    "sim": {
+        f"sim/{what}"
+        for what in ("one_leg_steps", "one_leg_simulated_time", "pick_cube_steps", "pick_cube_steps_beside_envpool", "ppo_env_steps")
+    },
     "train": {"train/diffusion_unet", "train/diffusion_mlp"},
     "infer": {
         *(f"infer/{policy}_b{rows}_p{p}" for policy in ("diffusion_unet", "diffusion_mlp") for rows in (1, 2) for p in (50, 99)),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.bench import sim_envpool
 from robolearn.bench.figures import Figure
 from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
@@ -30,26 +31,32 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     """``robolearn bench sim``: steps a second, simulated seconds a second, PPO's steps a second."""
     if options["sim"]["ppo"]["base"]:
         open_checkpoint(options["sim"]["ppo"]["base"])  # a mistake is said before minutes of measuring
-    yield from _world(options, options["sim"], int(options["rounds"]))
+    part, rounds = options["sim"], int(options["rounds"])
+    yield from _world(options["task"], part, rounds, part["robosuite"])
+    for name in part["tasks"]:
+        if name != options["task"]["name"]:
+            yield from _world(to_dict(compose("bench", [f"task={name}"]))["task"], part, rounds)
+    yield from sim_envpool.figures(part["envpool"], rounds)
     yield _ppo(options["task"], options["sim"]["ppo"])
 
 
-def _world(options: Mapping[str, Any], part: Mapping[str, Any], rounds: int) -> Iterator[Figure]:
+def _world(task: Mapping[str, Any], part: Mapping[str, Any], rounds: int, robosuite: Mapping[str, Any] | None = None) -> Iterator[Figure]:
     """An environment beside its physics, step by step, and beside robosuite, round by round."""
-    task, rows, steps = options["task"], int(part["num_envs"]), int(part["steps"])
+    rows, steps = int(part["num_envs"]), int(part["steps"])
     env: Environment = instantiate({**task["env"], "threads": part["threads"]}, num_envs=rows)
-    with closing(env), _robosuite(part["robosuite"]) as peer:
-        bare = instantiate(part["bare"], num_envs=rows, threads=part["threads"])
+    with closing(env), _robosuite(robosuite) if robosuite else nullcontext() as peer:
+        bare = instantiate({**part["bare"], "task": task["env"]["task"]}, num_envs=rows, threads=part["threads"])
         lockstep = _Lockstep(env, bare, instantiate(task["expert"], num_envs=rows))
         samples = []
         for _ in range(rounds):
             samples.append((*lockstep.play(steps), peer() if peer else float("nan")))
-        ours, alone, robosuite = (float(np.median(seconds)) for seconds in np.array(samples).T)
+        ours, alone, elsewhere = (float(np.median(seconds)) for seconds in np.array(samples).T)
         cores, control_s = max(int(part["threads"]), 1), 1 / env.env_spec.control_hz
     rate, bare_rate = rows * steps / ours / cores, rows * steps / alone / cores
     yield Figure(f"sim/{task['name']}_steps", rate, "env-steps/s/core", rounds, "mujoco.batch.Batch.step", bare_rate)
-    beside = (f"robosuite {part['robosuite']['name']}", 1 / robosuite) if peer else (None, None)
-    yield Figure(f"sim/{task['name']}_simulated_time", rate * control_s, "s/s/core", rounds, *beside)
+    if robosuite:
+        beside = (f"robosuite {robosuite['name']}", 1 / elsewhere) if peer else (None, None)
+        yield Figure(f"sim/{task['name']}_simulated_time", rate * control_s, "s/s/core", rounds, *beside)
 
 
 class _Lockstep:
