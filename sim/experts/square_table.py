@@ -62,9 +62,7 @@ def labelled(phases: Mapping[str, Phase], label: str) -> dict[str, Phase]:
     def named(name: str) -> str:
         return f"{name} {label}" if name in phases else name
 
-    return {
-        named(name): replace(phase, following=named(phase.following), instead=named(phase.instead)) for name, phase in phases.items()
-    }
+    return {named(name): replace(phase, following=named(phase.following), instead=named(phase.instead)) for name, phase in phases.items()}
 
 
 def fasten(seat: Seat, following: str) -> dict[str, Phase]:

@@ -50,6 +50,7 @@ class MugRack(Task):
         "high": Randomness(parts=((0.07, 0.07, 1.2), (0.05, 0.05, 0.78)), joints=math.radians(13.0)),
     }
     physics = Physics(linesearch=50)
+    clear_height = 0.1  # the mug is 0.07 tall
     horizon = 400
     hold_steps = 5  # a mug that swings through the goal does not hang yet
 
@@ -71,7 +72,11 @@ class MugRack(Task):
         """Grasped, threaded, hung."""
         mug = view.relative("mug", "rack")
         held = view.holds("mug", 0.05, width=(2 * MUG_RADIUS - 0.01, 2 * MUG_RADIUS + 0.004))
-        return held & (view.part("mug")[:, 2] > MUG_HALF + 0.01), threaded(mug.point(np.array([EYE, 0.0, 0.0]))), self.goals()[0].reached(mug)
+        return (
+            held & (view.part("mug")[:, 2] > MUG_HALF + 0.01),
+            threaded(mug.point(np.array([EYE, 0.0, 0.0]))),
+            self.goals()[0].reached(mug),
+        )
 
 
 def threaded(eye: NDArray[np.float64]) -> Mask:
@@ -88,7 +93,7 @@ def _add_mug(world: ET.Element) -> None:
     look = {"class": "part", "rgba": REQUIRED_COLOR}
     cylinder(body, -MUG_HALF, 0.005 - MUG_HALF, MUG_RADIUS, **look, name="mug_floor")
     ring(body, 0.005 - MUG_HALF, MUG_HALF, MUG_RADIUS - MUG_WALL, MUG_RADIUS, "mug_wall", **look)
-    handle = ET.SubElement(body, "body", name="handle", pos=words((EYE, 0.0, 0.0)), quat=words((math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)))
+    handle = ET.SubElement(body, "frame", pos=words((EYE, 0.0, 0.0)), quat=words((math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)))
     ring(handle, -0.004, 0.004, EYE_RADIUS, EYE_RADIUS + 0.005, "mug_handle", **look)
 
 
