@@ -92,9 +92,9 @@ def _add_mug(world: ET.Element) -> None:
     inertia_of_cylinder(body, MUG_MASS, MUG_RADIUS, MUG_HALF)
     look = {"class": "part", "rgba": REQUIRED_COLOR}
     cylinder(body, -MUG_HALF, 0.005 - MUG_HALF, MUG_RADIUS, **look, name="mug_floor")
-    ring(body, 0.005 - MUG_HALF, MUG_HALF, MUG_RADIUS - MUG_WALL, MUG_RADIUS, "mug_wall", **look)
+    ring(body, 0.005 - MUG_HALF, MUG_HALF, MUG_RADIUS - MUG_WALL, MUG_RADIUS, "mug_wall", sides=12, **look)
     handle = ET.SubElement(body, "frame", pos=words((EYE, 0.0, 0.0)), quat=words((math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)))
-    ring(handle, -0.004, 0.004, EYE_RADIUS, EYE_RADIUS + 0.005, "mug_handle", **look)
+    ring(handle, -0.004, 0.004, EYE_RADIUS, EYE_RADIUS + 0.005, "mug_handle", sides=12, **look)
 
 
 def _add_rack(world: ET.Element) -> None:

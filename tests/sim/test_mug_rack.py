@@ -62,7 +62,7 @@ def test_a_mug_that_is_let_go_upright_on_the_peg_swings_down_and_hangs():
 
 
 def test_a_mug_beside_or_upside_down_under_the_peg_does_not_count():
-    env, observation = begin(2)
+    env, _ = begin(2)
     position, rotation = GOAL.positions[:1], GOAL.rotations[0]
     upside_down = rotation @ np.diag([-1.0, -1.0, 1.0])
     assert not GOAL.reached(env._view.relative("mug", "rack")).any()
