@@ -29,7 +29,7 @@ from robolearn.sim.experts.skills import (
     retreat,
     screw,
 )
-from robolearn.sim.furniture import HOLE_OFFSET, SEATED, Fit
+from robolearn.sim.furniture import FENCE_WALLS, HOLE_OFFSET, SEATED, TOP_HALF, Fit
 
 # Which leg goes into which hole (x, z in the top's frame, signs), in this order: far holes first, so that the hand comes over no
 # leg that stands; outer legs first, so that fingers have room beside the inner ones.
@@ -38,6 +38,7 @@ _QUARTER = matrix_from_rotvec(np.array([0.0, np.pi / 2, 0.0]))
 _TILT = np.radians(60.0)
 _ABOVE_LEGS = 0.17  # [m] where open fingers pass over standing legs
 _UNWOUND = np.radians(60.0)
+_ASTRAY = 0.04  # [m]
 _GRASPS = 0.004  # [m] along a leg, by which people's grasps differ
 
 
@@ -49,7 +50,8 @@ class SquareTableExpert(Expert):
     def phases(self) -> Mapping[str, Phase]:
         """In the order of an episode; a leg that is home is passed over, and behind the last leg comes the first again."""
         legs = [leg for leg, _ in _ORDER]
-        phases = push_top(f"begin {legs[0]}")
+        phases = {**push_top("look"), "look": Phase(hold, OPEN, f"begin {legs[0]}", failed=astray, instead="push again")}
+        phases["push again"] = Phase(retreat(0.075), CLOSE, "above_y")
         for (leg, (x, z)), following in zip(_ORDER, (*legs[1:], legs[0]), strict=True):
             seat = Seat(leg, "top", np.array([x * HOLE_OFFSET, SEATED, z * HOLE_OFFSET]), _QUARTER)
             phases |= labelled(fasten(seat, f"begin {following}"), leg)
@@ -91,6 +93,13 @@ def fasten(seat: Seat, following: str) -> dict[str, Phase]:
         "leave": Phase(unwind, OPEN, following),
         "let_go": Phase(hold, OPEN, "begin", least=3),
     }
+
+
+def astray(scene: Scene) -> Mask:
+    """The top is not in the corner, as where a finger came down on its edge."""
+    gap = scene.position("fence")[:, :2] + FENCE_WALLS - TOP_HALF[0] - scene.position("top")[:, :2]
+    astray: Mask = (np.abs(gap) > _ASTRAY).any(1)
+    return astray
 
 
 def unwind(scene: Scene) -> Goal:
