@@ -12,6 +12,7 @@ from robolearn.tasks_robosuite import ROBOSUITE, robosuite_spec
 # Order of the six poses in ``parts_poses``; the fence is the front bar of the U that the top is pushed into.
 ONE_LEG_PARTS = ("top", "leg1", "leg2", "leg3", "leg4", "fence")
 ONE_LEG_STAGES = ("pushed", "grasped", "upright", "inserted", "screwed", "success")
+SQUARE_TABLE_STAGES = ("pushed", *(f"{done}_{legs}" for legs in range(1, 5) for done in ("inserted", "screwed")), "success")
 POSE_SIZE = 9  # position 3 [m], rot6d 6
 
 
@@ -60,11 +61,23 @@ def stack_blocks_spec() -> EnvSpec:
     return assembly_spec("stack_blocks", 3, ("middle_grasped", "middle_stacked", "top_grasped", "top_stacked", "success"))
 
 
+def square_table_spec() -> EnvSpec:
+    """FurnitureBench square_table: one_leg's parts, four times its work, 10 Hz."""
+    return assembly_spec("square_table", len(ONE_LEG_PARTS), SQUARE_TABLE_STAGES)
+
+
+def mug_rack_spec() -> EnvSpec:
+    """FurnitureBench mug_rack: a mug and a rack, 10 Hz."""
+    return assembly_spec("mug_rack", 2, ("grasped", "threaded", "hung", "success"))
+
+
 SPECS: dict[str, Callable[[], EnvSpec]] = {
     "one_leg": one_leg_spec,
     "pick_cube": pick_cube_spec,
     "stack_blocks": stack_blocks_spec,
     **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
+    "square_table": square_table_spec,
+    "mug_rack": mug_rack_spec,
 }
 
 

@@ -15,6 +15,8 @@ TASKS = {
     "one_leg": "OneLeg",
     "pick_cube": "PickCube",
     "stack_blocks": "StackBlocks",
+    "square_table": "SquareTable",
+    "mug_rack": "MugRack",
 }  # each in robolearn.sim.tasks, in a module of its name
 
 

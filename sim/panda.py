@@ -39,6 +39,7 @@ class ServoGains:
     rotation_rate: float = 9.16  # [1/s]
     grip_force: float = 20.0  # [N] a finger
     grip_stiffness: float = 4000.0  # [N/m]
+    posture_stiffness: float = 0.0  # [Nm/rad] draws joints 3 and 5 to 0: in long episodes elbow and wrist drift into their limits
     tool_offset: float = 0.0964  # [m] from the hand along its z: calibrated on pushes, see docs/world.md
 
 
@@ -77,6 +78,9 @@ def add_panda(root: ET.Element, gains: ServoGains, mesh_cell: float | None, plac
     _find(base, "body", "right_hand").append(_find(gripper, "body", "right_gripper"))
     _strip(base, meshes)
     _soften_joints(base)
+    if gains.posture_stiffness:
+        for name in ("joint3", "joint5"):
+            _find(base, "joint", name).attrib.update(stiffness=str(gains.posture_stiffness), springref="0")
     _box_fingers(base)
     ET.SubElement(_find(base, "body", "right_hand"), "site", name="tcp", pos=f"0 0 {gains.tool_offset}", size=".004", group="4")
     if place != Arm():

@@ -34,7 +34,7 @@ from robolearn.sim.view import View
 REQUIRED_LEG = "leg4"
 _LEGS_END = 0.42  # [m] no leg reaches further along x
 _HOLES = np.array(HOLES)
-_GOALS = np.stack([_HOLES[:, 0], np.full(len(HOLES), SEATED), _HOLES[:, 1]], 1)  # (4, 3)
+GOALS = np.stack([_HOLES[:, 0], np.full(len(HOLES), SEATED), _HOLES[:, 1]], 1)  # (4, 3)
 _PIN_END = np.array([0.0, -(LEG_HALF[1] + PIN_LENGTH), 0.0])
 
 
@@ -84,7 +84,7 @@ class OneLeg(Task):
 
     def goals(self) -> tuple[Goal, ...]:
         """Leg 4 in any hole, its axes those of the top: FurnitureBench takes no quarter turns for the same."""
-        return (Goal("top", REQUIRED_LEG, _GOALS),)
+        return (Goal("top", REQUIRED_LEG, GOALS),)
 
     def stages(self, view: View, screws: Screws | None) -> tuple[Mask, ...]:
         """Pushed, grasped, upright, inserted, screwed."""
