@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from robolearn.errors import UserError, nearest
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
@@ -34,7 +35,19 @@ def one_leg_spec() -> EnvSpec:
     )
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec}
+def peg_hole_spec() -> EnvSpec:
+    """Factory's rectangular peg and hole from state, as ResiP has them: 34 observed numbers, canonical action, 10 Hz."""
+    return _assembly_spec("peg_hole", bodies=2, stages=("reached", "grasped", "aligned", "entered", "success"))
+
+
+def _assembly_spec(task: str, bodies: int, stages: tuple[str, ...]) -> EnvSpec:
+    """What every task of parts on the table shows and takes: one_leg's, with the poses of as many bodies as it has."""
+    spec = one_leg_spec()
+    poses = ArraySpec((POSE_SIZE * bodies,), units="m, rot6d", frame="base")
+    return replace(spec, task=task, observation={**spec.observation, "parts_poses": poses}, stages=stages)
+
+
+SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "peg_hole": peg_hole_spec}
 
 
 def env_spec_of(task: str) -> EnvSpec:

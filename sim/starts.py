@@ -31,7 +31,7 @@ def draw_starts(task: Task, seeds: NDArray[np.int64], level: str) -> Start:
     moves, count = 3 * parts, 3 * parts + 2 * fixtures + 7 * len(task.arms)
     unit = 2.0 * addressed_uniform("start", seeds, np.zeros_like(seeds), count) - 1.0  # (N, count) in (-1, 1)
     part = unit[:, :moves].reshape(-1, parts, 3) * np.array(width.parts)
-    fixture = unit[:, moves : moves + 2 * fixtures].reshape(-1, fixtures, 2) * np.reshape(width.fixtures, (fixtures, 1))
+    fixture = unit[:, moves : moves + 2 * fixtures].reshape(len(seeds), fixtures, 2) * np.reshape(width.fixtures, (fixtures, 1))
     nominal = np.array([(rest.x, rest.y) for rest in task.layout])
     xy = nominal + np.concatenate([part[:, :, :2], fixture], 1)
     return task.adjust(Start(xy=xy, yaw=part[:, :, 2], joints=unit[:, moves + 2 * fixtures :] * width.joints))
