@@ -8,7 +8,7 @@ import numpy as np
 
 from robolearn.rotation import rotvec_from_matrix
 from robolearn.sim.experts.expert import CLOSE, OPEN, Expert, Phase
-from robolearn.sim.experts.skills import Array, Goal, Mask, Scene, Seat, Skill, carry, hand_rotation, hold, reach
+from robolearn.sim.experts.skills import Array, Goal, Mask, Scene, Seat, Skill, carry, hand_rotation, hold, reach, retreat
 from robolearn.sim.tasks.peg_hole import BLOCK
 
 _SEAT = Seat("peg", "block", np.zeros(3), np.eye(3))
@@ -27,8 +27,9 @@ class PegHoleExpert(Expert):
 
     def phases(self) -> Mapping[str, Phase]:
         """In the order of an episode; a lost peg is grasped again, a search that found nothing begins anew."""
-        lost = {"failed": _lost, "instead": "over_peg"}
+        lost = {"failed": _lost, "instead": "rise"}
         return {
+            "rise": Phase(retreat(0.10), OPEN, "over_peg"),
             "over_peg": Phase(reach(_grip, 0.05, 0.015), OPEN, "reach_peg"),
             "reach_peg": Phase(reach(_grip, 0.0, 0.003), OPEN, "grasp", lead=0.03, patience=25),
             "grasp": Phase(hold, CLOSE, "carry", least=4),

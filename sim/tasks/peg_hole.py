@@ -32,7 +32,8 @@ class PegHole(Task):
     under a peg that is pressed on it, since the table carries that force and the block's weight besides, at the same
     coefficient of friction. A peg that has entered pulls it straight, as a person feels it do.
 
-    ``low`` is ResiP's; ``med`` and ``high`` go as far as leaves the parts 3 mm apart, at any yaw.
+    ``low`` is ResiP's; ``med`` and ``high`` go as far as leaves the parts 3 mm apart, at any yaw. The arm's joints start nearer
+    to home than ResiP's 10 and 13 degrees, which put its fingers into the peg and the table.
     """
 
     contacts: Contacts = field(default_factory=lambda: Contacts(solref=".004 1"))
@@ -43,8 +44,8 @@ class PegHole(Task):
     layout = (Rest(0.4, 0.05, height=0.0005, rotation=_STANDING), Rest(0.4, -0.05, height=0.0005, rotation=_STANDING))
     levels = {  # noqa: RUF012
         "low": Randomness(parts=((0.01, 0.01, np.radians(45.0)),) * 2, joints=np.radians(5.0)),
-        "med": Randomness(parts=((0.025, 0.025, np.radians(60.0)),) * 2, joints=np.radians(10.0)),
-        "high": Randomness(parts=((0.05, 0.035, np.radians(75.0)),) * 2, joints=np.radians(13.0)),
+        "med": Randomness(parts=((0.025, 0.025, np.radians(60.0)),) * 2, joints=np.radians(6.0)),
+        "high": Randomness(parts=((0.05, 0.035, np.radians(75.0)),) * 2, joints=np.radians(6.0)),
     }
     horizon = 200
 
