@@ -40,6 +40,17 @@ def peg_hole_spec() -> EnvSpec:
     return _assembly_spec("peg_hole", bodies=2, stages=("reached", "grasped", "aligned", "entered", "success"))
 
 
+def bimanual_insertion_spec() -> EnvSpec:
+    """Two arms put a peg into a socket, after ALOHA's and ResiP's task: 50 observed numbers, a canonical action an arm, 50 Hz."""
+    spec = _assembly_spec("bimanual_insertion", bodies=2, stages=("reached", "grasped", "lifted", "aligned", "entered", "success"))
+    arms, one = ("left_", "right_"), spec.action
+    parts = {"parts_poses": spec.observation["parts_poses"]}
+    hands = {f"{arm}{name}": entry for arm in arms for name, entry in spec.observation.items() if name not in parts}
+    names = tuple(f"{arm}{name}" for arm in arms for name in one.names)
+    both = replace(one, names=names, low=one.low * 2, high=one.high * 2, units=f"{one.units}, {one.units}")
+    return replace(spec, observation={**hands, **parts}, action=both, control_hz=50.0)
+
+
 def _assembly_spec(task: str, bodies: int, stages: tuple[str, ...]) -> EnvSpec:
     """What every task of parts on the table shows and takes: one_leg's, with the poses of as many bodies as it has."""
     spec = one_leg_spec()
@@ -47,7 +58,7 @@ def _assembly_spec(task: str, bodies: int, stages: tuple[str, ...]) -> EnvSpec:
     return replace(spec, task=task, observation={**spec.observation, "parts_poses": poses}, stages=stages)
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "peg_hole": peg_hole_spec}
+SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "peg_hole": peg_hole_spec, "bimanual_insertion": bimanual_insertion_spec}
 
 
 def env_spec_of(task: str) -> EnvSpec:

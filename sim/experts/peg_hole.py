@@ -8,7 +8,7 @@ import numpy as np
 
 from robolearn.rotation import rotvec_from_matrix
 from robolearn.sim.experts.expert import CLOSE, OPEN, Expert, Phase
-from robolearn.sim.experts.skills import Array, Goal, Mask, Scene, Seat, Skill, carry, hand_rotation, hold, reach, retreat
+from robolearn.sim.experts.skills import Array, Goal, Mask, Scene, Seat, Skill, carry, firmly, hand_rotation, hold, reach, retreat
 from robolearn.sim.tasks.peg_hole import BLOCK
 
 _SEAT = Seat("peg", "block", np.zeros(3), np.eye(3))
@@ -32,7 +32,7 @@ class PegHoleExpert(Expert):
             "rise": Phase(retreat(0.10), OPEN, "over_peg"),
             "over_peg": Phase(reach(_grip, 0.05, 0.015), OPEN, "reach_peg"),
             "reach_peg": Phase(reach(_grip, 0.0, 0.003), OPEN, "grasp", lead=0.03, patience=25),
-            "grasp": Phase(hold, CLOSE, "carry", least=4),
+            "grasp": Phase(hold, CLOSE, "carry", lead=0.01, least=4),
             "carry": Phase(carry(_SEAT, 0.025, 0.006), CLOSE, "align", **lost),
             "align": Phase(align(_SEAT, BLOCK[1] + 0.003), CLOSE, "insert", lead=0.004, patience=25, **lost),
             "insert": Phase(search(_SEAT, BLOCK[1]), CLOSE, "raise", lead=0.004, patience=40, **lost),
@@ -54,24 +54,24 @@ def _grip(scene: Scene) -> tuple[Array, Array]:
 
 def align(seat: Seat, height: float) -> Skill:
     """Still over the seat, to 0.1 mm and half a degree."""
-    over = carry(seat, height, 0.001)
+    over = firmly(carry(seat, height, 0.001))
 
     def goal(scene: Scene) -> Goal:
         aim, left = over(scene), seat.left(scene)
         turned = np.linalg.norm(rotvec_from_matrix(scene.relative(seat.child, seat.parent).rotation), axis=1)
         there = (np.abs(left[:, [0, 2]]).max(1) < 0.0001) & (turned < 0.009) & (left[:, 1] < height + 0.001)
-        return Goal(_firmly(scene, aim.position), aim.rotation, there)
+        return Goal(aim.position, aim.rotation, there)
 
     return goal
 
 
 def search(seat: Seat, mouth: float) -> Skill:
     """Into a hole whose mouth is ``mouth`` [m] above the seat: where the child touches it, lightly and in a widening spiral."""
-    straight = carry(seat, 0.0, 0.001)
+    straight = firmly(carry(seat, 0.0, 0.001))
 
     def goal(scene: Scene) -> Goal:
         aim, height = straight(scene), seat.left(scene)[:, 1]
-        position = _firmly(scene, aim.position)
+        position = aim.position.copy()
         touching = np.abs(height - mouth) < 0.0006
         radius = np.where(touching, np.minimum(_GROWTH * scene.steps, _SEARCH), 0.0)
         position[:, 0] += radius * np.cos(_TURN * scene.steps)
@@ -81,9 +81,3 @@ def search(seat: Seat, mouth: float) -> Skill:
 
     return goal
 
-
-def _firmly(scene: Scene, position: Array) -> Array:
-    """A target ``(n, 3)`` beyond a position, sideways: the servo covers 0.385 of its way in a step, and this all of it."""
-    target = position.copy()
-    target[:, :2] = scene.tcp[:, :2] + 2.5 * (position - scene.tcp)[:, :2]
-    return target
