@@ -24,16 +24,15 @@ class BimanualInsertionExpert(Expert):
     def phases(self) -> Mapping[str, Phase]:
         """In the order of an episode; parts that were dropped are grasped again."""
         grips, still = (_grip("peg", 0.030, 0), _grip("socket", -0.018, 1)), bring("socket", _SOCKET_AT)
-        home = firmly(carry(_SEAT, 0.0, 0.001, lift=0.0))
         lost = {"failed": _dropped, "instead": "above"}
         return {
             "above": Phase(tuple(reach(grip, 0.06, 0.015) for grip in grips), OPEN, "down", patience=200),
             "down": Phase(tuple(reach(grip, 0.0, 0.004) for grip in grips), OPEN, "grasp", lead=0.03, patience=120),
             "grasp": Phase((hold, hold), CLOSE, "meet", lead=0.005, least=20),
             "meet": Phase((bring("peg", _PEG_AT), still), CLOSE, "align", patience=250),
-            "align": Phase((align(_SEAT, HOLE_DEPTH + 0.008), still), CLOSE, "insert", lead=0.02, patience=80, **lost),
-            "insert": Phase((home, still), CLOSE, "keep", lead=0.01, patience=200, **lost),
-            "keep": Phase((home, still), CLOSE, "meet", lead=0.004, least=60, **lost),
+            "align": Phase((align(_SEAT, HOLE_DEPTH + 0.008), still), CLOSE, "insert", lead=0.015, patience=80, **lost),
+            "insert": Phase((slide(_SEAT, 0.008), still), CLOSE, "keep", lead=0.015, patience=120, **lost),
+            "keep": Phase((slide(_SEAT, 0.003), still), CLOSE, "align", lead=0.005, least=60, failed=_unseated, instead="align"),
         }
 
 
@@ -52,6 +51,10 @@ def _grip(part: str, along: float, place: int) -> Grip:
 def _dropped(scene: Scene) -> Mask:
     dropped: Mask = np.minimum(scene.position("peg")[:, 2], scene.position("socket")[:, 2]) < 0.06
     return dropped
+
+
+def _unseated(scene: Scene) -> Mask:
+    return _SEAT.left(scene)[:, 1] > 0.004
 
 
 def bring(part: str, position: Array) -> Skill:
@@ -77,5 +80,19 @@ def align(seat: Seat, height: float) -> Skill:
         straight = scene.relative(seat.child, seat.parent).rotation[:, 1, 1] > 0.9997
         there: Mask = straight & (np.abs(left[:, [0, 2]]).max(1) < 0.0005) & (np.abs(left[:, 1] - height) < 0.003)
         return Goal(aim.position, aim.rotation, there)
+
+    return goal
+
+
+def slide(seat: Seat, most: float) -> Skill:
+    """Along the seat's y axis into it, the target no more than ``most`` [m] ahead, and firmly in line with it."""
+    straight = carry(seat, 0.0, 0.001, lift=0.0)
+
+    def goal(scene: Scene) -> Goal:
+        aim, axis = straight(scene), scene.rotation(seat.parent)[:, :, 1]
+        way = aim.position - scene.tcp
+        along = (way * axis).sum(1, keepdims=True)
+        target = scene.tcp + 2.5 * (way - along * axis) + np.clip(along, -most, most) * axis
+        return Goal(target, aim.rotation, seat.left(scene)[:, 1] < 0.001)
 
     return goal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from robolearn.sim.looks import PART_COLOR, REQUIRED_COLOR
 from robolearn.sim.panda import Arm
 from robolearn.sim.primitives import box, inertia_of_box
 from robolearn.sim.screw import Screws
-from robolearn.sim.task import Goal, Mask, Physics, Randomness, Rest, Task
+from robolearn.sim.task import Contacts, Goal, Mask, Physics, Randomness, Rest, Task
 from robolearn.sim.view import View
 
 # Half sizes [m] about the parts' middles; the peg enters along -y, the socket's hole opens towards +y.
@@ -36,13 +36,15 @@ class BimanualInsertion(Task):
     quarter turn will do. Success is the seated pose held for half a second (ResiP: 5 mm, 0.05 rad, 25 steps at 50 Hz).
     """
 
+    contacts: Contacts = field(default_factory=lambda: Contacts(solref=".005 1"))
+
     name = "bimanual_insertion"
     parts = ("peg", "socket")
     arms = (
         Arm("left_", (CENTRE[0], CENTRE[1] + _REACH, 0.0), -np.pi / 2),
         Arm("right_", (CENTRE[0], CENTRE[1] - _REACH, 0.0), np.pi / 2),
     )
-    physics = Physics(substeps=4)
+    physics = Physics(timestep=0.0025, substeps=8)  # fingers that close at 0.3 m/s on a part as wide as this throw it up at 5 ms
     layout = (
         Rest(CENTRE[0], CENTRE[1] + 0.16, height=PEG_HALF[2] + 0.0005),
         Rest(CENTRE[0], CENTRE[1] - 0.16, height=SOCKET_HALF[2] + 0.0005),
