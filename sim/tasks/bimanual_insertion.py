@@ -22,7 +22,7 @@ HOLE_DEPTH = 0.050
 # The seated peg's middle in the socket's frame: its end on the hole's floor.
 SEATED = SOCKET_HALF[1] - HOLE_DEPTH + PEG_HALF[1]
 CENTRE = (0.55, 0.0)  # x, y [m] between the arms
-_REACH = 0.65  # [m] from each arm's base to the middle between them
+_REACH = 0.71  # [m] from each arm's base to the middle between them
 _DENSITY = 600.0  # [kg/m3] of a printed part
 _TURNS = [np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
 
@@ -46,13 +46,13 @@ class BimanualInsertion(Task):
     )
     physics = Physics(timestep=0.0025, substeps=8)  # fingers that close at 0.3 m/s on a part as wide as this throw it up at 5 ms
     layout = (
-        Rest(CENTRE[0], CENTRE[1] + 0.16, height=PEG_HALF[2] + 0.0005),
-        Rest(CENTRE[0], CENTRE[1] - 0.16, height=SOCKET_HALF[2] + 0.0005),
+        Rest(CENTRE[0], CENTRE[1] + 0.20, height=PEG_HALF[2] + 0.0005),
+        Rest(CENTRE[0], CENTRE[1] - 0.20, height=SOCKET_HALF[2] + 0.0005),
     )
     levels = {  # noqa: RUF012
         "low": Randomness(parts=((0.02, 0.02, np.radians(15.0)),) * 2, joints=np.radians(5.0)),
-        "med": Randomness(parts=((0.04, 0.03, np.radians(30.0)),) * 2, joints=np.radians(6.0)),
-        "high": Randomness(parts=((0.06, 0.04, np.radians(45.0)),) * 2, joints=np.radians(6.0)),
+        "med": Randomness(parts=((0.04, 0.03, np.radians(30.0)),) * 2, joints=np.radians(5.0)),
+        "high": Randomness(parts=((0.06, 0.03, np.radians(45.0)),) * 2, joints=np.radians(5.0)),
     }
     horizon = 500
     hold_steps = 25
