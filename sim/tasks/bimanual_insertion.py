@@ -16,7 +16,7 @@ from robolearn.sim.view import View
 
 # Half sizes [m] about the parts' middles; the peg enters along -y, the socket's hole opens towards +y.
 PEG_HALF = (0.010, 0.060, 0.010)
-SOCKET_HALF = (0.020, 0.040, 0.020)
+SOCKET_HALF = (0.018, 0.040, 0.018)
 HOLE_HALF = 0.011  # [m] of the square hole: 1 mm to spare on each side
 HOLE_DEPTH = 0.050
 # The seated peg's middle in the socket's frame: its end on the hole's floor.
@@ -52,7 +52,7 @@ class BimanualInsertion(Task):
     levels = {  # noqa: RUF012
         "low": Randomness(parts=((0.02, 0.02, np.radians(15.0)),) * 2, joints=np.radians(5.0)),
         "med": Randomness(parts=((0.04, 0.03, np.radians(30.0)),) * 2, joints=np.radians(5.0)),
-        "high": Randomness(parts=((0.06, 0.03, np.radians(45.0)),) * 2, joints=np.radians(5.0)),
+        "high": Randomness(parts=((0.06, 0.04, np.radians(45.0)),) * 2, joints=np.radians(5.0)),
     }
     horizon = 500
     hold_steps = 25
@@ -70,7 +70,7 @@ class BimanualInsertion(Task):
     def stages(self, view: View, screws: Screws | None) -> tuple[Mask, ...]:
         """Reached, grasped, lifted, aligned, entered."""
         pose = view.relative("peg", "socket")
-        held = view.holds("peg", 0.06, 0, (0.015, 0.025)) & view.holds("socket", 0.06, 1, (0.035, 0.045))
+        held = view.holds("peg", 0.06, 0, (0.015, 0.025)) & view.holds("socket", 0.06, 1, (0.031, 0.041))
         near = [np.linalg.norm(arm.tcp_position - view.part(part)[:, :3], axis=1) < 0.06 for arm, part in zip(view.arms, self.parts, strict=True)]
         off, end = np.abs(pose.position[:, [0, 2]]).max(1), pose.position[:, 1] - PEG_HALF[1] - SOCKET_HALF[1]
         straight = pose.rotation[:, 1, 1] > 0.99  # 8 degrees
