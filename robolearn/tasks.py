@@ -58,7 +58,11 @@ def _assembly_spec(task: str, bodies: int, stages: tuple[str, ...]) -> EnvSpec:
     return replace(spec, task=task, observation={**spec.observation, "parts_poses": poses}, stages=stages)
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "peg_hole": peg_hole_spec, "bimanual_insertion": bimanual_insertion_spec}
+SPECS: dict[str, Callable[[], EnvSpec]] = {
+    "one_leg": one_leg_spec,
+    "peg_hole": peg_hole_spec,
+    "bimanual_insertion": bimanual_insertion_spec,
+}
 
 
 def env_spec_of(task: str) -> EnvSpec:

@@ -7,7 +7,11 @@ from importlib import import_module
 from robolearn.errors import UserError, nearest
 from robolearn.sim.task import Task
 
-TASKS = {"one_leg": "OneLeg", "peg_hole": "PegHole", "bimanual_insertion": "BimanualInsertion"}  # each in robolearn.sim.tasks, in a module of its name
+TASKS = {
+    "one_leg": "OneLeg",
+    "peg_hole": "PegHole",
+    "bimanual_insertion": "BimanualInsertion",
+}  # each in robolearn.sim.tasks, in a module of its name
 
 
 def find_task(task: str | Task) -> Task:

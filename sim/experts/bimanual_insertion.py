@@ -12,8 +12,8 @@ from robolearn.sim.tasks.bimanual_insertion import CENTRE, HOLE_DEPTH, SEATED
 
 _SEAT = Seat("peg", "socket", np.array([0.0, SEATED, 0.0]), np.eye(3))
 # Where the parts meet [m]: the hands as far from the middle on either side once the peg is seated.
-_SOCKET_AT = np.array([*CENTRE, 0.20]) - [0.0, 0.03, 0.0]
-_PEG_AT = _SOCKET_AT + [0.0, SEATED + HOLE_DEPTH + 0.03, 0.0]
+_SOCKET_AT = np.array([CENTRE[0], CENTRE[1] - 0.03, 0.20])
+_PEG_AT = np.array([CENTRE[0], CENTRE[1] + SEATED + HOLE_DEPTH, 0.20])
 
 
 class BimanualInsertionExpert(Expert):
@@ -24,14 +24,15 @@ class BimanualInsertionExpert(Expert):
     def phases(self) -> Mapping[str, Phase]:
         """In the order of an episode; parts that were dropped are grasped again."""
         grips, still = (_grip("peg", 0.030, 0), _grip("socket", -0.018, 1)), bring("socket", _SOCKET_AT)
-        lost = {"failed": _dropped, "instead": "above"}
         return {
             "above": Phase(tuple(reach(grip, 0.06, 0.015) for grip in grips), OPEN, "down", patience=200),
             "down": Phase(tuple(reach(grip, 0.0, 0.004) for grip in grips), OPEN, "grasp", lead=0.03, patience=120),
             "grasp": Phase((hold, hold), CLOSE, "meet", lead=0.005, least=20),
             "meet": Phase((bring("peg", _PEG_AT), still), CLOSE, "align", patience=250),
-            "align": Phase((align(_SEAT, HOLE_DEPTH + 0.008), still), CLOSE, "insert", lead=0.015, patience=80, **lost),
-            "insert": Phase((slide(_SEAT, 0.008), still), CLOSE, "keep", lead=0.015, patience=120, **lost),
+            "align": Phase(
+                (align(_SEAT, HOLE_DEPTH + 0.008), still), CLOSE, "insert", lead=0.015, patience=80, failed=_dropped, instead="above"
+            ),
+            "insert": Phase((slide(_SEAT, 0.008), still), CLOSE, "keep", lead=0.015, patience=120, failed=_dropped, instead="above"),
             "keep": Phase((slide(_SEAT, 0.003), still), CLOSE, "align", lead=0.005, least=60, failed=_unseated, instead="align"),
         }
 

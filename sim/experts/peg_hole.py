@@ -27,15 +27,14 @@ class PegHoleExpert(Expert):
 
     def phases(self) -> Mapping[str, Phase]:
         """In the order of an episode; a lost peg is grasped again, a search that found nothing begins anew."""
-        lost = {"failed": _lost, "instead": "rise"}
         return {
             "rise": Phase(retreat(0.10), OPEN, "over_peg"),
             "over_peg": Phase(reach(_grip, 0.05, 0.015), OPEN, "reach_peg"),
             "reach_peg": Phase(reach(_grip, 0.0, 0.003), OPEN, "grasp", lead=0.03, patience=25),
             "grasp": Phase(hold, CLOSE, "carry", lead=0.01, least=4),
-            "carry": Phase(carry(_SEAT, 0.025, 0.006), CLOSE, "align", **lost),
-            "align": Phase(align(_SEAT, BLOCK[1] + 0.003), CLOSE, "insert", lead=0.004, patience=25, **lost),
-            "insert": Phase(search(_SEAT, BLOCK[1]), CLOSE, "raise", lead=0.004, patience=40, **lost),
+            "carry": Phase(carry(_SEAT, 0.025, 0.006), CLOSE, "align", turn=0.25, failed=_lost, instead="rise"),
+            "align": Phase(align(_SEAT, BLOCK[1] + 0.003), CLOSE, "insert", lead=0.004, patience=25, failed=_lost, instead="rise"),
+            "insert": Phase(search(_SEAT, BLOCK[1]), CLOSE, "raise", lead=0.004, patience=40, failed=_lost, instead="rise"),
             "raise": Phase(carry(_SEAT, 0.02, 0.004), CLOSE, "align", lead=0.01, patience=15),
         }
 
@@ -80,4 +79,3 @@ def search(seat: Seat, mouth: float) -> Skill:
         return Goal(position, aim.rotation, height < 0.001)
 
     return goal
-

@@ -98,7 +98,7 @@ def retreat(height: float) -> Skill:
 
 
 def along(part: str, tilt: float, offset: Array | tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Grip:
-    """A grip on a lying part: the fingers close across its y axis, the hand leaned back by ``tilt`` [rad], at an offset in the part's frame."""
+    """A grip on a lying part: the fingers close across its y axis, the hand leaned back by ``tilt`` [rad]; offset in the part's frame."""
 
     def grip(scene: Scene) -> tuple[Array, Array]:
         axis = scene.rotation(part)[:, :, 1]

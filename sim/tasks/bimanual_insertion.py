@@ -71,7 +71,10 @@ class BimanualInsertion(Task):
         """Reached, grasped, lifted, aligned, entered."""
         pose = view.relative("peg", "socket")
         held = view.holds("peg", 0.06, 0, (0.015, 0.025)) & view.holds("socket", 0.06, 1, (0.031, 0.041))
-        near = [np.linalg.norm(arm.tcp_position - view.part(part)[:, :3], axis=1) < 0.06 for arm, part in zip(view.arms, self.parts, strict=True)]
+        near = [
+            np.linalg.norm(arm.tcp_position - view.part(part)[:, :3], axis=1) < 0.06
+            for arm, part in zip(view.arms, self.parts, strict=True)
+        ]
         off, end = np.abs(pose.position[:, [0, 2]]).max(1), pose.position[:, 1] - PEG_HALF[1] - SOCKET_HALF[1]
         straight = pose.rotation[:, 1, 1] > 0.99  # 8 degrees
         return (
