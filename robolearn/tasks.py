@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from robolearn.errors import UserError, nearest
@@ -71,6 +72,22 @@ def mug_rack_spec() -> EnvSpec:
     return assembly_spec("mug_rack", 2, ("grasped", "threaded", "hung", "success"))
 
 
+def peg_hole_spec() -> EnvSpec:
+    """Factory's rectangular peg and hole from state, as ResiP has them: 34 observed numbers, canonical action, 10 Hz."""
+    return assembly_spec("peg_hole", 2, ("reached", "grasped", "aligned", "entered", "success"))
+
+
+def bimanual_insertion_spec() -> EnvSpec:
+    """Two arms put a peg into a socket, after ALOHA's and ResiP's task: 50 observed numbers, a canonical action an arm, 50 Hz."""
+    spec = assembly_spec("bimanual_insertion", 2, ("reached", "grasped", "lifted", "aligned", "entered", "success"))
+    arms, one = ("left_", "right_"), spec.action
+    parts = {"parts_poses": spec.observation["parts_poses"]}
+    hands = {f"{arm}{name}": entry for arm in arms for name, entry in spec.observation.items() if name not in parts}
+    names = tuple(f"{arm}{name}" for arm in arms for name in one.names)
+    both = replace(one, names=names, low=one.low * 2, high=one.high * 2, units=f"{one.units}, {one.units}")
+    return replace(spec, observation={**hands, **parts}, action=both, control_hz=50.0)
+
+
 SPECS: dict[str, Callable[[], EnvSpec]] = {
     "one_leg": one_leg_spec,
     "pick_cube": pick_cube_spec,
@@ -78,6 +95,8 @@ SPECS: dict[str, Callable[[], EnvSpec]] = {
     **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
     "square_table": square_table_spec,
     "mug_rack": mug_rack_spec,
+    "peg_hole": peg_hole_spec,
+    "bimanual_insertion": bimanual_insertion_spec,
 }
 
 

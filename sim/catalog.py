@@ -17,6 +17,8 @@ TASKS = {
     "stack_blocks": "StackBlocks",
     "square_table": "SquareTable",
     "mug_rack": "MugRack",
+    "peg_hole": "PegHole",
+    "bimanual_insertion": "BimanualInsertion",
 }  # each in robolearn.sim.tasks, in a module of its name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,16 @@ def carry(seat: Seat, height: float, distance: float, lift: float = 0.06) -> Ski
         left = np.abs(scene.relative(seat.child, seat.parent).position - above)
         upright = (child.rotation[:, :, 1] * wanted[:, :, 1]).sum(1) > 0.995
         return Goal(position, rotation, (left < distance).all(1) & upright)
+
+    return goal
+
+
+def firmly(skill: Skill, gain: float = 2.5) -> Skill:
+    """A skill whose target lies as much further: of a way that is short, the servo covers 0.385 in 0.1 s, or nearly all of it."""
+
+    def goal(scene: Scene) -> Goal:
+        aim = skill(scene)
+        return replace(aim, position=scene.tcp + gain * (aim.position - scene.tcp))
 
     return goal
 
