@@ -35,7 +35,7 @@ class ResidualModel(nn.Module):
         observation_keys: arrays the heads read; every observation that the normaliser knows, unless given.
         hidden: width of each hidden layer, the same for actor and critic.
         scale: half-ranges a residual of 1 moves a channel.
-        gripper_scale: the same for the channel named ``gripper``; at 1 a residual can veto a +-1 command.
+        gripper_scale: the same for channels named ``gripper``, with an arm's prefix or without; at 1 a residual can veto a +-1 command.
         log_std: log of the exploration noise's standard deviation, in residual units.
         gripper_log_std: the same for the gripper; the default is a standard deviation of 0.35.
         learn_std: train the standard deviations.
@@ -77,7 +77,7 @@ class ResidualModel(nn.Module):
         self.base: Any = base.eval().requires_grad_(False)  # a ChunkSampler, and a module
         self._input_offset, self._input_scale = self._input_affine()
         self._low, self._high = np.asarray(env_spec.action.low, np.float32), np.asarray(env_spec.action.high, np.float32)
-        gripper = np.array([name == GRIPPER for name in env_spec.action.names])
+        gripper = np.array([name.endswith(GRIPPER) for name in env_spec.action.names])
         self.step_size = np.where(gripper, gripper_scale, scale).astype(np.float32) * normalizer[ACTION].scale  # (A,) per unit of residual
         sizes = {name: int(np.prod(env_spec.observation[name].shape)) for name in self.observation_keys}
         self.relations = Relations(relations, layout_of({**sizes, ACTION: env_spec.action.size}), wavelengths)

@@ -80,7 +80,7 @@ class BimanualInsertion(Task):
         return (
             near[0] & near[1],
             held,
-            held & (view.parts[:, :, 2].min(1) > 0.08),
+            view.parts[:, :, 2].min(1) > 0.08,
             straight & (off < 0.004) & (end < 0.03),
             straight & (off < 0.003) & (end < -0.005),
         )
