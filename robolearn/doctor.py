@@ -23,8 +23,10 @@ EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
     "formats": ("h5py",),
+    "ray": ("ray",),
+    "warp": ("mujoco-warp", "warp-lang"),
 }
-IMPORT_NAMES = {"hydra-core": "hydra"}
+IMPORT_NAMES = {"hydra-core": "hydra", "mujoco-warp": "mujoco_warp", "warp-lang": "warp"}
 GL_PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 FRAME = """
 import mujoco

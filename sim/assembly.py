@@ -16,9 +16,10 @@ from robolearn.seeding import split_seeds
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.engine import Engine
+from robolearn.sim.engines import make_engine
 from robolearn.sim.extras import Extras
 from robolearn.sim.pushes import Pushes
-from robolearn.sim.scene import build_model
+from robolearn.sim.scene import build_mjcf, build_model
 from robolearn.sim.screw import Screws
 from robolearn.sim.starts import draw_starts
 from robolearn.sim.task import Task
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
 # Why a row is lost, by its code in `Assembly._lost`.
-REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite"])
-_AWAY, _DIVERGED, _NO_ACTION = 1, 2, 3
+REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
+_AWAY, _DIVERGED, _NO_ACTION, _UNWATCHED = 1, 2, 3, 4
 _HALVINGS = 4
 _FAR = 1.2  # [m] from the robot's base: beyond the table
 
@@ -59,9 +60,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         thread: whether screws hold; without it a pushed part seats unturned.
         push_force: [N] of random pushes on the parts, see :class:`robolearn.sim.pushes.Pushes`; 0 for none.
         extras: further observations, see :class:`robolearn.sim.extras.Extras`.
+        engine: ``mujoco``, or ``warp`` for a GPU; see :func:`robolearn.sim.engines.make_engine`.
 
     Raises:
-        UserError: no such task, randomness, autoreset mode or observation.
+        UserError: no such task, randomness, autoreset mode, observation or engine.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         thread: bool = True,
         push_force: float = 0.0,
         extras: Sequence[str] = (),
+        engine: str = "mujoco",
     ) -> None:
         if autoreset not in AUTORESET:
             raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
@@ -86,8 +89,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.autoreset_mode = AUTORESET[autoreset]
         self._randomness = randomness
-        model = build_model(self.task, touch="finger_force" in extras)
-        self._engine = Engine(model, num_envs, threads)
+        touch = "finger_force" in extras
+        model = build_model(self.task, touch=touch)
+        self._engine = make_engine(engine, model, lambda: build_mjcf(self.task, touch=touch), num_envs, threads)
         self._view = View(self._engine, self.task)
         self._extras = Extras(extras, self._engine, self._view)
         self.env_spec = replace(self.task.spec(), observation={**self.task.spec().observation, **self._extras.specs})
@@ -242,6 +246,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._engine.load(new, self._settled)
         self._engine.forward(new)
         self._lost[new] = reason
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
+        self._park(rows, _UNWATCHED)
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""

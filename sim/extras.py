@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 from robolearn.sim.panda import ARM_JOINTS
 from robolearn.sim.view import View
 from robolearn.spec import ArraySpec
@@ -32,7 +32,7 @@ class Extras:
         UserError: no such observation.
     """
 
-    def __init__(self, names: Sequence[str], engine: Engine, view: View) -> None:
+    def __init__(self, names: Sequence[str], engine: PhysicsEngine, view: View) -> None:
         for name in names:
             if name not in _SPECS:
                 raise UserError(f"no observation {name!r} to add; there are {', '.join(_SPECS)}{nearest(name, _SPECS)}")

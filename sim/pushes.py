@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.seeding import addressed_uniform
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 
 _OFTEN = 0.05  # share of control steps at which a part is pushed
 
@@ -22,7 +22,7 @@ class Pushes:
         force: the largest [N]; it is drawn evenly from zero.
     """
 
-    def __init__(self, engine: Engine, parts: Sequence[str], force: float) -> None:
+    def __init__(self, engine: PhysicsEngine, parts: Sequence[str], force: float) -> None:
         self._bodies = np.array([engine.model.body(name).id for name in parts])
         self._applied, self._force = engine.view("xfrc_applied"), force
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.rotation import matrix_from_quaternion
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 from robolearn.sim.headless import mujoco
 from robolearn.sim.pose import Pose
 from robolearn.sim.primitives import words
@@ -97,7 +97,7 @@ class Screws:
         sockets: S holes.
     """
 
-    def __init__(self, engine: Engine, sockets: Sequence[Socket]) -> None:
+    def __init__(self, engine: PhysicsEngine, sockets: Sequence[Socket]) -> None:
         self._qpos, self._qvel, self._active = engine.view("qpos"), engine.view("qvel"), engine.view("eq_active")
         model = engine.model
         pairs = [(place, child) for place, socket in enumerate(sockets) for child in socket.children]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.rotation import matrix_from_quaternion, matrix_from_rot6d, quaternion_from_matrix, rot6d_from_matrix
-from robolearn.sim.engine import Engine
+from robolearn.sim.engines import PhysicsEngine
 from robolearn.sim.kinematics import solve_ik
 from robolearn.sim.panda import ARM_JOINTS, FINGER_CLOSED, FINGER_JOINTS, FINGER_OPEN, HOME, Arm
 from robolearn.sim.pose import Pose
@@ -32,7 +32,7 @@ class ArmView:
         place: among the scene's arms, from 0.
     """
 
-    def __init__(self, engine: Engine, arm: Arm, place: int) -> None:
+    def __init__(self, engine: PhysicsEngine, arm: Arm, place: int) -> None:
         model = engine.model
         self.arm = arm
         self._qpos, self._sensors = engine.view("qpos"), engine.view("sensordata")
@@ -84,7 +84,7 @@ class View:
         task: what stands there.
     """
 
-    def __init__(self, engine: Engine, task: Task) -> None:
+    def __init__(self, engine: PhysicsEngine, task: Task) -> None:
         model = engine.model
         self.task = task
         self.arms = tuple(ArmView(engine, arm, place) for place, arm in enumerate(task.arms))
@@ -216,7 +216,7 @@ class View:
             self._qpos[:, arm.fingers] = (FINGER_OPEN, -FINGER_OPEN)
 
 
-def settled_state(engine: Engine, task: Task, randomness: str) -> Array:
+def settled_state(engine: PhysicsEngine, task: Task, randomness: str) -> Array:
     """The integration state ``(S,)`` with every part at rest on the table and the arms at home; ``engine`` has one row."""
     view, only = View(engine, task), np.ones(1, bool)
     start = draw_starts(task, np.zeros(1, np.int64), randomness)

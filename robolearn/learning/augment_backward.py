@@ -15,8 +15,9 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, play
+from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward
 from robolearn.learning.bottlenecks import check_step, find_bottlenecks
+from robolearn.learning.players import Players, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
@@ -60,6 +61,7 @@ def main(cfg: DictConfig) -> int:
     store_type = find_target(options["store_type"])
     source = store_type.open(options["store"])
     settings: Backward = instantiate(cfg.backward)
+    players = make_players(options.get("scale"))
     env = make_environment(cfg.task, num_envs=int(options["num_envs"]))
     try:
         env.env_spec.check_serves(source.env_spec, recorded=True)
@@ -73,9 +75,10 @@ def main(cfg: DictConfig) -> int:
         if not states:
             raise UserError(f"{options['store']} has no bottleneck states: none is marked, and no episode reaches {options['bottlenecks']}")
         with _open_out(store_type, env, options, source.fingerprint()) as out:
-            counts, minutes = _fill(env, out, episodes, Balance(states), settings, options, source.fingerprint())
+            counts, minutes = _fill(env, players, out, episodes, Balance(states), settings, options, source.fingerprint())
             kept = out.num_episodes
     finally:
+        players.close()
         env.close()
     _report(options, counts, minutes, len(states), kept)
     if kept < options["snippets"]:
@@ -96,7 +99,14 @@ def _check_canonical(spec: EnvSpec) -> None:
 
 
 def _fill(
-    env: Any, out: Any, episodes: list[Episode], balance: Balance, settings: Backward, options: dict[str, Any], fingerprint: str
+    env: Any,
+    players: Players,
+    out: Any,
+    episodes: list[Episode],
+    balance: Balance,
+    settings: Backward,
+    options: dict[str, Any],
+    fingerprint: str,
 ) -> tuple[Counter[str], float]:
     """Round after round of N attempts, each round's accepted snippets in one commit, until there are enough."""
     begun, wanted = time.monotonic(), int(options["snippets"])
@@ -117,7 +127,7 @@ def _fill(
             batch = seeds[tried : tried + env.num_envs]
             chosen = balance.choose(batch)
             attempts = [_attempt(episodes, balance.states[index], settings, int(seed)) for index, seed in zip(chosen, batch, strict=True)]
-            snippets, outcomes = play(env, attempts, settings, shared)
+            snippets, outcomes = players.try_snippets(env, options["task"]["env"], attempts, settings, shared)
             counts.update(outcomes)
             parents = [balance.states[index][0] for index, word in zip(chosen, outcomes, strict=True) if word == ACCEPTED]
             kept = wanted - out.num_episodes

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.config import option_value
+from robolearn.config import OVERRIDES, option_value
 from robolearn.demo import PLACE, Stage, play
 from robolearn.errors import UserError
 from robolearn.nodes import to_dict
@@ -27,8 +27,9 @@ def main(cfg: DictConfig) -> int:
     for name in ("rounds", "episodes"):
         if type(options[name]) is not int or options[name] < 1:
             raise UserError(f"{name} must be a whole number of at least 1, got {options[name]!r}")
+    scale = [word for word in options.get(OVERRIDES, []) if word.lstrip("+~").startswith("scale")]
     with start_run(cfg, "augment infer", log=False) as run:
-        minutes = {stage.name: play(stage, run, quiet=bool(cfg.json)) for stage in stages_of(options)}
+        minutes = {stage.name: play(stage, run, quiet=bool(cfg.json)) for stage in stages_of(options, scale)}
         outcome = {"minutes": minutes, "total_minutes": sum(minutes.values()), "policy": str(run.dir / LAST)}
         run.finish(outcome)
     if cfg.json:
@@ -39,8 +40,13 @@ def main(cfg: DictConfig) -> int:
     return 0
 
 
-def stages_of(options: Mapping[str, Any]) -> list[Stage]:
-    """Train on what there is, roll out, keep the successes; so for every round, and train on everything at last."""
+def stages_of(options: Mapping[str, Any], scale: Sequence[str] = ()) -> list[Stage]:
+    """Train on what there is, roll out, keep the successes; so for every round, and train on everything at last.
+
+    Args:
+        options: of the command.
+        scale: words that say on what the roll-outs are played.
+    """
     given = [options["stores"]] if isinstance(options["stores"], str) else list(options["stores"])
     stores = [option_value(store) for store in given]
     attempts = int(options["max_attempts"] or 10 * options["episodes"])
@@ -63,6 +69,7 @@ def stages_of(options: Mapping[str, Any]) -> list[Stage]:
                     "at_least=0",
                     f"first_seed={int(options['first_seed']) + number * attempts}",
                     f"store={folder}/rollouts.zarr",
+                    *scale,
                     *options["collect"],
                 ),
             )

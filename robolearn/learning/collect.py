@@ -9,22 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.rollout import rollout
+from robolearn.learning.players import Job, Players, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
-from robolearn.protocols import Observation
 from robolearn.provenance import describe
 from robolearn.run import versions
 from robolearn.seeding import SPLIT_SIZE, SPLITS, split_seeds
 
 SOURCES = ("expert", "policy")
 KEEP = ("successes", "all")
-TRY = 1 << 44  # added to the seeds of a policy's noise with every try of a start; beyond all blocks of seeds
 SPEED = ("threads",)  # options of a world that change how fast it is, not what it does
 
 
@@ -68,28 +65,6 @@ class InSeedOrder:
                 raise _Enough
 
 
-class OtherNoise:
-    """A policy at its n-th try of the same starts: its noise is another in each.
-
-    Args:
-        policy: what acts.
-        number: of the try; the first, 0, has the noise of the episodes' own seeds.
-    """
-
-    def __init__(self, policy: Any, number: int) -> None:
-        self.policy, self.number = policy, number
-        self.env_spec = policy.env_spec
-
-    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
-        """Begin episodes in ``rows``."""
-        self.policy.reset(rows, seeds + self.number * TRY)
-
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """The policy's action, ``(N, A)``."""
-        action: NDArray[np.float32] = self.policy.act(observation)
-        return action
-
-
 def main(cfg: DictConfig) -> int:
     """``robolearn collect``.
 
@@ -99,14 +74,16 @@ def main(cfg: DictConfig) -> int:
     """
     options = to_dict(cfg)
     successes_only = _successes_only(options)
+    players = make_players(options.get("scale"))
     env = make_environment(cfg.task, num_envs=int(cfg.num_envs))
     try:
-        policies = _policies(cfg, env)
+        policies = _policies(options, env)
         with _open_store(cfg, env) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
             progress.start_at(store.num_episodes)
-            attempts, successes = _collect(cfg, env, policies, store, successes_only, progress)
+            attempts, successes = _collect(cfg, env, players, policies, store, successes_only, progress)
             kept = store.num_episodes
     finally:
+        players.close()
         env.close()
     outcome = {"store": str(cfg.store), "episodes": kept, "attempts": attempts, "successes": successes}
     print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {successes} of {attempts} attempts succeeded")
@@ -118,7 +95,15 @@ def main(cfg: DictConfig) -> int:
     return 0
 
 
-def _collect(cfg: DictConfig, env: Any, policies: Sequence[Any], store: Any, successes_only: bool, progress: Progress) -> tuple[int, int]:
+def _collect(
+    cfg: DictConfig,
+    env: Any,
+    players: Players,
+    policies: Sequence[dict[str, Any]],
+    store: Any,
+    successes_only: bool,
+    progress: Progress,
+) -> tuple[int, int]:
     """Play until the store is full or every start has had its tries, the policies taking turns; returns attempts and successes."""
     attempts = successes = 0
     left = _seeds(cfg, store)
@@ -130,15 +115,16 @@ def _collect(cfg: DictConfig, env: Any, policies: Sequence[Any], store: Any, suc
             sink = InSeedOrder(store, left, wanted, successes_only, progress)
             which = number % len(policies)
             with suppress(_Enough):
-                rollout(
-                    env,
-                    OtherNoise(policies[which], number // len(policies)),
-                    left,
-                    record=sink,
+                job = Job(
+                    env=to_dict(cfg.task.env),
+                    policy=policies[which],
+                    number=number // len(policies),
+                    recording=True,
                     record_state=bool(cfg.record_state),
                     provenance=_provenance(cfg, env, which),
                     hold=int(cfg.hold),
                 )
+                players.play(env, job, np.array(left, np.int64), record=sink)
             attempts, successes = attempts + sink.attempts, successes + sink.successes
             left = sink.unsolved
     except KeyboardInterrupt as stop:
@@ -185,19 +171,21 @@ def _checkpoints(options: dict[str, Any]) -> list[str]:
     return [str(entry) for entry in (given if isinstance(given, list) else [given]) if entry]
 
 
-def _policies(cfg: DictConfig, env: Any) -> list[Any]:
-    """What plays; several checkpoints take turns."""
-    if cfg.source == "expert":
-        if not cfg.task.get("expert"):
-            raise UserError(f"task {cfg.task.name} has no scripted expert; collect from a policy: source=policy checkpoint=...")
-        return [instantiate(cfg.task.expert, num_envs=env.num_envs)]
-    paths = _checkpoints(to_dict(cfg))
+def _policies(options: dict[str, Any], env: Any) -> list[dict[str, Any]]:
+    """Nodes of what plays, each built once to see that it fits; several checkpoints take turns."""
+    if options["source"] == "expert":
+        if not options["task"].get("expert"):
+            raise UserError(f"task {options['task']['name']} has no scripted expert; collect from a policy: source=policy checkpoint=...")
+        instantiate(options["task"]["expert"], num_envs=1)
+        return [options["task"]["expert"]]
+    paths = _checkpoints(options)
     if not paths:
         raise UserError("source=policy needs checkpoint=<run folder or checkpoint>")
-    policies = [instantiate(cfg.policy, checkpoint=path, num_envs=env.num_envs) for path in paths]
-    for policy in policies:
+    nodes = [{**options["policy"], "checkpoint": path} for path in paths]
+    for node in nodes:
+        policy = instantiate(node, num_envs=1)
         env.env_spec.check_serves(policy.env_spec, getattr(policy, "observation_keys", None))
-    return policies
+    return nodes
 
 
 def _open_store(cfg: DictConfig, env: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,7 @@ def summarize(results: Sequence[ArmResult], stages: Sequence[str], about: Mappin
                 "against_first": paired,
                 "stages": {name: float(share) for name, share in zip(stages, episodes.stages.mean(0), strict=True)},
                 "steps": {"mean": float(episodes.steps.mean()), "solved": float(solved.mean()) if len(solved) else None},
+                "lost": dict(Counter(episodes.lost.values())),
                 "reward": float(episodes.rewards.mean()),
                 "env_steps": int(episodes.steps.sum()),
                 "latency_ms": dict(result.latency_ms),
@@ -81,20 +83,21 @@ def as_text(document: Mapping[str, Any]) -> str:
                 f"  {100 * paired['difference']:+5.1f} pp, p = {paired['p_value']:.2g} ({paired['gained']} gained, {paired['lost']} lost)"
             )
         lines.append(f"{text}  {arm['steps']['mean']:.0f} steps, {arm['latency_ms'].get('p50', float('nan')):.1f} ms a decision")
+        lines += [f"{'':<{width}}  {count} lost: {reason}" for reason, count in arm["lost"].items()]
     return "\n".join(lines)
 
 
 def write_episodes(file: Path, results: Sequence[ArmResult], stages: Sequence[str]) -> None:
-    """One CSV row per episode: arm, seed, success, steps, reward, and a column per stage."""
+    """One CSV row per episode: arm, seed, success, steps, reward, why it was lost if it was, and a column per stage."""
     with file.open("w", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["arm", "seed", "success", "steps", "reward", *stages])
+        table.writerow(["arm", "seed", "success", "steps", "reward", "lost", *stages])
         for result in results:
             played = result.episodes
-            for seed, success, steps, reward, reached in zip(
-                played.seeds, played.success, played.steps, played.rewards, played.stages, strict=True
-            ):
-                table.writerow([result.arm.name, int(seed), int(success), int(steps), repr(float(reward)), *reached.astype(int)])
+            columns = zip(played.seeds, played.success, played.steps, played.rewards, played.stages, strict=True)
+            for index, (seed, success, steps, reward, reached) in enumerate(columns):
+                outcome = [int(seed), int(success), int(steps), repr(float(reward)), played.lost.get(index, "")]
+                table.writerow([result.arm.name, *outcome, *reached.astype(int)])
 
 
 def read_episodes(file: Path, stages: Sequence[str]) -> RolloutResult:
@@ -107,4 +110,5 @@ def read_episodes(file: Path, stages: Sequence[str]) -> RolloutResult:
         steps=np.array([int(row["steps"]) for row in rows], np.int64),
         stages=np.array([[row[name] == "1" for name in stages] for row in rows], bool).reshape(len(rows), len(stages)),
         rewards=np.array([float(row["reward"]) for row in rows]),
+        lost={index: row["lost"] for index, row in enumerate(rows) if row.get("lost")},
     )

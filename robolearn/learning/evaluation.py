@@ -18,7 +18,7 @@ from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
 from robolearn.learning.multitask import take_task
-from robolearn.learning.rollout import rollout
+from robolearn.learning.players import Job, Players, make_players
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
@@ -49,13 +49,14 @@ def main(cfg: DictConfig) -> int:
     for folder in options["runs"]:
         check_run(Path(folder))
     seeds = split_seeds(cfg.split, int(cfg.n), int(cfg.first_seed))
+    players = make_players(options.get("scale"))
     env = make_environment(cfg.task, num_envs=min(int(cfg.num_envs), len(seeds)))
     try:
-        check_arms(arms, env.env_spec, options["policy"])
+        check_arms(arms, env.env_spec, options)
         with start_run(cfg, "evaluate", env.env_spec.task, log=False) as run:
             origins = [origin(options, arm) for arm in arms]
             done = [finished_arm(arm, run, seeds, env.env_spec.stages, now) for arm, now in zip(arms, origins, strict=True)]
-            results = [was or play_arm(cfg, arm, env, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
+            results = [was or play_arm(cfg, arm, env, players, seeds, run, now) for arm, was, now in zip(arms, done, origins, strict=True)]
             document = summarize(results, env.env_spec.stages, {"task": env.env_spec.task, "split": cfg.split, "n": len(seeds)})
             document |= {"methods": methods} if (methods := summarize_methods(results)) else {}
             write_episodes(run.dir / EPISODES, results, env.env_spec.stages)
@@ -64,6 +65,7 @@ def main(cfg: DictConfig) -> int:
             build_report(run.dir / "report.html", document, [run.dir, *map(Path, options["runs"])], clips, title=str(cfg.title or ""))
             run.finish(document)
     finally:
+        players.close()
         env.close()
     told = [as_text(document), *([methods_as_text(methods)] if methods else []), f"report: {run.dir / 'report.html'}"]
     print(json.dumps(document) if cfg.json else "\n".join(told))
@@ -72,6 +74,8 @@ def main(cfg: DictConfig) -> int:
 
 def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     """Arms from ``[{name: ..., checkpoint: ..., ...}, ...]``; a missing name is made from the checkpoint's path.
+
+    ``expert: true`` instead of a checkpoint is the task's own scripted expert.
 
     Raises:
         UserError: none, one without a checkpoint, two whose names come to the same file, or some of which name a method.
@@ -82,11 +86,11 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
         )
     arms: list[Arm] = []
     for node in nodes:
-        if not isinstance(node, Mapping) or not node.get("checkpoint"):
-            raise UserError(f"an arm is {{name: ..., checkpoint: PATH, ...}}; this one names no checkpoint: {node}")
+        if not isinstance(node, Mapping) or bool(node.get("checkpoint")) == bool(node.get("expert")):
+            raise UserError(f"an arm is {{name: ..., checkpoint: PATH, ...}} or {{name: ..., expert: true}}; this is neither: {node}")
         options = {key: value for key, value in node.items() if key not in ("name", "method")}
         method = None if node.get("method") is None else str(node["method"])
-        arms.append(Arm(str(node.get("name") or Path(str(node["checkpoint"])).name), options, method))
+        arms.append(Arm(str(node.get("name") or Path(str(node.get("checkpoint", "expert"))).name), options, method))
     for one, other in combinations([arm.name for arm in arms], 2):
         if safe_name(one) == safe_name(other):
             called = f"are called {one}" if one == other else f"{one!r} and {other!r} would share the files {safe_name(one)}.*"
@@ -95,37 +99,45 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
     return arms
 
 
-def check_arms(arms: Sequence[Arm], env_spec: Any, policy: Mapping[str, Any]) -> None:
+def acting(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+    """The node of what acts: the ``policy`` node or the task's expert, with the arm's options, without ``num_envs``."""
+    if arm.options.get("expert"):
+        return {**options["task"]["expert"], **{name: value for name, value in arm.options.items() if name not in ("expert", "checkpoint")}}
+    return {**options["policy"], **{name: value for name, value in arm.options.items() if name != "expert"}}
+
+
+def check_arms(arms: Sequence[Arm], env_spec: Any, options: Mapping[str, Any]) -> None:
     """Hold every arm's checkpoints against the environment and build its policy once, before anything runs.
 
     Raises:
-        UserError: a checkpoint is missing or does not fit, or an option that the ``policy`` node's target does not take.
+        UserError: a checkpoint is missing or does not fit, or an option that what acts does not take.
     """
-    known = [name for name in accepted_arguments(find_target(policy["_target_"])) or () if name != "num_envs"]  # rows are all arms' alike
     for arm in arms:
-        for key in arm.options:
+        node = acting(options, arm)
+        target = find_target(node["_target_"])
+        known = [name for name in accepted_arguments(target) or () if name != "num_envs"]  # rows are all arms' alike
+        for key in node.keys() - {"_target_"}:
             if known and key not in known:
                 raise UserError(f"arm {arm.name!r} has an unknown option {key!r}{nearest(key, known)}; there are {', '.join(known)}")
-        for name, checkpoint in checkpoints_of(policy, arm).items():
+        for name, checkpoint in checkpoints_of(node).items():
             try:
                 env_spec.check_serves(checkpoint.env_spec, _read_keys(checkpoint.config))
             except UserError as error:
                 raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
         try:
-            take_task(instantiate(policy, **arm.options, num_envs=1), env_spec.task)
+            take_task(instantiate(node, num_envs=1), env_spec.task)
         except UserError as error:
             raise UserError(f"arm {arm.name!r}: {error}") from error
 
 
-def checkpoints_of(policy: Mapping[str, Any], arm: Arm) -> dict[str, Checkpoint]:
-    """The checkpoints that the ``policy`` node and an arm's options name, opened."""
-    named = {**policy, **arm.options}
-    return {name: open_checkpoint(str(named[name])) for name in CHECKPOINTS if named.get(name)}
+def checkpoints_of(node: Mapping[str, Any]) -> dict[str, Checkpoint]:
+    """The checkpoints that the node of what acts names, opened."""
+    return {name: open_checkpoint(str(node[name])) for name in CHECKPOINTS if node.get(name)}
 
 
 def origin(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """What an arm's episodes come from beside its options and seeds: the world, and what its checkpoints hold by now. JSON-ready."""
-    contents = {name: checkpoint.fingerprint() for name, checkpoint in checkpoints_of(options["policy"], arm).items()}
+    contents = {name: checkpoint.fingerprint() for name, checkpoint in checkpoints_of(acting(options, arm)).items()}
     return {"task": options["task"], "policy": options["policy"], **contents}
 
 
@@ -138,19 +150,20 @@ def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys([*(own or ()), *(name for keys in nested for name in keys or ())]))
 
 
-def play_arm(cfg: DictConfig, arm: Arm, env: Any, seeds: NDArray[np.int64], run: Run, made_of: Mapping[str, Any]) -> ArmResult:
+def play_arm(
+    cfg: DictConfig, arm: Arm, env: Any, players: Players, seeds: NDArray[np.int64], run: Run, made_of: Mapping[str, Any]
+) -> ArmResult:
     """Play one arm on all seeds and keep what came of it, for a resumed run to find."""
-    policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=env.num_envs)
+    job = Job(to_dict(cfg.task.env), acting(to_dict(cfg), arm))
     begun = time.monotonic()
     with Progress(arm.name, len(seeds)) as bar:
-        episodes = rollout(env, policy, seeds, progress=lambda count, total: bar.advance(count - bar.done))
+        played = players.play(env, job, seeds, progress=lambda count, total: bar.advance(count - bar.done))
     minutes = (time.monotonic() - begun) / 60
-    steering = _steering_statistics(policy)
-    result = ArmResult(arm, episodes, decision_latency(cfg, arm, env, int(seeds[0])), steering, minutes)
+    result = ArmResult(arm, played.episodes, decision_latency(cfg, arm, env, int(seeds[0])), played.steering, minutes)
     file = _arm_file(run, arm)
     file.parent.mkdir(exist_ok=True)
     write_episodes(file, [result], env.env_spec.stages)
-    figures = {"latency_ms": result.latency_ms, "steering": steering, "minutes": minutes}
+    figures = {"latency_ms": result.latency_ms, "steering": played.steering, "minutes": minutes}
     side = {"options": arm.options, "origin": made_of, "figures": figures}
     write_json(file.with_suffix(".json"), side)  # last: an arm is finished when this is there
     return result
@@ -189,20 +202,12 @@ def _differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
         yield f"{path}={before}, now {now}"
 
 
-def _steering_statistics(policy: Any) -> dict[str, float]:
-    """Statistics of the steered sampler within a policy, through residual and chunking; empty where nothing was scored."""
-    for name in ("base", "sampler"):
-        policy = policy if hasattr(policy, "statistics") else getattr(policy, name, policy)
-    statistics: dict[str, float] = getattr(policy, "statistics", {})
-    return dict(statistics) if statistics.get("decisions") else {}
-
-
 def decision_latency(cfg: DictConfig, arm: Arm, env: Any, seed: int) -> dict[str, float]:
     """Milliseconds that a decision (observation in, chunk drawn, first action out) takes for one robot: p50 and p99.
 
     What is observed is the start of the episode ``seed``, in the first of the environment's rows.
     """
-    policy: Policy = instantiate(cfg.policy, **arm.options, num_envs=1)
+    policy: Policy = instantiate(acting(to_dict(cfg), arm), num_envs=1)
     first_row = np.arange(env.num_envs) == 0
     observation, _ = env.reset(seed=[seed] * env.num_envs, options={"reset_mask": first_row})
     observation = {name: values[:1] for name, values in observation.items()}
@@ -230,7 +235,7 @@ def make_clips(cfg: DictConfig, results: Sequence[ArmResult], run: Run) -> tuple
             trouble = why_no_pictures(env)
             if trouble:
                 return [], f"no videos: this machine cannot draw ({trouble}); `robolearn doctor` says what is missing"
-            policy: Policy = instantiate(cfg.policy, **result.arm.options, num_envs=env.num_envs)
+            policy: Policy = instantiate(acting(to_dict(cfg), result.arm), num_envs=env.num_envs)
             clips += film(env, policy, chosen, run.videos, result.arm.name)
         finally:
             env.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class RolloutResult:
         steps: ``(n,)`` control steps until the episode ended.
         stages: ``(n, S)`` bool, stages reached, in the order of ``env_spec.stages``.
         rewards: ``(n,)`` undiscounted sum.
+        lost: why an episode was over without a result (physics that diverged, a part off the table), by its place among the seeds.
     """
 
     seeds: NDArray[np.int64]
@@ -32,11 +33,49 @@ class RolloutResult:
     steps: NDArray[np.int64]
     stages: NDArray[np.bool_]
     rewards: NDArray[np.float64]
+    lost: dict[int, str] = field(default_factory=dict)
 
     @property
     def success_rate(self) -> float:
         """Share of solved episodes; NaN when there are none."""
         return float(self.success.mean()) if len(self.success) else float("nan")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the episode of one seed went.
+
+    Args:
+        index: of its seed among those played.
+        success: solved at some step.
+        steps: control steps until it ended.
+        stages: ``(S,)`` bool, stages reached.
+        reward: undiscounted sum.
+        lost: why it was over without a result; empty where it was not.
+        episode: what was recorded of it, if anything was to be.
+    """
+
+    index: int
+    success: bool
+    steps: int
+    stages: NDArray[np.bool_]
+    reward: float
+    lost: str = ""
+    episode: Episode | None = None
+
+
+def no_result(seeds: NDArray[np.int64], stages: int) -> RolloutResult:
+    """The result of n seeds before any is played; :func:`file` puts outcomes in."""
+    n = len(seeds)
+    return RolloutResult(seeds, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros((n, stages), bool), np.zeros(n))
+
+
+def file(result: RolloutResult, outcome: Outcome, index: int) -> None:
+    """Put an outcome in its place."""
+    result.success[index], result.steps[index] = outcome.success, outcome.steps
+    result.stages[index], result.rewards[index] = outcome.stages, outcome.reward
+    if outcome.lost:
+        result.lost[index] = outcome.lost
 
 
 class _Recorder:
@@ -91,7 +130,8 @@ def rollout(
 ) -> RolloutResult:
     """Play one episode per seed; row i of N plays ``seeds[i], seeds[i + N], ...``, so short episodes are not favoured.
 
-    Rows whose quota is done repeat their last action until the slowest row is done; what they do counts for nothing.
+    Rows whose quota is done repeat their last action until the slowest row is done, or stand still in an environment that has
+    ``park(rows (N,) bool)``; what they do counts for nothing.
     The same seeds give the same episodes (on the same number of rows).
 
     Args:
@@ -109,12 +149,33 @@ def rollout(
     Raises:
         UserError: the environment resets rows by itself, the policy was trained on other tasks, or its action is not finite.
     """
-    return _Rollout(env, policy, np.asarray(seeds, np.int64), hold).play(
-        _Recorder(env, env.max_episode_steps + hold, record_state, {"source": "rollout", **(provenance or {})}) if record else None,
-        record or (lambda episode: None),
-        progress or (lambda done, total: None),
-        watch,
-    )
+    seeds = np.asarray(seeds, np.int64)
+    result = no_result(seeds, len(env.env_spec.stages))
+    options: dict[str, Any] = {"record_state": record_state, "provenance": provenance, "hold": hold, "watch": watch}
+    for done, outcome in enumerate(outcomes(env, policy, seeds, recording=record is not None, **options), 1):
+        file(result, outcome, outcome.index)
+        if record is not None and outcome.episode is not None:
+            record(outcome.episode)
+        if progress:
+            progress(done, len(seeds))
+    return result
+
+
+def outcomes(
+    env: Environment,
+    policy: Policy,
+    seeds: Sequence[int] | NDArray[np.int64],
+    *,
+    recording: bool = False,
+    record_state: bool = False,
+    provenance: dict[str, Any] | None = None,
+    hold: int = 0,
+    watch: Callable[[int, int], None] | None = None,
+) -> Iterator[Outcome]:
+    """:func:`rollout`, an outcome at a time as episodes end; ``recording`` keeps the episodes themselves."""
+    known = {"source": "rollout", **(provenance or {})}
+    recorder = _Recorder(env, env.max_episode_steps + hold, record_state, known) if recording else None
+    return _Rollout(env, policy, np.asarray(seeds, np.int64), hold).play(recorder, watch)
 
 
 class _Rollout:
@@ -133,26 +194,18 @@ class _Rollout:
         self.stages = np.zeros((rows, len(env.env_spec.stages)), bool)
         self.steps = np.zeros(rows, np.int64)
         self.rewards = np.zeros(rows)
-        n = len(seeds)
-        self.result = RolloutResult(
-            seeds, np.zeros(n, bool), np.zeros(n, np.int64), np.zeros((n, self.stages.shape[1]), bool), np.zeros(n, np.float64)
-        )
+        self.lost = [""] * rows
 
     @property
     def playing(self) -> NDArray[np.bool_]:
         return self.index < len(self.seeds)
 
-    def play(
-        self,
-        recorder: _Recorder | None,
-        record: Callable[[Episode], None],
-        progress: Callable[[int, int], None],
-        watch: Callable[[int, int], None] | None,
-    ) -> RolloutResult:
+    def play(self, recorder: _Recorder | None, watch: Callable[[int, int], None] | None) -> Iterator[Outcome]:
         if len(self.seeds) == 0:
-            return self.result
+            return
         observation = self._reset(np.ones(self.env.num_envs, bool))
-        done, held = 0, np.zeros((self.env.num_envs, self.env.env_spec.action.size), np.float32)
+        self._park(~self.playing)
+        held = np.zeros((self.env.num_envs, self.env.env_spec.action.size), np.float32)
         while (playing := self.playing).any():
             held = np.where(playing[:, None], self._act(observation), held)
             if recorder:
@@ -167,13 +220,9 @@ class _Rollout:
             self.clock[playing] += 1
             finished = playing & (self.since_end > self.hold)
             if finished.any():
-                for row in np.flatnonzero(finished):
-                    if recorder:
-                        record(self._episode(recorder, row))
-                done += int(finished.sum())
+                ended = [self._outcome(int(row), recorder) for row in np.flatnonzero(finished)]
                 observation = self._next(finished, observation)
-                progress(done, len(self.seeds))
-        return self.result
+                yield from ended
 
     def _act(self, observation: Observation) -> NDArray[np.float32]:
         actions = self.policy.act(observation)
@@ -191,23 +240,39 @@ class _Rollout:
         self.stages |= counts[:, None] & info["stages"]
         self.ended |= counts & np.stack([terminated, truncated])
         self.since_end += self.ended.any(0)
+        if "lost" in info:
+            for row in np.flatnonzero(counts & info["lost"]):
+                self.lost[row] = str(info["reason"][row]) if "reason" in info else "lost"
+
+    def _outcome(self, row: int, recorder: _Recorder | None) -> Outcome:
+        return Outcome(
+            int(self.index[row]),
+            bool(self.success[row]),
+            int(self.steps[row]),
+            self.stages[row].copy(),
+            float(self.rewards[row]),
+            self.lost[row],
+            self._episode(recorder, row) if recorder else None,
+        )
 
     def _next(self, finished: NDArray[np.bool_], observation: Observation) -> Observation:
-        """File the finished rows' results and start their next episodes."""
-        where = self.index[finished]
-        for filed, current in zip(
-            (self.result.success, self.result.steps, self.result.stages, self.result.rewards),
-            (self.success, self.steps, self.stages, self.rewards),
-            strict=True,
-        ):
-            filed[where] = current[finished]
+        """Start the next episodes of the finished rows."""
+        for current in (self.success, self.steps, self.stages, self.rewards):
             current[finished] = 0
+        for row in np.flatnonzero(finished):
+            self.lost[row] = ""
         self.ended[:, finished] = False
         self.since_end[finished] = 0
         self.clock[finished] = 0
         self.index[finished] += self.env.num_envs
         start = finished & self.playing
+        self._park(finished & ~start)
         return self._reset(start) if start.any() else observation
+
+    def _park(self, rows: NDArray[np.bool_]) -> None:
+        """Rows that play no more need not cost a world that can let them stand."""
+        if rows.any() and hasattr(self.env, "park"):
+            self.env.park(rows)
 
     def _reset(self, rows: NDArray[np.bool_]) -> Observation:
         row_seeds = self.seeds[self.index % len(self.seeds)]  # idle rows are given some seed; nothing they do counts

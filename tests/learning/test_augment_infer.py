@@ -26,6 +26,12 @@ def test_each_round_learns_from_all_successes_before_it_on_starts_of_its_own():
         compose(stage.verb, [word.replace("{run}", "x") for word in stage.options])  # every command is understood
 
 
+def test_rollouts_are_played_on_what_scale_names_and_trainings_are_not():
+    words = ["scale=ray", "scale.actors=3"]
+    options = to_dict(compose("augment_infer", ["stores=a.zarr", "rounds=1", *words]))
+    assert [set(words) <= set(stage.options) for stage in stages_of(options, words)] == [False, True, False]
+
+
 @pytest.mark.parametrize("option", ["rounds=0", "episodes=0"])
 def test_counts_below_one_are_refused(tmp_path, capsys, option):
     assert cli.main(["augment", "infer", "stores=a.zarr", f"out={tmp_path / 'run'}", option]) == 1

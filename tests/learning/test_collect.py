@@ -8,7 +8,7 @@ import pytest
 
 from robolearn import cli
 from robolearn.datasets.store import DemoStore
-from robolearn.learning.collect import TRY
+from robolearn.learning.players import TRY
 from robolearn.seeding import addressed_uniform, split_seeds
 from tests.fakes import POINT_REACH_SPEC
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from robolearn.errors import UserError
-from robolearn.learning import evaluation
-from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.learning import evaluation, players
+from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
+from robolearn.learning.rollout import Outcome, RolloutResult, outcomes
 from robolearn.policies.chunking import ChunkedPolicy
+from robolearn.protocols import Observation
 from robolearn.run import read_result
 from robolearn.seeding import SPLITS, split_seeds
 from robolearn.significance import mcnemar, wilson
+from tests.fakes import POINT_REACH_SPEC
 from tests.learning.two_modes import save_two_modes, verb_config
 
 
@@ -26,6 +31,22 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_two_modes(folder / "base")
     save_two_modes(folder / "worse", bias=0.014)
     return folder
+
+
+class Homing:
+    """An expert: goes a share of the way to the goal."""
+
+    env_spec = POINT_REACH_SPEC
+
+    def __init__(self, num_envs: int, share: float = 1.0) -> None:
+        self._share = share
+
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        pass
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        position = self._share * observation["goal"]
+        return np.concatenate([position, np.tile([1, 0, 0, 0, 1, 0, -1], (len(position), 1))], 1).astype(np.float32)
 
 
 def evaluate(out: Path, arms: list[dict[str, Any]], **values: Any) -> dict[str, Any]:
@@ -84,14 +105,14 @@ def test_a_resumed_evaluation_plays_only_the_arms_that_are_missing(bases: Path, 
     evaluate(tmp_path / "whole", arms)
     played = 0
 
-    def interrupted_rollout(*arguments: Any, **options: Any) -> RolloutResult:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Outcome]:
         nonlocal played
         played += 1
         if played == 2:  # Ctrl-C in the second arm
             raise KeyboardInterrupt
-        return rollout(*arguments, **options)
+        return outcomes(*arguments, **options)
 
-    monkeypatch.setattr(evaluation, "rollout", interrupted_rollout)
+    monkeypatch.setattr(players, "outcomes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         evaluate(tmp_path / "half", arms)
     evaluate(tmp_path / "half", arms, resume=True)
@@ -152,7 +173,7 @@ def test_methods_are_told_beside_their_arms_and_may_be_named_later(
     names = {"base": "good", "worse": "bad"}
     arms = [{"name": f"{name} {seed}", "checkpoint": f"{bases}/{name}"} for name in names for seed in (0, 1)]
     assert "methods" not in evaluate(tmp_path / "out", arms)
-    monkeypatch.setattr(evaluation, "rollout", None)  # arms that are done are not played again
+    monkeypatch.setattr(players, "outcomes", None)  # arms that are done are not played again
     named = [{**arm, "method": names[arm["name"].split()[0]]} for arm in arms]
     result = evaluate(tmp_path / "out", named, resume=True)
     assert [method["name"] for method in result["methods"]] == ["good", "bad"]
@@ -173,7 +194,7 @@ def test_splits_never_share_a_seed() -> None:
     ("arms", "message"),
     [
         ([], "give the policies to compare"),
-        ([{"name": "base"}], "names no checkpoint"),
+        ([{"name": "base"}], "this is neither"),
         ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/base"}], "two arms are called base"),
         ([{"checkpoint": "{0}/base"}, {"checkpoint": "{0}/bsae"}], "no checkpoint at"),
         (
@@ -219,3 +240,27 @@ def test_a_policy_for_another_task_is_refused_before_anything_runs(bases: Path, 
     with pytest.raises(UserError, match=r"arm 'other'.*20.0 Hz"):
         evaluate(tmp_path / "out", [{"checkpoint": f"{bases}/base"}, {"checkpoint": str(other)}])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_arm_may_be_the_tasks_own_expert_with_options_of_its(tmp_path: Path) -> None:
+    node = {"_target_": "tests.learning.test_evaluation.Homing"}
+    arms = [{"name": "expert", "expert": True}, {"name": "slow", "expert": True, "share": 0.5}]
+    result = evaluate(tmp_path / "out", arms, n=8, task__expert=node)
+    expert, slow = result["arms"]
+    assert expert["success"]["rate"] == 1.0
+    assert slow["stages"]["near"] < 1.0
+    with pytest.raises(UserError, match=r"'slow' has an unknown option 'shar'; did you mean 'share'"):
+        evaluate(tmp_path / "other", [{"name": "slow", "expert": True, "shar": 0.2}], task__expert=node)
+
+
+def test_why_episodes_were_lost_is_counted_and_kept(tmp_path: Path) -> None:
+    stages, n = ("near", "reached"), 3
+    played = RolloutResult(
+        np.arange(n), np.zeros(n, bool), np.ones(n, np.int64), np.zeros((n, 2), bool), np.zeros(n), {0: "it fell", 2: "it fell"}
+    )
+    result = ArmResult(Arm("base", {}), played)
+    write_episodes(tmp_path / "episodes.csv", [result], stages)
+    assert read_episodes(tmp_path / "episodes.csv", stages).lost == played.lost
+    document = summarize([result], stages, {"task": "reach", "split": "search", "n": n})
+    assert document["arms"][0]["lost"] == {"it fell": 2}
+    assert "2 lost: it fell" in as_text(document)

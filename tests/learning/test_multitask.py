@@ -109,8 +109,8 @@ def test_an_unknown_task_is_answered_with_the_nearest(trained: Path) -> None:
         small_mlp().set_task("reach")
     node = {"_target_": "robolearn.policies.loading.load_policy", "checkpoint": None}
     with pytest.raises(UserError, match="not on 'point_reach'"):
-        check_arms([Arm("both", {"checkpoint": str(trained)})], POINT_REACH_SPEC, node)
-    check_arms([Arm("both", {"checkpoint": str(trained), "task": "reach"})], POINT_REACH_SPEC, node)
+        check_arms([Arm("both", {"checkpoint": str(trained)})], POINT_REACH_SPEC, {"policy": node})
+    check_arms([Arm("both", {"checkpoint": str(trained), "task": "reach"})], POINT_REACH_SPEC, {"policy": node})
 
 
 def test_the_episodes_own_tasks_count_where_a_store_holds_several(tmp_path: Path) -> None:

@@ -117,3 +117,38 @@ def test_a_policy_that_gives_nan_is_stopped_with_its_seed_and_step() -> None:
 def test_an_environment_that_resets_by_itself_is_refused() -> None:
     with pytest.raises(UserError, match="autoreset_mode"):
         rollout(PointReach(2, autoreset_mode="same_step"), NoisyReach(2), SEEDS)
+
+
+class ParkedReach(PointReach):
+    """Counts how often each row was told to stand still."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(num_envs, max_episode_steps=12)
+        self.parked = np.zeros(num_envs, np.int64)
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        self.parked += rows
+        self._state[rows] = 0.0
+
+
+def test_rows_that_play_no_more_are_parked_once_which_changes_nothing() -> None:
+    for num_envs in (4, len(SEEDS) + 2):
+        env = ParkedReach(num_envs)
+        assert_same(rollout(env, NoisyReach(num_envs), SEEDS), play(num_envs))
+        assert env.parked.tolist() == num_envs * [1]
+
+
+class Losing(PointReach):
+    """Loses row 1 at its third step."""
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        observation, reward, terminated, truncated, info = super().step(actions)
+        lost = (np.arange(self.num_envs) == 1) & (self._state[:, 7] == 3)
+        info |= {"lost": lost, "reason": np.where(lost, "it fell", "")} if lost.any() else {}
+        return observation, reward, terminated, truncated | lost, info
+
+
+def test_an_episode_that_was_lost_says_why_and_the_others_say_nothing() -> None:
+    result = rollout(Losing(4), NoisyReach(4, noise=0.3), SEEDS)
+    assert set(result.lost) == {1, 5, 9} & {index for index in range(len(SEEDS)) if result.steps[index] == 3}
+    assert result.lost and set(result.lost.values()) == {"it fell"}
