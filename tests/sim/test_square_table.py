@@ -113,10 +113,10 @@ def test_a_leg_that_stands_in_its_thread_does_not_turn_itself_home():
 
 
 def test_the_expert_screws_leg_after_leg():
-    env, observation = begin(5)
-    expert = SquareTableExpert(5, variation=1.0)
-    expert.reset(np.ones(5, bool), split_seeds("search", 5))
-    legs, success = np.zeros(5), np.zeros(5, bool)
+    env, observation = begin(3)
+    expert = SquareTableExpert(3, variation=1.0)
+    expert.reset(np.ones(3, bool), split_seeds("search", 3))
+    legs, success = np.zeros(3), np.zeros(3, bool)
     for _ in range(1000):
         observation, reward, _, _, info = env.step(expert.act(observation))
         legs += reward
@@ -124,4 +124,4 @@ def test_the_expert_screws_leg_after_leg():
         if success.all():
             break
     assert legs.mean() >= 3.0
-    assert success.sum() >= 3
+    assert success.sum() >= 2
