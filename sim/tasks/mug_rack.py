@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from robolearn.sim.looks import PART_COLOR, REQUIRED_COLOR
 from robolearn.sim.primitives import box, cylinder, inertia_of_box, inertia_of_cylinder, ring, words
 from robolearn.sim.screw import Screws
-from robolearn.sim.task import Goal, Mask, Matrix, Physics, Randomness, Rest, Task
+from robolearn.sim.task import Goal, Mask, Matrix, Randomness, Rest, Task
 from robolearn.sim.view import View
 
 # The mug: y is its axis, the origin its middle; the handle, a ring about z, stands at +x [m, kg].
@@ -49,7 +49,6 @@ class MugRack(Task):
         "med": Randomness(parts=((0.05, 0.05, 0.78), (0.03, 0.03, 0.52)), joints=math.radians(10.0)),
         "high": Randomness(parts=((0.07, 0.07, 1.2), (0.05, 0.05, 0.78)), joints=math.radians(13.0)),
     }
-    physics = Physics(linesearch=50)
     clear_height = 0.1  # the mug is 0.07 tall
     horizon = 400
     hold_steps = 5  # a mug that swings through the goal does not hang yet

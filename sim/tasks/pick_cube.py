@@ -20,10 +20,7 @@ _TARGET_COLOR = ".2 .7 .4 .35"
 
 @dataclass(frozen=True)
 class PickCube(Task):
-    """A cube of 40 mm, of aluminium, and a target that it is to reach within 25 mm, turned anyhow; 20 Hz.
-
-    A lighter cube is sometimes thrown by fingers that close as fast as these.
-    """
+    """A cube of 40 mm, of aluminium, and a target that it is to reach within 25 mm, turned anyhow; 20 Hz."""
 
     name = "pick_cube"
     parts = ("cube",)

@@ -11,7 +11,7 @@ from robolearn.sim.furniture import SEATED, TOP_HALF, add_fence, add_leg, add_to
 from robolearn.sim.looks import REQUIRED_COLOR
 from robolearn.sim.panda import ServoGains
 from robolearn.sim.screw import Screws, Socket
-from robolearn.sim.task import Goal, Mask, Physics
+from robolearn.sim.task import Goal, Mask
 from robolearn.sim.tasks.one_leg import GOALS, OneLeg, pin_at_hole, pushed
 from robolearn.sim.view import View
 
@@ -25,7 +25,6 @@ class SquareTable(OneLeg):
     gains: ServoGains = field(default_factory=lambda: ServoGains(posture_stiffness=5.0))
 
     name = "square_table"
-    physics = Physics(linesearch=50)
     horizon = 2500  # JUICER allows 4000; its operators took 2600, the expert takes 1000
 
     def add_bodies(self, world: ET.Element) -> None:
