@@ -53,7 +53,7 @@ def test_nothing_touches_at_a_start_but_the_parts_the_table(level):
 
 
 def test_a_peg_over_the_hole_falls_in_and_one_that_is_off_by_more_than_the_clearance_does_not():
-    straight, off_x, off_z, twisted = dropped([((0, 0), 0), ((0.0002, 0), 0), ((0, 0.00015), 0), ((0, 0), 2)])
+    straight, off_x, off_z, twisted = dropped([((0, 0), 0), ((0.0003, 0), 0), ((0, 0.0003), 0), ((0, 0), 2)])
     assert straight < 0.0005
     assert min(off_x, off_z, twisted) > BLOCK[1] - 0.0005
 

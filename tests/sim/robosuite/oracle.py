@@ -1,8 +1,8 @@
 """robosuite's own environment beside a batch in the same state: what parity tests compare."""
 
-import mujoco
 import numpy as np
 
+from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.env import RobosuiteEnv
 from robolearn.sim.robosuite.host import draw_start, make_host

@@ -2,7 +2,6 @@
 
 import ctypes
 
-import mujoco
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from robolearn.learning.rollout import rollout
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
 from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
+from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
 from robolearn.tasks import env_spec_of
