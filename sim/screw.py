@@ -36,6 +36,7 @@ class Socket:
         mouth: height of the hole's mouth above a seated child's origin, along the axis [m].
         pitch: [m] a turn.
         entry_turns: turns above the seat at which the thread catches, by the child's phase.
+        friction: of the thread against turning [Nm]: keeps a child from turning itself home by its weight.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Socket:
     pitch: float
     entry_turns: tuple[float, float]
     quaternion: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    friction: float = 0.0
 
 
 def add_nuts(world: ET.Element, sockets: Sequence[Socket]) -> None:
@@ -59,7 +61,9 @@ def add_nuts(world: ET.Element, sockets: Sequence[Socket]) -> None:
         ET.SubElement(nut, "inertial", pos="0 0 0", mass=".002", diaginertia="1e-6 1e-6 1e-6")
         along = {"type": "slide", "axis": "0 1 0", "limited": "true", "range": words((0.0, socket.pitch * (socket.entry_turns[1] + 0.2)))}
         ET.SubElement(nut, "joint", {"name": f"{socket.name}_rise", **along, "armature": ".02", "damping": ".5"})
-        ET.SubElement(nut, "joint", name=f"{socket.name}_turn", type="hinge", axis="0 1 0", armature="2e-5", damping="1e-4")
+        turn = ET.SubElement(nut, "joint", name=f"{socket.name}_turn", type="hinge", axis="0 1 0", armature="2e-5", damping="1e-4")
+        if socket.friction:
+            turn.set("frictionloss", str(socket.friction))
         ET.SubElement(nut, "site", name=socket.name, size=".002", group="4")
 
 
