@@ -41,7 +41,8 @@ def build_mjcf(task: Task, visual: bool = False, touch: bool = False) -> ET.Elem
 
 def _add_option(root: ET.Element, task: Task) -> None:
     physics = task.physics
-    numerics = {"timestep": str(physics.timestep), "iterations": str(physics.iterations), "ls_iterations": "20"}
+    numerics = {"timestep": str(physics.timestep), "iterations": str(physics.iterations)}
+    numerics["ls_iterations"] = str(physics.linesearch)
     option = ET.SubElement(root, "option", {**numerics, "integrator": "implicitfast", "cone": "elliptic", "impratio": "10"})
     if physics.noslip:
         option.set("noslip_iterations", str(physics.noslip))

@@ -43,6 +43,7 @@ class Physics:
     timestep: float = 0.005  # [s]
     substeps: int = 20  # a control step
     iterations: int = 20
+    linesearch: int = 20  # a firm grip on several contacts needs 50: with 20 one in thousands of grasps shoots the part away
     noslip: int = 0
 
 

@@ -37,7 +37,7 @@ _LEG = Seat("leg", "top", np.array([0.0, LEG_SEATED, 0.0]), about_y(LEG_TWIST), 
 _BASE = Seat("table_base", "leg", np.array([0.0, BASE_SEATED, 0.0]), about_y(BASE_TWIST), free=True)
 _PLATE = 0.003  # [m] of the tool above the base's origin, so that the fingers end with its plate
 _UPRIGHT = 0.93
-_LOW = 0.004  # [m] above its seat: no thread has been reached a whole turn early
+_LOW = 0.003  # [m] from its seat: less than half a turn
 _ANGLE = 0.2  # [rad] from its last angle
 
 
@@ -64,7 +64,7 @@ class RoundTableExpert(Expert):
             "let_leg_go": Phase(hold, OPEN, "leave_leg", least=3),
             "leave_leg": Phase(back_off("leg"), OPEN, "leg_over", failed=_fallen("leg"), instead="over_leg"),
             **_screw_home("leg", _LEG_WRENCH, 0.065, _LEG, "leave_pin", "over_leg"),
-            "leave_pin": Phase(retreat(0.15), OPEN, "over_base"),
+            "leave_pin": Phase(_unwind, OPEN, "over_base"),
             "over_base": Phase(reach(_on_base, 0.06, 0.02), OPEN, "reach_base"),
             "reach_base": Phase(reach(_on_base, 0.0, 0.005), OPEN, "grasp_base", lead=0.03, patience=25),
             "grasp_base": Phase(hold, CLOSE, "lift_base", least=4),
@@ -73,7 +73,7 @@ class RoundTableExpert(Expert):
             "align_base": Phase(carry(_BASE, 0.030, 0.003), CLOSE, "insert_base", lead=0.02, patience=25),
             "insert_base": Phase(insert(_BASE, 0.0125), CLOSE, "base_screw", lead=0.02, patience=25),
             "let_base_go": Phase(hold, OPEN, "leave_base", least=3),
-            "leave_base": Phase(retreat(0.16), OPEN, "base_over", failed=_fallen("table_base"), instead="over_base"),
+            "leave_base": Phase(_unwind, OPEN, "base_over", failed=_fallen("table_base"), instead="over_base"),
             **_screw_home("base", _BASE_WRENCH, 0.05, _BASE, "finish", "over_base"),
             "finish": Phase(retreat(0.2), OPEN, "finish"),
         }
@@ -100,30 +100,32 @@ def _screw_home(name: str, wrench: Wrench, height: float, seat: Seat, following:
     turn, home = screw(wrench), _home(seat)
 
     def turn_home(scene: Scene) -> Goal:
-        goal = turn(scene)
-        return replace(goal, done=goal.done | home(scene))
+        goal, left = turn(scene), np.maximum(_left(scene, seat), 0.0) + 0.1
+        assert goal.yaw is not None
+        return replace(goal, yaw=np.maximum(goal.yaw, scene.yaw - left), done=goal.done | home(scene))
 
     over, onto, squeezed, screwed, unhand, check = (f"{name}_{stage}" for stage in ("over", "onto", "squeeze", "screw", "unhand", "check"))
     return {
         over: Phase(regrasp(wrench, height, 0.02), OPEN, onto, patience=50, failed=_fallen(wrench.child), instead=lost),
         onto: Phase(regrasp(wrench, 0.0, 0.006), OPEN, squeezed, lead=0.03, patience=25),
         squeezed: Phase(squeeze(wrench), CLOSE, screwed, least=4, patience=8),
-        screwed: Phase(turn_home, CLOSE, unhand, lead=0.02),
+        screwed: Phase(turn_home, CLOSE, unhand, lead=0.02, failed=_empty, instead=unhand),
         unhand: Phase(hold, OPEN, check, least=3),
         check: Phase(hold, OPEN, over, failed=home, instead=following),
     }
 
 
+def _left(scene: Scene, seat: Seat) -> Array:
+    """Angle that is left to turn [rad], infinity where that is more than half a turn, ``(n,)``."""
+    turned = seat.rotation.T @ scene.relative(seat.child, seat.parent).rotation
+    angle = np.arctan2(turned[:, 0, 2], turned[:, 0, 0])
+    left: Array = np.where((np.abs(seat.left(scene)) < _LOW).all(1), angle, np.inf)
+    return left
+
+
 def _home(seat: Seat) -> Callable[[Scene], Mask]:
     """Whether the child has been turned to its last angle."""
-
-    def home(scene: Scene) -> Mask:
-        pose = scene.relative(seat.child, seat.parent)
-        turned = seat.rotation.T @ pose.rotation
-        there: Mask = (turned[:, 0, 2] < _ANGLE) & (turned[:, 0, 0] > 0.5) & (seat.left(scene)[:, 1] < _LOW)
-        return there
-
-    return home
+    return lambda scene: _left(scene, seat) < _ANGLE
 
 
 def _empty(scene: Scene) -> Mask:
@@ -158,6 +160,15 @@ def _on_base(scene: Scene) -> tuple[Array, Array]:
     lean = -np.arccos(np.clip(axis[:, 2], -1.0, 1.0))
     rotation = hand_rotation(np.arctan2(-axis[:, 1], -axis[:, 0]), lean, len(scene.tcp))
     return scene.position("table_base") + (_PLATE + 0.001 * scene.variation[:, 3:]) * axis, rotation
+
+
+def _unwind(scene: Scene) -> Goal:
+    """Up, and the wrist back to the middle of its range."""
+    position = scene.tcp.copy()
+    position[:, 2] = 0.16
+    yaw = np.full(len(position), np.pi / 2)
+    done = (scene.tcp[:, 2] > 0.14) & (np.abs(scene.yaw - yaw) < 0.3)
+    return Goal(position, hand_rotation(yaw, 0.0, len(yaw)), done, yaw)
 
 
 def _slide(scene: Scene) -> Goal:

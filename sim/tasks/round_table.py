@@ -24,7 +24,7 @@ from robolearn.sim.pose import Pose
 from robolearn.sim.primitives import box, cylinder, inertia_of_box, inertia_of_cylinder, ring
 from robolearn.sim.screw import Screws, Socket
 from robolearn.sim.starts import Start
-from robolearn.sim.task import Goal, Mask, Matrix, Randomness, Rest, Task
+from robolearn.sim.task import Goal, Mask, Matrix, Physics, Randomness, Rest, Task
 from robolearn.sim.view import View
 
 # Every part's y is its axis, and pins are at -y: FurnitureBench's z of the top and of the base, its y of the leg [m, kg].
@@ -52,10 +52,11 @@ def about_y(angle: float) -> NDArray[np.float64]:
     return matrix_from_rotvec(np.array([0.0, angle, 0.0]))
 
 
-# The base leans on its pin and on two bars: so much from upright, towards -x and -y of the robot's base.
+# The base leans on its pin and on two bars: so much from upright, towards +x and -y of the robot's base.
 BASE_LEAN = float(np.arctan(PIN_LENGTH / ((BASE_HALF + BAR_HALF) / np.sqrt(2) - Fit.tip_radius)))
-_LEANT = matrix_from_rotvec(BASE_LEAN * np.array([1.0, -1.0, 0.0]) / np.sqrt(2)) @ np.array(TOP_LYING) @ about_y(np.pi)
-_TURNED = np.array(TOP_LYING) @ about_y(np.pi / 2 - LEG_TWIST)
+_LEANT = matrix_from_rotvec(BASE_LEAN * np.array([1.0, 1.0, 0.0]) / np.sqrt(2)) @ np.array(TOP_LYING) @ about_y(np.pi)
+# It is turned so that a leg that is stood up as it lies needs one turn and a quarter; so does then the base.
+_TURNED = np.array(TOP_LYING) @ about_y(-LEG_TWIST)
 
 
 def _rows(rotation: NDArray[np.float64]) -> Matrix:
@@ -78,6 +79,7 @@ class RoundTable(Task):
     name = "round_table"
     parts = ("top", "leg", "table_base")
     fixtures = ("fence",)
+    physics = Physics(linesearch=50)
     layout = (
         Rest(0.5265, 0.0, height=0.0035, rotation=_rows(_TURNED)),
         Rest(0.390, 0.140, height=0.0195, rotation=LEG_LYING),
@@ -90,6 +92,7 @@ class RoundTable(Task):
         "high": Randomness(parts=((0.03, 0.05, np.pi), (0.03, 0.04, 0.785), (0.03, 0.04, 0.785)), fixtures=(0.06,), joints=np.radians(13.0)),
     }
     horizon = 1000
+    hold_steps = 2  # a part that is pushed deep is for one step where only a turned one may stay
     ordered = True
 
     def add_bodies(self, world: ET.Element) -> None:
