@@ -21,6 +21,8 @@ ROUND_TABLE_STAGES = (
     "base_screwed",
     "success",
 )
+LAMP_PARTS = ("lamp_base", "bulb", "hood", "fence")
+LAMP_STAGES = ("pushed", "bulb_grasped", "bulb_inserted", "bulb_screwed", "hood_grasped", "hood_over", "success")
 POSE_SIZE = 9  # position 3 [m], rot6d 6
 
 
@@ -35,6 +37,11 @@ def one_leg_spec() -> EnvSpec:
 def round_table_spec() -> EnvSpec:
     """FurnitureBench round_table from state: 52 observed numbers, otherwise as one_leg."""
     return _furniture_spec("round_table", ROUND_TABLE_PARTS, ROUND_TABLE_STAGES)
+
+
+def lamp_spec() -> EnvSpec:
+    """FurnitureBench lamp from state: 52 observed numbers, otherwise as one_leg."""
+    return _furniture_spec("lamp", LAMP_PARTS, LAMP_STAGES)
 
 
 def _furniture_spec(task: str, parts: tuple[str, ...], stages: tuple[str, ...]) -> EnvSpec:
@@ -55,7 +62,7 @@ def _furniture_spec(task: str, parts: tuple[str, ...], stages: tuple[str, ...]) 
     )
 
 
-SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "round_table": round_table_spec}
+SPECS: dict[str, Callable[[], EnvSpec]] = {"one_leg": one_leg_spec, "round_table": round_table_spec, "lamp": lamp_spec}
 
 
 def env_spec_of(task: str) -> EnvSpec:

@@ -7,7 +7,7 @@ from importlib import import_module
 from robolearn.errors import UserError, nearest
 from robolearn.sim.task import Task
 
-TASKS = {"one_leg": "OneLeg", "round_table": "RoundTable"}  # each in robolearn.sim.tasks, in a module of its name
+TASKS = {"one_leg": "OneLeg", "round_table": "RoundTable", "lamp": "Lamp"}  # each in robolearn.sim.tasks, in a module of its name
 
 
 def find_task(task: str | Task) -> Task:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,9 @@ from robolearn.sim.furniture import (
     Fit,
     add_fence,
     add_pin,
+    keep_clear,
 )
-from robolearn.sim.looks import PART_COLOR, PIN_COLOR, REQUIRED_COLOR
+from robolearn.sim.looks import PART_COLOR, REQUIRED_COLOR
 from robolearn.sim.pose import Pose
 from robolearn.sim.primitives import box, cylinder, inertia_of_box, inertia_of_cylinder, ring
 from robolearn.sim.screw import Screws, Socket
@@ -87,9 +88,13 @@ class RoundTable(Task):
         Rest(0.6815, 0.0, height=FENCE_HEIGHT),
     )
     levels = {  # noqa: RUF012
-        "low": Randomness(parts=((0.015, 0.015, 0.26), (0.015, 0.015, 0.26), (0.015, 0.015, 0.26)), fixtures=(0.02,), joints=np.radians(5.0)),
+        "low": Randomness(
+            parts=((0.015, 0.015, 0.26), (0.015, 0.015, 0.26), (0.015, 0.015, 0.26)), fixtures=(0.02,), joints=np.radians(5.0)
+        ),
         "med": Randomness(parts=((0.03, 0.05, 0.785), (0.03, 0.03, 0.6), (0.03, 0.03, 0.6)), fixtures=(0.04,), joints=np.radians(10.0)),
-        "high": Randomness(parts=((0.03, 0.05, np.pi), (0.03, 0.04, 0.785), (0.03, 0.04, 0.785)), fixtures=(0.06,), joints=np.radians(13.0)),
+        "high": Randomness(
+            parts=((0.03, 0.05, np.pi), (0.03, 0.04, 0.785), (0.03, 0.04, 0.785)), fixtures=(0.06,), joints=np.radians(13.0)
+        ),
     }
     horizon = 1000
     hold_steps = 2  # a part that is pushed deep is for one step where only a turned one may stay
@@ -155,18 +160,7 @@ class RoundTable(Task):
 
     def adjust(self, start: Start) -> Start:
         """Room for the top inside the fence, the top there, leg and base off the top."""
-        xy, fence = start.xy.copy(), start.xy[:, -1].copy()
-        fence[:, 0] = np.maximum(fence[:, 0], _BARS_FROM)
-        room = FENCE_WALLS[1] - TOP_REACH - 0.003
-        low, high = fence[:, 1] - room, fence[:, 1] + room
-        x = np.minimum(xy[:, 0, 0], fence[:, 0] + FENCE_WALLS[0] - TOP_REACH - 0.003)
-        xy[:, 0] = np.stack([x, np.clip(xy[:, 0, 1], low, high)], 1)
-        xy[:, -1] = fence
-        for part, reach in ((1, LEG_REACH), (2, BASE_REACH)):
-            away = xy[:, part] - xy[:, 0]
-            distance = np.linalg.norm(away, axis=1, keepdims=True)
-            xy[:, part] += away / distance * np.maximum(TOP_REACH + reach + 0.003 - distance, 0.0)
-        return replace(start, xy=xy)
+        return keep_clear(start, TOP_REACH, (LEG_REACH, BASE_REACH))
 
     def goals(self) -> tuple[Goal, ...]:
         """The leg in the top, then the base in the leg, each at the angle at which its thread ends."""
@@ -193,7 +187,6 @@ class RoundTable(Task):
 
 
 LEG_REACH, BASE_REACH = 0.0502, 0.0655  # [m] no corner of theirs is further from the origin, seen from above
-_BARS_FROM = 0.655  # [m] fence's x from which on its side bars clear leg and base
 
 
 def _free_body(world: ET.Element, name: str) -> ET.Element:

@@ -90,7 +90,7 @@ def test_turning_the_base_home_screws_it_into_the_leg_which_stays(env):
     height, twist = [start.position[0, 1] - BASE_SEATED], [start.twist[0]]
     for _ in range(40):
         force[0, body, 3:] = (0.0, 0.0, -0.006)
-        _, result = steps(env, 1)
+        steps(env, 1)
         pose = env._view.relative("table_base", "leg")
         height.append(pose.position[0, 1] - BASE_SEATED)
         twist.append(pose.twist[0])
