@@ -37,7 +37,7 @@ _ABOVE = 0.21  # [m] over the standing bulb
 
 
 class LampExpert(Expert):
-    """Pushes the base into the corner (first along x: the bulb lies beside the other way), stands the bulb up in it, screws it home, lifts the hood over it."""
+    """Pushes the base into the corner (x first: the bulb lies beside the other way), screws the bulb into it, lifts the hood over it."""
 
     task = "lamp"
 
@@ -54,22 +54,22 @@ class LampExpert(Expert):
             "leave_y": Phase(retreat(0.12), OPEN, "over_bulb"),
             "over_bulb": Phase(reach(_on_bulb, 0.07, 0.02), OPEN, "reach_bulb"),
             "reach_bulb": Phase(reach(_on_bulb, 0.0, 0.005), OPEN, "grasp_bulb", lead=0.03, patience=25),
-            "grasp_bulb": Phase(hold, CLOSE, "carry_bulb", least=4),
+            "grasp_bulb": Phase(hold, CLOSE, "carry_bulb", lead=0.01, least=4),
             "carry_bulb": Phase(carry(_BULB, 0.050, 0.008), CLOSE, "align_bulb", failed=empty, instead="let_bulb_go"),
             "align_bulb": Phase(carry(_BULB, 0.030, 0.003), CLOSE, "insert_bulb", lead=0.02, patience=25),
             "insert_bulb": Phase(insert(_BULB, 0.0125), CLOSE, "let_bulb_go", lead=0.02, patience=25),
-            "let_bulb_go": Phase(hold, OPEN, "leave_bulb", least=3),
+            "let_bulb_go": Phase(hold, OPEN, "leave_bulb", lead=0.01, least=3),
             "leave_bulb": Phase(back_off("bulb", 0.12), OPEN, "bulb_over", failed=fallen("bulb"), instead="over_bulb"),
-            **screw_home("bulb", _WRENCH, 0.045, _BULB, "leave_stem", "over_bulb"),
+            **screw_home("bulb", _WRENCH, 0.045, _BULB, "leave_stem", "over_bulb", BASE_HALF),
             "leave_stem": Phase(unwind(_ABOVE), OPEN, "over_hood"),
             "over_hood": Phase(reach(_on_hood, 0.05, 0.012), OPEN, "reach_hood"),
             "reach_hood": Phase(reach(_on_hood, 0.0, 0.005), OPEN, "grasp_hood", lead=0.03, patience=25),
-            "grasp_hood": Phase(hold, CLOSE, "lift_hood", least=4),
+            "grasp_hood": Phase(hold, CLOSE, "lift_hood", lead=0.01, least=4),
             "lift_hood": Phase(retreat(0.27), CLOSE, "carry_hood"),
             "carry_hood": Phase(carry(_HOOD, 0.115, 0.008), CLOSE, "align_hood", failed=empty, instead="let_hood_go"),
             "align_hood": Phase(carry(_HOOD, 0.110, 0.003), CLOSE, "lower_hood", lead=0.02, patience=25),
             "lower_hood": Phase(insert(_HOOD, 0.002), CLOSE, "let_hood_go", lead=0.03, patience=40),
-            "let_hood_go": Phase(hold, OPEN, "leave_hood", least=3),
+            "let_hood_go": Phase(hold, OPEN, "leave_hood", lead=0.01, least=3),
             "leave_hood": Phase(retreat(0.25), OPEN, "over_hood", least=8),
         }
 

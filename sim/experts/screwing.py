@@ -9,7 +9,6 @@ import numpy as np
 
 from robolearn.sim.experts.expert import CLOSE, OPEN, Phase
 from robolearn.sim.experts.skills import (
-    HAND_YAW,
     Array,
     Goal,
     Mask,
@@ -23,10 +22,14 @@ from robolearn.sim.experts.skills import (
     screw,
     squeeze,
 )
+from robolearn.sim.furniture import FENCE_WALLS
 
 _UPRIGHT = 0.93
 _LOW = 0.003  # [m] from its seat: less than half a turn
 _ANGLE = 0.2  # [rad] from its last angle
+_MOST = np.radians(165.0)  # of hand yaw: beyond it the elbow decides whether the wrist can
+_LED = 0.004  # [m]
+_STILL = 0.01  # [m] lead of a hand that should not drag what it holds about
 
 
 @dataclass(frozen=True)
@@ -37,28 +40,36 @@ class FreeWrench(Wrench):
 
     def yaw(self, scene: Scene) -> Array:
         """The largest hand yaw in reach at which the fingers meet two faces, ``(n,)``."""
+        if not self.faces:
+            return np.full(len(scene.tcp), _MOST)
         side, x = 2 * np.pi / self.faces, scene.rotation(self.child)[:, :, 0]
         turned = (np.arctan2(x[:, 1], x[:, 0]) + self.across) % side
-        yaw: Array = np.floor((HAND_YAW[1] - turned) / side) * side + turned
+        yaw: Array = np.floor((_MOST - turned) / side) * side + turned
         return yaw
 
 
-def screw_home(name: str, wrench: Wrench, height: float, seat: Seat, following: str, lost: str) -> dict[str, Phase]:
-    """Stroke by stroke until the child is home; then ``following``, or ``lost`` if it lies on the table."""
+def screw_home(name: str, wrench: Wrench, height: float, seat: Seat, following: str, lost: str, half: float) -> dict[str, Phase]:
+    """Stroke by stroke until the child is home; then ``following``, or ``lost`` if it lies on the table.
+
+    What is turned is led back into the fence's corner, where its axis stands ``half`` [m] off both walls: else hands drag it away.
+    """
     turn, home = screw(wrench), _home(seat)
 
     def turn_home(scene: Scene) -> Goal:
         goal, left = turn(scene), np.maximum(_left(scene, seat), 0.0) + 0.1
         assert goal.yaw is not None
-        return replace(goal, yaw=np.maximum(goal.yaw, scene.yaw - left), done=goal.done | home(scene))
+        corner = scene.position("fence")[:, :2] + FENCE_WALLS - half
+        position = goal.position.copy()
+        position[:, :2] += np.clip(corner - scene.position(wrench.child)[:, :2], -_LED, _LED)
+        return replace(goal, position=position, yaw=np.maximum(goal.yaw, scene.yaw - left), done=goal.done | home(scene))
 
     over, onto, squeezed, screwed, unhand, check = (f"{name}_{stage}" for stage in ("over", "onto", "squeeze", "screw", "unhand", "check"))
     return {
         over: Phase(regrasp(wrench, height, 0.02), OPEN, onto, patience=50, failed=fallen(wrench.child), instead=lost),
         onto: Phase(regrasp(wrench, 0.0, 0.006), OPEN, squeezed, lead=0.03, patience=25),
-        squeezed: Phase(squeeze(wrench), CLOSE, screwed, least=4, patience=8),
+        squeezed: Phase(squeeze(wrench), CLOSE, screwed, lead=_STILL, least=4, patience=8),
         screwed: Phase(turn_home, CLOSE, unhand, lead=0.02, failed=empty, instead=unhand),
-        unhand: Phase(hold, OPEN, check, least=3),
+        unhand: Phase(hold, OPEN, check, lead=_STILL, least=3),
         check: Phase(hold, OPEN, over, failed=home, instead=following),
     }
 
