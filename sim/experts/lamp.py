@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from robolearn.sim.experts.expert import CLOSE, OPEN, Expert, Phase
-from robolearn.sim.experts.screwing import FreeWrench, empty, fallen, screw_home, unwind
+from robolearn.sim.experts.screwing import FreeWrench, empty, fallen, level, screw_home, unwind
 from robolearn.sim.experts.skills import (
     Array,
     Goal,
@@ -27,7 +27,7 @@ from robolearn.sim.experts.skills import (
 from robolearn.sim.furniture import FENCE_WALLS
 from robolearn.sim.tasks.lamp import BASE_HALF, BULB_SEATED, HOOD_SEATED, HOOD_TOP
 
-_STANDOFF = (0.022, 0.027)  # [m] from a face to the middle of closed fingers lowered beside it, along x and y
+_STANDOFF = (0.022, 0.036)  # [m] from a face to the middle of closed fingers lowered beside it, along x and y: they are wider above
 _BULB = Seat("bulb", "lamp_base", np.array([0.0, BULB_SEATED, 0.0]), np.eye(3), free=True)
 _HOOD = Seat("hood", "lamp_base", np.array([0.0, HOOD_SEATED, 0.0]), np.eye(3), free=True)
 _STEM = 0.040  # [m] from the bulb's origin to where it is held
@@ -59,7 +59,8 @@ class LampExpert(Expert):
             "align_bulb": Phase(carry(_BULB, 0.030, 0.003), CLOSE, "insert_bulb", lead=0.02, patience=25),
             "insert_bulb": Phase(insert(_BULB, 0.0125), CLOSE, "let_bulb_go", lead=0.02, patience=25),
             "let_bulb_go": Phase(hold, OPEN, "leave_bulb", lead=0.01, least=3),
-            "leave_bulb": Phase(back_off("bulb", 0.12), OPEN, "bulb_over", failed=fallen("bulb"), instead="over_bulb"),
+            "leave_bulb": Phase(back_off("bulb", 0.12), OPEN, "level_hand", failed=fallen("bulb"), instead="over_bulb"),
+            "level_hand": Phase(level("bulb", 0.12), OPEN, "bulb_over", patience=20),
             **screw_home("bulb", _WRENCH, 0.045, _BULB, "leave_stem", "over_bulb", BASE_HALF),
             "leave_stem": Phase(unwind(_ABOVE), OPEN, "over_hood"),
             "over_hood": Phase(reach(_on_hood, 0.05, 0.012), OPEN, "reach_hood"),

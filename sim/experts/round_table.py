@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from robolearn.sim.experts.expert import CLOSE, OPEN, Expert, Phase
-from robolearn.sim.experts.screwing import FreeWrench, empty, fallen, screw_home, unwind
+from robolearn.sim.experts.screwing import FreeWrench, empty, fallen, level, screw_home, unwind
 from robolearn.sim.experts.skills import (
     Array,
     Goal,
@@ -54,7 +54,8 @@ class RoundTableExpert(Expert):
             "align_leg": Phase(carry(_LEG, 0.030, 0.003), CLOSE, "insert_leg", lead=0.02, patience=25),
             "insert_leg": Phase(insert(_LEG, 0.0125), CLOSE, "let_leg_go", lead=0.02, patience=25),
             "let_leg_go": Phase(hold, OPEN, "leave_leg", lead=0.01, least=3),
-            "leave_leg": Phase(back_off("leg"), OPEN, "leg_over", failed=fallen("leg"), instead="over_leg"),
+            "leave_leg": Phase(back_off("leg"), OPEN, "level_hand", failed=fallen("leg"), instead="over_leg"),
+            "level_hand": Phase(level("leg", 0.08), OPEN, "leg_over", patience=20),
             **screw_home("leg", _LEG_WRENCH, 0.065, _LEG, "leave_pin", "over_leg", TOP_RADIUS),
             "leave_pin": Phase(unwind(0.16), OPEN, "over_base"),
             "over_base": Phase(reach(_on_base, 0.06, 0.02), OPEN, "reach_base"),

@@ -18,9 +18,11 @@ from robolearn.sim.experts.skills import (
     Wrench,
     hand_rotation,
     hold,
+    near,
     regrasp,
     screw,
     squeeze,
+    yaw_of,
 )
 from robolearn.sim.furniture import FENCE_WALLS
 
@@ -96,6 +98,19 @@ def empty(scene: Scene) -> Mask:
 def fallen(part: str) -> Callable[[Scene], Mask]:
     """Whether a part that should stand upright does not."""
     return lambda scene: scene.rotation(part)[:, 2, 1] < _UPRIGHT
+
+
+def level(part: str, height: float) -> Skill:
+    """Over a standing part, ``height`` [m] above its origin, the hand from leaning to down, its yaw as it is.
+
+    While it leans forward, the wrist's first and last axes are parallel: turned then, it winds up the wrong one.
+    """
+
+    def goal(scene: Scene) -> Goal:
+        position, rotation = scene.position(part) + np.array([0.0, 0.0, height]), hand_rotation(yaw_of(scene.hand), 0.0, len(scene.tcp))
+        return Goal(position, rotation, near(scene, position, rotation, 0.02))
+
+    return goal
 
 
 def unwind(height: float) -> Skill:
