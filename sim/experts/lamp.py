@@ -51,7 +51,8 @@ class LampExpert(Expert):
             "above_y": Phase(_push(1, "above"), CLOSE, "lower_y"),
             "lower_y": Phase(_push(1, "lower"), CLOSE, "push_y", lead=0.04),
             "push_y": Phase(_push(1, "push"), CLOSE, "leave_y", lead=0.04),
-            "leave_y": Phase(retreat(0.12), OPEN, "over_bulb"),
+            "leave_y": Phase(retreat(0.12), OPEN, "come_back"),
+            "come_back": Phase(_come_back, OPEN, "over_bulb"),
             "over_bulb": Phase(reach(_on_bulb, 0.07, 0.02), OPEN, "reach_bulb"),
             "reach_bulb": Phase(reach(_on_bulb, 0.0, 0.005), OPEN, "grasp_bulb", lead=0.03, patience=25),
             "grasp_bulb": Phase(hold, CLOSE, "carry_bulb", lead=0.01, least=4),
@@ -82,7 +83,13 @@ def _on_bulb(scene: Scene) -> tuple[Array, Array]:
     return position + (_STEM + 0.004 * scene.variation[:, 2:3]) * axis, rotation
 
 
-_LYING = along("bulb", tilt=np.radians(60.0))
+def _come_back(scene: Scene) -> Goal:
+    """Over the bulb, hand down: far from the robot it cannot lean back."""
+    position, rotation = scene.position("bulb") + np.array([0.05, 0.0, 0.13]), hand_rotation(0.0, 0.0, len(scene.tcp))
+    return Goal(position, rotation, near(scene, position, rotation, 0.05))
+
+
+_LYING = along("bulb", tilt=np.radians(70.0))
 
 
 def _on_hood(scene: Scene) -> tuple[Array, Array]:

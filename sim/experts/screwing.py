@@ -22,7 +22,6 @@ from robolearn.sim.experts.skills import (
     regrasp,
     screw,
     squeeze,
-    yaw_of,
 )
 from robolearn.sim.furniture import FENCE_WALLS
 
@@ -101,13 +100,13 @@ def fallen(part: str) -> Callable[[Scene], Mask]:
 
 
 def level(part: str, height: float) -> Skill:
-    """Over a standing part, ``height`` [m] above its origin, the hand from leaning to down, its yaw as it is.
+    """Over a standing part, ``height`` [m] above its origin, the hand from leaning to down, turned to yaw 0.
 
     While it leans forward, the wrist's first and last axes are parallel: turned then, it winds up the wrong one.
     """
 
     def goal(scene: Scene) -> Goal:
-        position, rotation = scene.position(part) + np.array([0.0, 0.0, height]), hand_rotation(yaw_of(scene.hand), 0.0, len(scene.tcp))
+        position, rotation = scene.position(part) + np.array([0.0, 0.0, height]), hand_rotation(0.0, 0.0, len(scene.tcp))
         return Goal(position, rotation, near(scene, position, rotation, 0.02))
 
     return goal
