@@ -89,7 +89,7 @@ def _come_back(scene: Scene) -> Goal:
     return Goal(position, rotation, near(scene, position, rotation, 0.05))
 
 
-_LYING = along("bulb", tilt=np.radians(70.0))
+_LYING = along("bulb", tilt=np.radians(68.0))
 
 
 def _on_hood(scene: Scene) -> tuple[Array, Array]:

@@ -62,7 +62,7 @@ class Lamp(Task):
     physics = Physics(linesearch=50)
     layout = (
         Rest(0.520, 0.050, height=BASE_HEIGHT + 0.0005, rotation=TOP_LYING),
-        Rest(0.380, 0.140, height=GLOBE + 0.0005, rotation=LEG_LYING),
+        Rest(0.330, 0.140, height=GLOBE + 0.0005, rotation=LEG_LYING),
         Rest(0.390, -0.130, height=-HOOD_BOTTOM + 0.0005, rotation=TOP_LYING),
         Rest(0.6815, 0.0, height=FENCE_HEIGHT),
     )
