@@ -14,6 +14,19 @@ from robolearn.tasks_robosuite import ROBOSUITE, robosuite_spec
 ONE_LEG_PARTS = ("top", "leg1", "leg2", "leg3", "leg4", "fence")
 ONE_LEG_STAGES = ("pushed", "grasped", "upright", "inserted", "screwed", "success")
 SQUARE_TABLE_STAGES = ("pushed", *(f"{done}_{legs}" for legs in range(1, 5) for done in ("inserted", "screwed")), "success")
+ROUND_TABLE_PARTS = ("top", "leg", "table_base", "fence")
+ROUND_TABLE_STAGES = (
+    "pushed",
+    "leg_grasped",
+    "leg_inserted",
+    "leg_screwed",
+    "base_grasped",
+    "base_inserted",
+    "base_screwed",
+    "success",
+)
+LAMP_PARTS = ("lamp_base", "bulb", "hood", "fence")
+LAMP_STAGES = ("pushed", "bulb_grasped", "bulb_inserted", "bulb_screwed", "hood_grasped", "hood_over", "success")
 POSE_SIZE = 9  # position 3 [m], rot6d 6
 
 
@@ -50,6 +63,16 @@ def assembly_spec(
 def one_leg_spec() -> EnvSpec:
     """FurnitureBench one_leg (ResiP, Ankile et al. 2024): 70 observed numbers, 10 Hz."""
     return assembly_spec("one_leg", len(ONE_LEG_PARTS), ONE_LEG_STAGES)
+
+
+def round_table_spec() -> EnvSpec:
+    """FurnitureBench round_table: 52 observed numbers, 10 Hz."""
+    return assembly_spec("round_table", len(ROUND_TABLE_PARTS), ROUND_TABLE_STAGES)
+
+
+def lamp_spec() -> EnvSpec:
+    """FurnitureBench lamp: 52 observed numbers, 10 Hz."""
+    return assembly_spec("lamp", len(LAMP_PARTS), LAMP_STAGES)
 
 
 def pick_cube_spec() -> EnvSpec:
@@ -90,13 +113,15 @@ def bimanual_insertion_spec() -> EnvSpec:
 
 SPECS: dict[str, Callable[[], EnvSpec]] = {
     "one_leg": one_leg_spec,
-    "pick_cube": pick_cube_spec,
-    "stack_blocks": stack_blocks_spec,
-    **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
     "square_table": square_table_spec,
+    "round_table": round_table_spec,
+    "lamp": lamp_spec,
     "mug_rack": mug_rack_spec,
     "peg_hole": peg_hole_spec,
     "bimanual_insertion": bimanual_insertion_spec,
+    "stack_blocks": stack_blocks_spec,
+    "pick_cube": pick_cube_spec,
+    **{task: partial(robosuite_spec, task) for task in ROBOSUITE},
 }
 
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 LEVELS = ("low", "med", "high")  # of randomness, which every task has
 TASKS = {
     "one_leg": "OneLeg",
-    "pick_cube": "PickCube",
-    "stack_blocks": "StackBlocks",
     "square_table": "SquareTable",
+    "round_table": "RoundTable",
+    "lamp": "Lamp",
     "mug_rack": "MugRack",
     "peg_hole": "PegHole",
     "bimanual_insertion": "BimanualInsertion",
+    "stack_blocks": "StackBlocks",
+    "pick_cube": "PickCube",
 }  # each in robolearn.sim.tasks, in a module of its name
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from robolearn.sim.looks import FENCE_COLOR, PART_COLOR, PIN_COLOR
 from robolearn.sim.primitives import box, cylinder, holed_plate, inertia_of_box
 from robolearn.sim.screw import Socket
+from robolearn.sim.starts import Start
 
 # The square table's top: y is its normal; four blind holes open towards +y.
 TOP_HALF = (0.08125, 0.015625, 0.08125)
@@ -27,6 +30,7 @@ LEG_LYING = ((0.0, 1.0, 0.0), (0.0, 0.0, -1.0), (-1.0, 0.0, 0.0))
 # The fence's inner walls, seen from its origin [m]: where an edge that is pushed towards +x or +y stops.
 FENCE_WALLS = (-0.01, 0.165)
 FENCE_HEIGHT = 0.015
+_BARS_FROM = 0.655  # [m] fence's x from which on its side bars are beyond the parts that lie before it
 
 
 @dataclass(frozen=True)
@@ -102,3 +106,24 @@ def add_fence(world: ET.Element) -> None:
     box(body, (-0.175, -0.01, -0.015), (0.175, 0.01, 0.015), **look, name="fence_front")
     for sign, side in ((-1, "left"), (1, "right")):
         box(body, (sign * 0.175 - 0.01, -0.01, -0.015), (sign * 0.175 + 0.01, 0.16, 0.015), **look, name=f"fence_{side}")
+
+
+def keep_clear(start: Start, reach: float, others: tuple[float, ...]) -> Start:
+    """Move what was drawn apart: the fence off the parts, the first part inside the fence, the other parts off the first.
+
+    Args:
+        start: its last place is the fence's.
+        reach: of the first part from its origin, seen from above [m].
+        others: of the other parts.
+    """
+    xy, fence = start.xy.copy(), start.xy[:, -1].copy()
+    fence[:, 0] = np.maximum(fence[:, 0], _BARS_FROM)
+    room = max(FENCE_WALLS[1] - reach - 0.003, 0.0)
+    x = np.minimum(xy[:, 0, 0], fence[:, 0] + FENCE_WALLS[0] - reach - 0.003)
+    xy[:, 0] = np.stack([x, np.clip(xy[:, 0, 1], fence[:, 1] - room, fence[:, 1] + room)], 1)
+    xy[:, -1] = fence
+    for part, own in enumerate(others, 1):
+        away = xy[:, part] - xy[:, 0]
+        distance = np.linalg.norm(away, axis=1, keepdims=True)
+        xy[:, part] += away / distance * np.maximum(reach + own + 0.003 - distance, 0.0)
+    return replace(start, xy=xy)

@@ -60,10 +60,11 @@ def add_nuts(world: ET.Element, sockets: Sequence[Socket]) -> None:
         nut = ET.SubElement(parent, "body", name=socket.name, pos=words(socket.position), quat=words(socket.quaternion), gravcomp="1")
         ET.SubElement(nut, "inertial", pos="0 0 0", mass=".002", diaginertia="1e-6 1e-6 1e-6")
         along = {"type": "slide", "axis": "0 1 0", "limited": "true", "range": words((0.0, socket.pitch * (socket.entry_turns[1] + 0.2)))}
-        ET.SubElement(nut, "joint", {"name": f"{socket.name}_rise", **along, "armature": ".02", "damping": ".5"})
+        rise = ET.SubElement(nut, "joint", {"name": f"{socket.name}_rise", **along, "armature": ".02", "damping": ".5"})
         turn = ET.SubElement(nut, "joint", name=f"{socket.name}_turn", type="hinge", axis="0 1 0", armature="2e-5", damping="1e-4")
         if socket.friction:
             turn.set("frictionloss", str(socket.friction))
+            rise.attrib.update(solreflimit=".01 1", solimplimit=".99 .9999 .0005")  # what is turned too far would stay there
         ET.SubElement(nut, "site", name=socket.name, size=".002", group="4")
 
 

@@ -126,12 +126,16 @@ def reach(grip: Grip, away: float, distance: float) -> Skill:
 
 @dataclass(frozen=True)
 class Seat:
-    """Where a child belongs in its parent: ``position`` [m], and ``rotation (3, 3)``; both in the parent's frame."""
+    """Where a child belongs in its parent: ``position`` [m], and ``rotation (3, 3)``; both in the parent's frame.
+
+    ``free``: it may come turned about its y axis by any angle.
+    """
 
     child: str
     parent: str
     position: Array
     rotation: Array
+    free: bool = False
 
     def raised(self, height: float) -> Array:
         """The child's origin ``height`` [m] above the seat along the child's y axis, in the parent's frame."""
@@ -155,6 +159,8 @@ def carry(seat: Seat, height: float, distance: float, lift: float = 0.06) -> Ski
         in_hand = scene.hand.transpose(0, 2, 1) @ child.rotation
         offset = (scene.hand.transpose(0, 2, 1) @ (child.position - scene.tcp)[..., None])[..., 0]
         wanted = parent.rotation @ seat.rotation
+        if seat.free:
+            wanted = _righted(child.rotation, wanted[:, :, 1])
         rotation = wanted @ in_hand.transpose(0, 2, 1)
         above = seat.raised(height)
         target = parent.position + (parent.rotation @ above[:, None])[..., 0]
@@ -177,6 +183,15 @@ def firmly(skill: Skill, gain: float = 2.5) -> Skill:
         return replace(aim, position=scene.tcp + gain * (aim.position - scene.tcp))
 
     return goal
+
+
+def _righted(rotation: Array, axis: Array) -> Array:
+    """Rotations ``(n, 3, 3)``, turned by the least angle that brings their y axis to ``axis (n, 3)``."""
+    across = np.cross(rotation[:, :, 1], axis)
+    sine = np.linalg.norm(across, axis=1, keepdims=True)
+    angle = np.arctan2(sine, (rotation[:, :, 1] * axis).sum(1, keepdims=True))
+    righted: Array = matrix_from_rotvec(across / np.maximum(sine, 1e-9) * angle) @ rotation
+    return righted
 
 
 def insert(seat: Seat, until: float, most: float = 0.025) -> Skill:
