@@ -69,9 +69,9 @@ def _comparison(evaluation: Mapping[str, Any], run: Path) -> dict[str, Any]:
 
 
 def _arm(arm: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    kept = ("name", "success", "against_first", "stages", "steps", "env_steps", "minutes", "latency_ms", "steering")
+    kept = ("name", "success", "against_first", "stages", "steps", "lost", "env_steps", "minutes", "latency_ms", "steering")
     options = {name: _without_paths([str(value)], run)[0] for name, value in arm["options"].items()}
-    return {name: arm[name] for name in kept} | {"options": options}
+    return {name: arm[name] for name in kept if name in arm} | {"options": options}
 
 
 def _seeds(folder: Path) -> dict[str, Any]:
