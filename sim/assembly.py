@@ -11,13 +11,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, check_positive, nearest
-from robolearn.seeding import split_seeds
+from robolearn.errors import UserError, check_positive, check_share
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
 from robolearn.sim.engines import make_engine
+from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, find_autoreset, restore
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
 from robolearn.sim.looks import cameras_of
@@ -32,10 +32,6 @@ from robolearn.sim.view import View, settled_state
 if TYPE_CHECKING:
     from robolearn.sim.render import SceneRenderer
 
-AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
-# Why a row is lost, by its code in `Assembly._lost`.
-REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
-_AWAY, _DIVERGED, _NO_ACTION, _UNWATCHED = 1, 2, 3, 4
 _HALVINGS = 4
 _FAR = 1.2  # [m] from the robot's base: beyond the table
 
@@ -93,14 +89,13 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         engine: str = "mujoco",
         render_mode: str | None = None,
     ) -> None:
-        if autoreset not in AUTORESET:
-            raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
+        self.autoreset_mode = find_autoreset(autoreset)
         self.task = find_task(task)
         self.task.check_level(randomness)
         self.max_episode_steps = self.task.horizon if max_episode_steps is None else max_episode_steps
-        check_positive(max_episode_steps=self.max_episode_steps)
+        check_positive(max_episode_steps=self.max_episode_steps, num_envs=num_envs)
+        check_share(high=float("inf"), push_force=push_force)
         self.num_envs = num_envs
-        self.autoreset_mode = AUTORESET[autoreset]
         self._randomness = randomness
         more, cameras = split_extras(extras, cameras_of(self.task.arms))
         touch = "finger_force" in more
@@ -124,12 +119,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._make_spaces()
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
         self._heights = self._view.heights_in(self._settled)
-        self._steps = np.zeros(num_envs, np.int64)
-        self._seeds = split_seeds("train", num_envs) - num_envs  # so the first reset without a seed starts the training seeds
-        self._stages = np.zeros((num_envs, len(self.env_spec.stages)), bool)
+        self._episodes = Episodes(num_envs, len(self.env_spec.stages))
+        self._stages = self._episodes.stages
         self._assembled = np.zeros((num_envs, len(self._goals)), bool)  # at some time in the episode
         self._held = np.zeros(num_envs, np.int64)  # steps since all goals are reached
-        self._lost = np.zeros(num_envs, np.int64)  # code of REASONS; not reset since
         self._renderer: SceneRenderer | None = None
 
     def _make_spaces(self) -> None:
@@ -149,19 +142,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start episodes: ``seed`` one per row, ``options={"reset_mask": (N,) bool}`` for some rows only.
-
-        An int seeds the rows with itself, itself + 1, ...; without a seed each row goes on to its next episode.
-        """
-        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
-        if seed is None:
-            seeds = self._seeds + self.num_envs
-        else:
-            seeds = seed + np.arange(self.num_envs) if isinstance(seed, (int, np.integer)) else np.asarray(seed, np.int64)
-        if mask.shape != (self.num_envs,) or seeds.shape != (self.num_envs,):
-            raise ValueError(f"reset of {self.num_envs} rows got a mask of shape {mask.shape} and seeds of shape {seeds.shape}")
-        self._start_rows(mask, np.asarray(seeds, np.int64))
-        return self.observation(), self._progress()
+        """Start episodes: ``seed`` one per row, ``options={"reset_mask": (N,) bool}`` for some rows only; see :class:`Episodes`."""
+        mask, seeds = self._episodes.asked(seed, options)
+        self._start_rows(mask, seeds)
+        return self.observation(), self._episodes.progress()
 
     def reset_to_observation(
         self, observation: dict[str, NDArray[Any]], seeds: NDArray[np.int64] | None = None
@@ -174,7 +158,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._view.place_as_observed(observation, lowest=self._heights)
         self._engine.forward(mask)
         self._begin(mask, seeds)
-        return self.observation(), self._progress()
+        return self.observation(), self._episodes.progress()
 
     def _start_rows(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         rows = np.flatnonzero(mask)
@@ -198,9 +182,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._view.hold(mask)
         if self._dynamics is not None:
             self._dynamics.hold(mask, self._ctrl)
-        self._seeds[mask] = seeds[mask]
-        for memory in (self._steps, self._stages, self._assembled, self._held, self._lost):
-            memory[mask] = 0
+        self._episodes.begin(mask, seeds)
+        self._assembled[mask] = False
+        self._held[mask] = 0
 
     def _vary(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Give rows the dynamics and the looks of these episodes."""
@@ -210,27 +194,26 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Hold each row's command for a control step: ``(N, A)``. See :class:`robolearn.protocols.Environment` for ``info``."""
-        finite = self._command(np.asarray(actions))
+        episodes, finite = self._episodes, self._command(np.asarray(actions))
         if self._pushes is not None:
-            self._pushes.apply(self._seeds, self._steps)
-        self._engine.step(self.task.physics.substeps, self._lost == 0)
-        self._images.outdate(self._lost == 0)
-        self._park(self._engine.diverged(), _DIVERGED)
+            self._pushes.apply(episodes.seeds, episodes.steps)
+        self._engine.step(self.task.physics.substeps, episodes.live)
+        self._images.outdate(episodes.live)
+        self._park(self._engine.diverged(), DIVERGED)
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
-        self._steps += 1
+        episodes.steps += 1
         reward = self._advance()
-        observation, info = self.observation(), self._progress()
-        self._park(self._left_table(), _AWAY)
-        self._park(~finite, _NO_ACTION)
-        terminated = info["success"] | (self._lost == _AWAY)
-        truncated = ~terminated & ((self._steps >= self.max_episode_steps) | (self._lost > 0))
-        if self._lost.any():
-            info["lost"], info["reason"] = self._lost > 0, REASONS[self._lost]
+        observation, info = self.observation(), self._episodes.progress()
+        self._park(self._left_table(), AWAY)
+        self._park(~finite, NO_ACTION)
+        terminated = info["success"] | (episodes.lost == AWAY)
+        truncated = ~terminated & ((episodes.steps >= self.max_episode_steps) | ~episodes.live)
+        info |= episodes.fate()
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info["final_obs"], info["_final_obs"] = observation, ended
-            self._start_rows(ended, self._seeds + self.num_envs)
+            self._start_rows(ended, episodes.following)
             observation = self.observation()
         return observation, reward, terminated, truncated, info
 
@@ -271,9 +254,6 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._stages[:, -1] = done
         return reward
 
-    def _progress(self) -> dict[str, Any]:
-        return {"success": self._stages[:, -1].copy(), "stages": self._stages.copy()}
-
     def _left_table(self) -> NDArray[np.bool_]:
         """Rows in which a part has left the table: nothing can be assembled any more."""
         away: NDArray[np.bool_] = ~(np.abs(self._view.parts[..., :3]) < _FAR).all((1, 2))
@@ -281,15 +261,15 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
         """Put lost rows into the settled scene, where they wait for their reset: they are not stepped, so they neither warn nor cost."""
-        new = lost & (self._lost == 0)
+        new = lost & self._episodes.live
         self._engine.load(new, self._settled)
         self._engine.forward(new)
         self._images.outdate(new)
-        self._lost[new] = reason
+        self._episodes.lost[new] = reason
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
-        self._park(rows, _UNWATCHED)
+        self._park(rows, UNWATCHED)
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""
@@ -297,7 +277,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _memory(self) -> list[NDArray[Any]]:
         """What the world keeps behind the simulator's state, as columns ``(N, ...)``; see :attr:`robolearn.sim.task.Task.memory`."""
-        memory: list[NDArray[Any]] = [self._steps[:, None], self._seeds[:, None], self._stages]
+        memory = self._episodes.memory()
         if len(self._goals) > 1:
             memory.append(self._assembled)
         if self.task.hold_steps:
@@ -311,19 +291,20 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return np.concatenate([self._engine.state, *self._memory()], 1)
 
     def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Restore rows from :meth:`get_state`'s output."""
-        mask = np.ones(self.num_envs, bool) if rows is None else rows
-        at = self._engine.state.shape[1]
-        self._engine.load(mask, state[mask, :at])
-        for memory in self._memory():
-            width = memory.shape[1]
-            memory[mask] = state[mask, at : at + width].astype(memory.dtype)
-            at += width
-        self._vary(mask, self._seeds)
+        """Restore rows from :meth:`get_state`'s output.
+
+        Raises:
+            UserError: states of another world.
+        """
+        memory, size = self._memory(), self._engine.state.shape[1]
+        mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))
+        self._engine.load(mask, state[mask, :size])
+        restore(memory, state[:, size:], mask)
+        self._vary(mask, self._episodes.seeds)
         self._engine.forward(mask)
         if len(self._goals) == 1:
             self._assembled[mask] = self._stages[mask, -1:]
-        self._lost[mask] = 0
+        self._episodes.lost[mask] = 0
 
     def render(self, row: int | None = None) -> Any:
         """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""

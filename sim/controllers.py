@@ -25,12 +25,12 @@ def control_from_action(action: NDArray[Any], spec: ActionSpec) -> NDArray[np.fl
     control[:, 3:7] = quaternion_from_rot6d(action[:, 3:9])
     control[:, 7] = np.where(action[:, 9] > 0, FINGER_CLOSED, FINGER_OPEN)
     control[:, 8] = -control[:, 7]
-    return control.reshape(rows, -1)
+    return control.reshape(rows, 9 * len(low))
 
 
 def action_from_control(control: NDArray[np.float64]) -> NDArray[np.float32]:
     """The inverse of :func:`control_from_action` within the limits: ``(N, 9) -> (N, 10)``, for each arm."""
-    rows, control = len(control), control.reshape(-1, 9)
+    rows, arms, control = len(control), control.shape[1] // 9, control.reshape(-1, 9)
     gripper = np.where(control[:, 7:8] < (FINGER_OPEN + FINGER_CLOSED) / 2, 1.0, -1.0)
     action: NDArray[np.float32] = np.concatenate([control[:, :3], rot6d_from_quaternion(control[:, 3:7]), gripper], 1).astype(np.float32)
-    return action.reshape(rows, -1)
+    return action.reshape(rows, 10 * arms)

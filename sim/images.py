@@ -37,8 +37,8 @@ class Images:
     """
 
     def __init__(self, cameras: Sequence[str], size: Sequence[int], quality: str, task: Task, view: View, ranges: LooksRanges) -> None:
-        if len(size) != 2:
-            raise UserError(f"pictures have a width and a height, such as image_size=[84,84]; got {list(size)}")
+        if np.shape(size) != (2,) or not all(isinstance(pixels, int | np.integer) for pixels in size):
+            raise UserError(f"pictures have a width and a height, such as image_size=[84,84]; got {size}")
         check_size(size[0], size[1], find_quality(quality))
         self._cameras, self._size, self._quality, self._view = tuple(cameras), (size[0], size[1]), quality, view
         self.specs = {camera: ArraySpec((size[1], size[0], 3), "uint8") for camera in cameras}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +138,9 @@ def _make(name: str, kind: type[Any], node: Any) -> Any:
             )
             raise UserError(f"{name}.{key} takes {wanted}; got {value!r}") from error
     made = kind(**values)
-    if name == "dynamics" and not 0 <= made.latency[0] <= made.latency[1] <= MOST_LATENCY:
+    if name == "dynamics" and not all(value in range(MOST_LATENCY + 1) for value in made.latency):
         raise UserError(f"dynamics.latency takes [least, most] of 0 to {MOST_LATENCY} control steps; got {node['latency']}")
-    return made
+    return replace(made, latency=tuple(map(int, made.latency))) if name == "dynamics" else made
 
 
 def _ordered(value: Any, shape: tuple[int, ...]) -> Any:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.players import Job, Players, make_players
+from robolearn.learning.players import Job, Players, expert_of, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
@@ -174,10 +174,9 @@ def _checkpoints(options: dict[str, Any]) -> list[str]:
 def _policies(options: dict[str, Any], env: Any) -> list[dict[str, Any]]:
     """Nodes of what plays, each built once to see that it fits; several checkpoints take turns."""
     if options["source"] == "expert":
-        if not options["task"].get("expert"):
-            raise UserError(f"task {options['task']['name']} has no scripted expert; collect from a policy: source=policy checkpoint=...")
-        instantiate(options["task"]["expert"], num_envs=1)
-        return [options["task"]["expert"]]
+        expert = expert_of(options["task"])
+        instantiate(expert, num_envs=1)
+        return [expert]
     paths = _checkpoints(options)
     if not paths:
         raise UserError("source=policy needs checkpoint=<run folder or checkpoint>")

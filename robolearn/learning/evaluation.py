@@ -18,7 +18,7 @@ from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
 from robolearn.learning.multitask import take_task
-from robolearn.learning.players import Job, Players, make_players
+from robolearn.learning.players import Job, Players, expert_of, make_players
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
@@ -100,10 +100,15 @@ def read_arms(nodes: Sequence[Mapping[str, Any]]) -> list[Arm]:
 
 
 def acting(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
-    """The node of what acts: the ``policy`` node or the task's expert, with the arm's options, without ``num_envs``."""
-    if arm.options.get("expert"):
-        return {**options["task"]["expert"], **{name: value for name, value in arm.options.items() if name not in ("expert", "checkpoint")}}
-    return {**options["policy"], **{name: value for name, value in arm.options.items() if name != "expert"}}
+    """The node of what acts: the ``policy`` node or the task's expert, with the arm's options, without ``num_envs``.
+
+    Raises:
+        UserError: the task has no expert.
+    """
+    is_expert = bool(arm.options.get("expert"))
+    node = expert_of(options["task"]) if is_expert else options["policy"]
+    unread = ("expert", "checkpoint") if is_expert else ("expert",)
+    return {**node, **{name: value for name, value in arm.options.items() if name not in unread}}
 
 
 def check_arms(arms: Sequence[Arm], env_spec: Any, options: Mapping[str, Any]) -> None:

@@ -208,6 +208,17 @@ def check_block(block: int | None) -> int | None:
     return block
 
 
+def expert_of(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of a task's scripted expert.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not task.get("expert"):
+        raise UserError(f"task {task['name']} has no scripted expert; give a policy's checkpoint (collect: source=policy checkpoint=...)")
+    return dict(task["expert"])
+
+
 def make_players(node: Mapping[str, Any] | None) -> Players:
     """What the ``scale`` node of a config names; this process without one."""
     players: Players = instantiate(node) if node else Here()

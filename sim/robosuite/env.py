@@ -11,12 +11,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, check_positive, nearest
+from robolearn.errors import check_positive
 from robolearn.sim.engine import Engine
+from robolearn.sim.episodes import AWAY, DIVERGED, UNWATCHED, Episodes, check_states, find_autoreset, restore
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
-from robolearn.sim.robosuite.episodes import Episodes
 from robolearn.sim.robosuite.host import draw_start, make_host
 from robolearn.sim.robosuite.lift import Lift
 from robolearn.sim.robosuite.scene import build_model, columns, robots_of
@@ -40,7 +40,6 @@ TASKS: dict[str, type[Task]] = {
     "tool_hang": ToolHang,
     "transport": TwoArmTransport,
 }
-AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
 _FLOOR = 0.4  # [m] above the ground: a part below has fallen off its table, which is 0.8 m high
 
 Observation = dict[str, NDArray[np.float32]]
@@ -51,8 +50,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """N worlds of one of robosuite's tasks: its physics, controller, starts, observations, rewards and success checks.
 
     Observation: see :func:`robolearn.tasks_robosuite.robosuite_spec`. Reward: robosuite's, 1 at success; success ends the episode.
-    A part on the floor ends it too (``terminated``), physics that fails truncates it, both without reward: ``info["lost"] (N,)``
-    says where, and ``info["diverged"] (N,)`` where it was the physics. A lost row stands still until it is reset.
+    A part on the floor ends it too (``terminated``), physics that fails truncates it: ``info["lost"] (N,)`` says where, as long
+    as there is such a row, and ``info["reason"] (N,)`` why; ``info["diverged"] (N,)`` where the physics failed in this step. A lost
+    row stands still until it is reset.
     A row whose action is not finite keeps its last command: ``info["refused"] (N,)`` says where.
 
     Args:
@@ -86,9 +86,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         options: Mapping[str, Any] | None = None,
         xml: str | None = None,
     ) -> None:
-        if autoreset not in AUTORESET:
-            raise UserError(f"no autoreset mode {autoreset!r}; there are {', '.join(AUTORESET)}{nearest(autoreset, AUTORESET)}")
-        check_positive(max_episode_steps=max_episode_steps)
+        self.autoreset_mode = find_autoreset(autoreset)
+        check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
@@ -100,14 +99,13 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = kind(self.view, self.host)
         self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
-        self.autoreset_mode = AUTORESET[autoreset]
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
         self._make_spaces()
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
         self._pictures: StatePictures | None = None
         self._blank = self.engine.state[0].copy()
-        self._episodes = Episodes(num_envs, max_episode_steps, len(self.env_spec.stages))
+        self._episodes = Episodes(num_envs, len(self.env_spec.stages))
 
     def _make_spaces(self) -> None:
         spec, box = self.env_spec, gymnasium.spaces.Box
@@ -152,26 +150,24 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Raises:
             ValueError: another shape.
         """
-        refused = self._command(actions)
+        refused, episodes = self._command(actions), self._episodes
         self.advance()
-        diverged = self.engine.diverged() & ~self._episodes.parked
-        self._park(diverged)
-        judged = self.task.judge()
-        self._episodes.advance(self._counted(judged))
-        info = self._episodes.progress()
-        fallen = (self._heights[:, self._parts] < _FLOOR).any(1) & ~self._episodes.parked
-        success = judged.success & ~self._episodes.parked
-        truncated = diverged.copy()
-        terminated = success | fallen | (self._episodes.parked & ~diverged)
-        truncated |= ~terminated & (self._episodes.steps >= self.max_episode_steps)
-        reward = np.where(self._episodes.parked, 0.0, judged.shaped if self._shaping else judged.sparse)
+        diverged = self.engine.diverged() & episodes.live
+        self._park(diverged, DIVERGED)
+        judged, live = self.task.judge(), episodes.live
+        episodes.steps += 1
+        episodes.stages |= self._counted(judged)
+        info = episodes.progress()
+        reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
         observation = self.observation()
-        self._park(fallen)
-        info.update(lost=self._episodes.parked.copy(), diverged=diverged, refused=refused)
+        self._park((self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
+        terminated = (judged.success & live) | (episodes.lost == AWAY)
+        truncated = ~terminated & ((episodes.steps >= self.max_episode_steps) | ~episodes.live)
+        info |= {**episodes.fate(), "diverged": diverged, "refused": refused}
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info["final_obs"], info["_final_obs"] = observation, ended
-            self._start(ended, self._episodes.following)
+            self._start(ended, episodes.following)
             observation = self.observation()
         return observation, reward, terminated, truncated, info
 
@@ -184,25 +180,29 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             )
         refused: NDArray[np.bool_] = ~np.isfinite(actions).all(1)
         goals = self.inputs.goals(np.where(refused[:, None], 0.0, actions), self.view.here())
-        self.view.command(goals, ~refused & ~self._episodes.parked)
+        self.view.command(goals, ~refused & self._episodes.live)
         return refused
 
     def advance(self, substeps: int | None = None) -> None:
         """Let the controllers pursue the goals as they stand for a control step, or so many physics steps."""
         with osc.installed():
-            self.engine.step(self._substeps if substeps is None else substeps, ~self._episodes.parked)
+            self.engine.step(self._substeps if substeps is None else substeps, self._episodes.live)
 
     def _counted(self, judged: Judgement) -> NDArray[np.bool_]:
         stages = np.concatenate([judged.stages, judged.success[:, None]], 1)
-        counted: NDArray[np.bool_] = stages & ~self._episodes.parked[:, None]
+        counted: NDArray[np.bool_] = stages & self._episodes.live[:, None]
         return counted
 
-    def _park(self, lost: NDArray[np.bool_]) -> None:
+    def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
         """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
-        new = lost & ~self._episodes.parked
+        new = lost & self._episodes.live
         self.engine.load(new, np.tile(self._blank, (int(new.sum()), 1)))
         self.engine.forward(new)
-        self._episodes.parked |= new
+        self._episodes.lost[new] = reason
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
+        self._park(rows, UNWATCHED)
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""
@@ -213,15 +213,20 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def get_state(self) -> NDArray[np.float64]:
         """Integration state (goals and grippers' commands included), steps taken, seed and stages of every row: ``(N, S)``."""
-        return np.concatenate([self.engine.state, self._episodes.pack()], 1)
+        return np.concatenate([self.engine.state, *self._episodes.memory()], 1)
 
     def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Restore rows from :meth:`get_state`'s output."""
-        mask = np.ones(self.num_envs, bool) if rows is None else rows
-        size = self.engine.state.shape[1]
+        """Restore rows from :meth:`get_state`'s output.
+
+        Raises:
+            UserError: states of another world.
+        """
+        memory, size = self._episodes.memory(), self.engine.state.shape[1]
+        mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))
         self.engine.load(mask, state[mask, :size])
         self.engine.forward(mask)
-        self._episodes.unpack(state[:, size:], mask)
+        restore(memory, state[:, size:], mask)
+        self._episodes.lost[mask] = 0
 
     def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
         """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""

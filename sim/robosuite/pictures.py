@@ -21,15 +21,18 @@ class StatePictures:
         task: such as ``can``.
         width: pixels.
         height: pixels.
+        appearance: seed of other looks, of which robosuite's scenes have none: None.
 
     Attributes:
         cameras: robosuite's, the usual one first.
 
     Raises:
-        UserError: no such task, or this machine draws no pictures.
+        UserError: no such task, other looks are asked for, or this machine draws no pictures.
     """
 
-    def __init__(self, task: str, width: int = 320, height: int = 240) -> None:
+    def __init__(self, task: str, width: int = 320, height: int = 240, appearance: int | None = None) -> None:
+        if appearance is not None:
+            raise UserError(f"{task} has robosuite's looks and no others; leave appearance={appearance} out")
         host, kind = make_host(task), TASKS.get(task)
         assert kind is not None  # make_host knows the same names
         host.reset()

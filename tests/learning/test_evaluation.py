@@ -253,6 +253,11 @@ def test_an_arm_may_be_the_tasks_own_expert_with_options_of_its(tmp_path: Path) 
         evaluate(tmp_path / "other", [{"name": "slow", "expert": True, "shar": 0.2}], task__expert=node)
 
 
+def test_a_task_without_an_expert_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no scripted expert; give a policy's checkpoint"):
+        evaluate(tmp_path / "out", [{"name": "expert", "expert": True}], task__expert=None)
+
+
 def test_why_episodes_were_lost_is_counted_and_kept(tmp_path: Path) -> None:
     stages, n = ("near", "reached"), 3
     played = RolloutResult(

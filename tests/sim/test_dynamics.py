@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from robolearn.errors import UserError
 from robolearn.sim.assembly import Assembly
 from tests.sim.worlds import expert_steps
 
@@ -52,6 +53,15 @@ def test_a_state_brings_its_dynamics_and_what_is_on_its_way():
         env.reset(seed=[7, 8, 9])
         env.set_state(state)
     np.testing.assert_array_equal(*ways)
+
+
+def test_a_state_goes_into_no_world_with_other_latencies_and_into_no_other_number_of_rows():
+    late, prompt = world(ranges=WIDE), world()
+    for env, states in ((prompt, late.get_state()), (late, prompt.get_state()), (prompt, prompt.get_state()[:2])):
+        with pytest.raises(UserError, match="states of this world are"):
+            env.set_state(states)
+    with pytest.raises(UserError, match=r"are a mask \(3,\), got \(2,\)"):
+        prompt.set_state(prompt.get_state(), [True, False])
 
 
 @pytest.mark.parametrize("latency", [1, 2])

@@ -149,6 +149,8 @@ def test_without_opengl_only_pictures_fail_and_the_packages_are_named(monkeypatc
         ({"extras": ["front", "front"]}, "names each observation once"),
         ({"extras": ["front"], "image_quality": "fats"}, "no picture quality 'fats'; there are fast, fine; did you mean 'fast'"),
         ({"image_size": [84]}, r"a width and a height.*got \[84\]"),
+        ({"image_size": 84}, "a width and a height.*got 84"),
+        ({"image_size": [84.5, 84]}, "a width and a height"),
         ({"image_size": [84, 0]}, "too small"),
         ({"image_size": [1290, 80]}, "too large; the largest is 1280 x 960"),
         ({"randomize": "resipp"}, "no ranges 'resipp'; there are resip, wide.*did you mean 'resip'"),
@@ -156,6 +158,9 @@ def test_without_opengl_only_pictures_fail_and_the_packages_are_named(monkeypatc
         ({"randomize": {"looks": {"materials": "many"}}}, "looks.materials takes something like 0.0; got 'many'"),
         ({"randomize": {"dynamics": {"mass": [2, 1]}}}, "dynamics.mass takes .*; got"),
         ({"randomize": {"dynamics": {"latency": [0, 9]}}}, "0 to 3 control steps"),
+        ({"randomize": {"dynamics": {"latency": [0, 1.5]}}}, "0 to 3 control steps"),
+        ({"push_force": -1}, "push_force must be at least 0, got -1"),
+        ({"push_force": float("nan")}, "push_force must be at least 0"),
     ],
 )
 def test_what_there_is_not_is_said_in_a_line(options, message):

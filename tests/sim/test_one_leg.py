@@ -177,6 +177,12 @@ def test_physics_that_fails_ends_its_row_in_silence_and_touches_no_other(capfd, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_finite_action_at_all_ends_every_row():
+    env, observation = start(2)
+    *_, truncated, info = env.step(np.full_like(stay(env, observation), np.nan))
+    assert truncated.all() and set(info["reason"]) == {"the action was not finite"}
+
+
 def test_an_action_that_is_not_finite_ends_its_row_and_touches_no_other():
     (env, observation), (twin, _) = start(3), start(3)
     action = stay(env, observation)

@@ -13,6 +13,7 @@ from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
 from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
+from robolearn.sim.robosuite.pictures import StatePictures
 from robolearn.tasks import env_spec_of
 
 
@@ -117,9 +118,18 @@ def test_a_row_whose_physics_fails_is_cut_off_and_the_others_do_not_notice(lift)
     *_, truncated, info = lift.step(action)
     assert truncated.tolist() == info["diverged"].tolist() == info["lost"].tolist() == [False, False, True, False]
     np.testing.assert_array_equal(lift.get_state()[[0, 1, 3]], expected[[0, 1, 3]])
-    *_, terminated, _, info = lift.step(action)
-    assert terminated[2]
-    assert info["lost"][2]
+    assert info["reason"].tolist() == ["", "", "the simulation diverged", ""]
+    *_, terminated, truncated, info = lift.step(action)
+    assert truncated[2] and not terminated[2]  # it stays what it was while it waits
+    assert info["lost"][2] and not info["diverged"][2]
+
+
+def test_states_of_another_width_are_refused(lift):
+    lift.reset(seed=0)
+    state = lift.get_state()
+    for wrong in (state[:, :-1], np.concatenate([state, state], 1), state[:2]):
+        with pytest.raises(UserError, match="states of this world are"):
+            lift.set_state(wrong)
 
 
 def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
@@ -200,3 +210,26 @@ def test_every_way_to_write_an_action_has_its_inverse(input_type):
     np.testing.assert_allclose(goals.rotation, wanted.rotation, atol=1e-6)
     np.testing.assert_array_equal(goals.gripper, wanted.gripper)
     env.close()
+
+
+def test_pictures_of_its_states_are_drawn_by_the_tools_of_stores_in_robosuites_looks_alone(lift):
+    lift.reset(seed=0)
+    with pytest.raises(UserError, match="lift has robosuite's looks and no others; leave appearance=3 out"):
+        StatePictures("lift", appearance=3)
+    try:
+        pictures = StatePictures("lift", 64, 48, appearance=None)  # as tools_render asks for them
+    except UserError as error:
+        pytest.skip(str(error))
+    assert pictures.draw(lift.get_state()[0]).std() > 5
+    pictures.close()
+
+
+def test_rows_that_nobody_looks_at_stand_still_until_they_are_reset(lift):
+    lift.reset(seed=0)
+    lift.park(np.array([False, True, False, False]))
+    before = lift.view.qpos.copy()
+    *_, truncated, info = lift.step(stay(lift))
+    assert truncated.tolist() == info["lost"].tolist() == [False, True, False, False]
+    assert (lift.view.qpos == before).all(1).tolist() == truncated.tolist()
+    lift.reset(seed=0)
+    assert "lost" not in lift.step(stay(lift))[-1]

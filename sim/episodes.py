@@ -1,0 +1,122 @@
+"""Which episode each row of a vector environment plays: its seed, its clock, its stages, and why it waits for a reset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from robolearn.errors import UserError, nearest
+from robolearn.seeding import split_seeds
+
+AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
+# Why a row is lost, by its code in `Episodes.lost`.
+REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
+AWAY, DIVERGED, NO_ACTION, UNWATCHED = 1, 2, 3, 4
+
+
+def find_autoreset(name: str) -> AutoresetMode:
+    """A mode by its name.
+
+    Raises:
+        UserError: no such mode.
+    """
+    if name not in AUTORESET:
+        raise UserError(f"no autoreset mode {name!r}; there are {', '.join(AUTORESET)}{nearest(name, AUTORESET)}")
+    return AUTORESET[name]
+
+
+class Episodes:
+    """The rows' bookkeeping, apart from any physics.
+
+    Args:
+        num_envs: rows N.
+        stages: how many a task has.
+
+    Attributes:
+        steps: (N,) taken.
+        seeds: (N,) of the present episodes; the first reset without seeds starts the training seeds.
+        stages: (N, S) reached so far.
+        lost: (N,) codes of :data:`REASONS`; above 0 where a row is over without a result and not reset since.
+    """
+
+    def __init__(self, num_envs: int, stages: int) -> None:
+        self.num_envs = num_envs
+        self.steps = np.zeros(num_envs, np.int64)
+        self.seeds = split_seeds("train", num_envs) - num_envs
+        self.stages = np.zeros((num_envs, stages), bool)
+        self.lost = np.zeros(num_envs, np.int64)
+
+    @property
+    def following(self) -> NDArray[np.int64]:
+        """Seeds of the rows' next episodes, ``(N,)``."""
+        return self.seeds + self.num_envs
+
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """Rows that are stepped, ``(N,)``."""
+        live: NDArray[np.bool_] = self.lost == 0
+        return live
+
+    def asked(self, seed: int | Sequence[int] | None, options: dict[str, Any] | None) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """The rows ``(N,)`` and seeds ``(N,)`` that a call of ``reset`` means.
+
+        An int seeds the rows with itself, itself + 1, ...; without a seed each row goes on to its next episode.
+
+        Raises:
+            ValueError: one mask entry and one seed a row were expected.
+        """
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
+        if seed is None:
+            seeds = self.following
+        else:
+            seeds = seed + np.arange(self.num_envs) if isinstance(seed, (int, np.integer)) else np.asarray(seed, np.int64)
+        if mask.shape != (self.num_envs,) or seeds.shape != (self.num_envs,):
+            raise ValueError(f"reset of {self.num_envs} rows got a mask of shape {mask.shape} and seeds of shape {seeds.shape}")
+        return mask, seeds
+
+    def begin(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        """Start the episodes of ``seeds (N,)`` in ``rows (N,)``."""
+        self.seeds[rows] = seeds[rows]
+        for memory in (self.steps, self.stages, self.lost):
+            memory[rows] = 0
+
+    def progress(self) -> dict[str, Any]:
+        """``success (N,)`` and ``stages (N, S)`` of ``info``."""
+        return {"success": self.stages[:, -1].copy(), "stages": self.stages.copy()}
+
+    def fate(self) -> dict[str, Any]:
+        """``lost (N,)`` and ``reason (N,)`` of ``info``; nothing where no row is lost."""
+        return {"lost": self.lost > 0, "reason": REASONS[self.lost]} if self.lost.any() else {}
+
+    def memory(self) -> list[NDArray[Any]]:
+        """All but who is lost, as live columns ``(N, ...)``."""
+        return [self.steps[:, None], self.seeds[:, None], self.stages]
+
+
+def check_states(state: NDArray[np.float64], rows: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which rows a call of ``set_state`` means, ``(N,)``; all unless given.
+
+    Raises:
+        UserError: states that are not of this world's ``shape``, ``(N, S)``, or rows that are not ``(N,)``.
+    """
+    if np.shape(state) != shape:
+        raise UserError(
+            f"states of this world are {shape}, got {np.shape(state)}: of another task, version or number of rows, or with other"
+            " latencies (randomize)"
+        )
+    mask = np.ones(shape[0], bool) if rows is None else np.asarray(rows, bool)
+    if mask.shape != shape[:1]:
+        raise UserError(f"rows of {shape[0]} worlds are a mask {shape[:1]}, got {mask.shape}")
+    return mask
+
+
+def restore(memory: Sequence[NDArray[Any]], state: NDArray[np.float64], rows: NDArray[np.bool_]) -> None:
+    """The inverse of ``np.concatenate(memory, 1)`` in ``rows (N,)``."""
+    at = 0
+    for column in memory:
+        column[rows] = state[rows, at : at + column.shape[1]].astype(column.dtype)
+        at += column.shape[1]
