@@ -28,6 +28,7 @@ from robolearn.sim.furniture import FENCE_WALLS
 from robolearn.sim.tasks.lamp import BASE_HALF, BULB_SEATED, HOOD_SEATED, HOOD_TOP
 
 _STANDOFF = (0.022, 0.036)  # [m] from a face to the middle of closed fingers lowered beside it, along x and y: they are wider above
+_FREE = 0.02  # [m] back from a pushed face before the hand rises: rubbing along it, the hand would tip the base over the fence
 _BULB = Seat("bulb", "lamp_base", np.array([0.0, BULB_SEATED, 0.0]), np.eye(3), free=True)
 _HOOD = Seat("hood", "lamp_base", np.array([0.0, HOOD_SEATED, 0.0]), np.eye(3), free=True)
 _STEM = 0.040  # [m] from the bulb's origin to where it is held
@@ -46,11 +47,13 @@ class LampExpert(Expert):
         return {
             "above_x": Phase(_push(0, "above"), CLOSE, "lower_x"),
             "lower_x": Phase(_push(0, "lower"), CLOSE, "push_x", lead=0.04),
-            "push_x": Phase(_push(0, "push"), CLOSE, "leave_x", lead=0.04),
+            "push_x": Phase(_push(0, "push"), CLOSE, "free_x", lead=0.04),
+            "free_x": Phase(_push(0, "free"), CLOSE, "leave_x", patience=15),
             "leave_x": Phase(retreat(0.12), CLOSE, "above_y"),
             "above_y": Phase(_push(1, "above"), CLOSE, "lower_y"),
             "lower_y": Phase(_push(1, "lower"), CLOSE, "push_y", lead=0.04),
-            "push_y": Phase(_push(1, "push"), CLOSE, "leave_y", lead=0.04),
+            "push_y": Phase(_push(1, "push"), CLOSE, "free_y", lead=0.04),
+            "free_y": Phase(_push(1, "free"), CLOSE, "leave_y", patience=15),
             "leave_y": Phase(retreat(0.12), OPEN, "come_back"),
             "come_back": Phase(_come_back, OPEN, "over_bulb"),
             "over_bulb": Phase(reach(_on_bulb, 0.07, 0.02), OPEN, "reach_bulb"),
@@ -102,18 +105,19 @@ def _on_hood(scene: Scene) -> tuple[Array, Array]:
 
 
 def _push(axis: int, stage: str) -> Skill:
-    """Approach above, lower, or push the base along one of the robot's axes towards the fence, with closed fingers."""
+    """Approach above, lower, push the base along one of the robot's axes up to the fence, or free the hand; with closed fingers."""
 
     def goal(scene: Scene) -> Goal:
         rotation, base = hand_rotation(0.0, 0.0, len(scene.tcp)), scene.position("lamp_base")
         turned = scene.rotation("lamp_base")
         position = base.copy()
         position[:, axis] -= BASE_HALF * (np.abs(turned[:, 0, 0]) + np.abs(turned[:, 0, 2])) + _STANDOFF[axis]
+        position[:, axis] -= _FREE if stage == "free" else 0.0
         position[:, 2] = 0.12 if stage == "above" else 0.030
         if stage != "push":
             return Goal(position, rotation, near(scene, position, rotation, 0.012))
         gap = scene.position("fence")[:, axis] + FENCE_WALLS[axis] - BASE_HALF - base[:, axis]
-        position[:, axis] = scene.tcp[:, axis] + 0.02 + np.clip(gap, 0.0, 0.03)
+        position[:, axis] = scene.tcp[:, axis] + 0.004 + 1.5 * np.clip(gap, 0.0, 0.03)
         position[:, 1 - axis] = 0.5 * (scene.tcp + base)[:, 1 - axis]
         return Goal(position, rotation, gap < 0.002)
 

@@ -72,4 +72,6 @@ def test_the_expert_builds_the_lamp_from_most_low_starts():
         if success.sum() >= 5:
             break
     assert success.sum() >= 5
+    base = matrix_from_quaternion(env._view.part("lamp_base")[:, 3:])
+    assert (base[:, 2, 1] > 0.99).all()  # no hand has tipped it over the fence
     env.close()
