@@ -160,8 +160,11 @@ class EnvSpec:
     def check_serves(self, wanted: EnvSpec, keys: tuple[str, ...] | None = None, *, recorded: bool = False) -> None:
         """Raise ``SpecError`` unless a policy made for ``wanted`` (reading ``keys``) can act in this environment.
 
-        With ``recorded`` it is a store's episodes, ``wanted`` their spec, that can be played there; only the words differ.
+        With ``recorded`` it is a store's episodes, ``wanted`` their spec, that can be played there; these are of one task, also where
+        another has the same shapes.
         """
+        if recorded and wanted.task != self.task and {wanted.task, self.task} <= _known_tasks():
+            raise SpecError(f"the store holds episodes of task {wanted.task!r}, this is task {self.task!r}; give task={wanted.task}")
         policy = ("the policy reads", "the policy acts on", "the policy was trained at")
         reads, acts_on, was_at = ("the store holds", "the store's actions are", "the store was recorded at") if recorded else policy
         for name in keys if keys is not None else tuple(wanted.observation):
@@ -177,6 +180,12 @@ class EnvSpec:
             raise SpecError(f"{acts_on} {wanted.action.names}, task {self.task!r} takes {self.action.names}")
         if abs(self.control_hz - wanted.control_hz) > 1e-6:
             raise SpecError(f"{was_at} {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
+
+
+def _known_tasks() -> set[str]:
+    from robolearn.tasks import SPECS  # which is made of specs
+
+    return set(SPECS)
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

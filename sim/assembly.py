@@ -247,7 +247,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             now &= ~now.all(1, keepdims=True) | done[:, None]
         reward: NDArray[np.float64] = (now & ~self._assembled).sum(1).astype(np.float64)
         self._assembled |= now
-        reached = np.ones(self.num_envs, bool)
+        reached = self._episodes.live  # a row that is lost shows the settled scene
         for index, condition in enumerate(self.task.stages(self._view, self._screws)):
             self._stages[:, index] |= condition & reached
             reached = self._stages[:, index]

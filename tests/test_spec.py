@@ -8,6 +8,7 @@ import pytest
 
 from robolearn.episode import Episode
 from robolearn.spec import ActionSpec, ArraySpec, EnvSpec, SpecError, tool_pose_action
+from robolearn.tasks import env_spec_of
 
 SPEC = EnvSpec(
     "reach",
@@ -97,6 +98,14 @@ def test_a_policy_that_does_not_fit_is_refused(changes, says):
     with pytest.raises(SpecError, match=r"^the store") as caught:  # where episodes are played again, there is no policy
         SPEC.check_serves(dataclasses.replace(SPEC, **changes), recorded=True)
     assert "policy" not in str(caught.value)
+
+
+def test_episodes_of_one_task_are_not_those_of_another_with_the_same_shapes():
+    peg, mug = env_spec_of("peg_hole"), env_spec_of("mug_rack")
+    with pytest.raises(SpecError, match="episodes of task 'mug_rack', this is task 'peg_hole'; give task=mug_rack"):
+        peg.check_serves(mug, recorded=True)
+    peg.check_serves(dataclasses.replace(mug, task="another project's"), recorded=True)
+    peg.check_serves(mug)  # a policy may be tried elsewhere
 
 
 def test_only_the_keys_that_a_policy_reads_need_to_fit():
