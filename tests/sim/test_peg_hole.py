@@ -61,9 +61,9 @@ def test_a_peg_over_the_hole_falls_in_and_one_that_is_off_by_more_than_the_clear
 def test_the_seated_peg_stays_and_counts_once():
     env = start("peg_hole", 1)
     put_in(env, 0, "peg", "block", np.zeros(3))
-    rewards = [env.step(stay(env))[1][0] for _ in range(10)]
-    assert rewards == [1.0] + [0.0] * 9
-    assert env._progress()["success"].all()
+    steps = [env.step(stay(env)) for _ in range(10)]
+    assert [reward[0] for _, reward, *_ in steps] == [1.0] + [0.0] * 9
+    assert steps[-1][-1]["success"].all()
     np.testing.assert_allclose(env._view.relative("peg", "block").position[0], 0.0, atol=2e-4)
 
 
