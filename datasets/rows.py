@@ -59,6 +59,10 @@ class Joined:
         return out.reshape(*rows.shape, *out.shape[1:])
 
 
+# Chunks to leave room for while one is decoded: on a busy machine zarr's thread still holds the one before, encoded and decoded.
+_IN_FLIGHT = 3
+
+
 class RowCache:
     """Decoded blocks of arrays, those used last; never more than ``limit`` bytes, the one being decoded included.
 
@@ -145,7 +149,7 @@ class Streamed:
             else:
                 yield number, block
         for number in missing:
-            self.cache.make_room(self._row_bytes * self.rows_a_block)
+            self.cache.make_room(_IN_FLIGHT * self._row_bytes * self.rows_a_block)
             start = number * self.rows_a_block
             block = self.store.array(self.name, start, start + self.rows_a_block)
             self.cache.put(self._key(number), block)

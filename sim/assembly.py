@@ -25,6 +25,7 @@ from robolearn.sim.pushes import Pushes
 from robolearn.sim.randomize import DynamicsRanges, Randomization, find_ranges
 from robolearn.sim.scene import build_mjcf, build_model
 from robolearn.sim.screw import Screws
+from robolearn.sim.spaces import give_spaces
 from robolearn.sim.starts import draw_starts
 from robolearn.sim.task import Task
 from robolearn.sim.view import View, settled_state
@@ -116,7 +117,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._screws = Screws(self._engine, sockets) if thread and sockets else None
         self._pushes = Pushes(self._engine, self.task.parts, push_force) if push_force else None
         self._ctrl = self._engine.view("ctrl")
-        self._make_spaces()
+        give_spaces(self, self.env_spec)
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
         self._heights = self._view.heights_in(self._settled)
         self._episodes = Episodes(num_envs, len(self.env_spec.stages))
@@ -124,20 +125,6 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._assembled = np.zeros((num_envs, len(self._goals)), bool)  # at some time in the episode
         self._held = np.zeros(num_envs, np.int64)  # steps since all goals are reached
         self._renderer: SceneRenderer | None = None
-
-    def _make_spaces(self) -> None:
-        spec = self.env_spec
-        box = gymnasium.spaces.Box
-        self.single_observation_space = gymnasium.spaces.Dict(
-            {
-                name: box(0, 255, entry.shape, np.uint8) if entry.is_image else box(-np.inf, np.inf, entry.shape, np.float32)
-                for name, entry in spec.observation.items()
-            }
-        )
-        self.single_action_space = box(np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32))
-        batch = gymnasium.vector.utils.batch_space
-        self.observation_space = batch(self.single_observation_space, self.num_envs)
-        self.action_space = batch(self.single_action_space, self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None

@@ -85,9 +85,7 @@ def test_a_peer_that_cannot_be_imported_is_left_out_saying_why(capsys):
 def test_streaming_keeps_within_its_bound_and_windows_stand_beside_peers_that_are_there(capsys):
     peers = [f"peer_python={LEROBOT}", f"robomimic_python={ROBOMIMIC}", "data.pictures.steps=12", "data.pictures.codecs=[jpeg]"]
     figures = {figure["name"]: figure for figure in bench(capsys, "data", *peers)[0]}
-    assert (
-        figures["data/stream_epoch_memory"]["ratio"] > 0.95
-    )  # beside the cache and a batch: indices, and what a busy machine fetches ahead
+    assert figures["data/stream_epoch_memory"]["ratio"] > 0.98  # beside the cache and a batch, some kB of indices
     if LEROBOT.is_file():
         assert "LeRobot 0.4.4 LeRobotDataset" in figures["data/picture_windows"]["peer"]
     if ROBOMIMIC.is_file():

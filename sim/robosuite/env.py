@@ -26,6 +26,7 @@ from robolearn.sim.robosuite.task import Judgement, Task
 from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
+from robolearn.sim.spaces import give_spaces
 from robolearn.spec import EnvSpec
 from robolearn.tasks_robosuite import pose_steps_action, robosuite_spec
 
@@ -100,22 +101,12 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
         self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
-        self._make_spaces()
+        give_spaces(self, self.env_spec)
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
         self._pictures: StatePictures | None = None
         self._blank = self.engine.state[0].copy()
         self._episodes = Episodes(num_envs, len(self.env_spec.stages))
-
-    def _make_spaces(self) -> None:
-        spec, box = self.env_spec, gymnasium.spaces.Box
-        self.single_observation_space = gymnasium.spaces.Dict(
-            {name: box(-np.inf, np.inf, entry.shape, np.float32) for name, entry in spec.observation.items()}
-        )
-        self.single_action_space = box(np.array(spec.action.low, np.float32), np.array(spec.action.high, np.float32))
-        batch = gymnasium.vector.utils.batch_space
-        self.observation_space = batch(self.single_observation_space, self.num_envs)
-        self.action_space = batch(self.single_action_space, self.num_envs)
 
     def reset(
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
