@@ -28,7 +28,7 @@ from robolearn.sim.looks import PART_COLOR, REQUIRED_COLOR
 from robolearn.sim.pose import Pose
 from robolearn.sim.screw import Screws, Socket
 from robolearn.sim.starts import Start
-from robolearn.sim.task import Goal, Mask, Physics, Randomness, Rest, Task
+from robolearn.sim.task import Goal, Mask, Randomness, Rest, Task
 from robolearn.sim.view import View
 
 REQUIRED_LEG = "leg4"
@@ -56,7 +56,6 @@ class OneLeg(Task):
     name = "one_leg"
     parts = ("top", "leg1", "leg2", "leg3", "leg4")
     fixtures = ("fence",)
-    physics = Physics(linesearch=20)  # as the published results have it
     layout = (
         Rest(0.5415, 0.0, height=0.017, rotation=TOP_LYING),
         *map(_leg, (-0.2, -0.12, 0.12, 0.2)),
