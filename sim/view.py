@@ -176,6 +176,11 @@ class View:
             self.mocap_position[rows, place] = np.concatenate([start.xy[:, count + index], height], 1)
         self.bend(rows, start.joints)
 
+    def put(self, name: str, rows: Rows, pose: Pose) -> None:
+        """Put a free part of the chosen rows elsewhere; its velocity stays."""
+        at = self._part_q[self.task.parts.index(name), 0]
+        self._qpos[rows, at : at + 7] = np.concatenate([pose.position, quaternion_from_matrix(pose.rotation)], 1)[rows]
+
     def bend(self, rows: Rows, joints: Array) -> None:
         """Bend the arms of n rows ``(n, 7 arms)`` [rad] off home."""
         for index, arm in enumerate(self.arms):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError, check_positive, check_share
+from robolearn.learning.grips import Grips, MovesParts, part_in_hand, share_after
 from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix, rotvec_from_matrix
 from robolearn.seeding import addressed_uniform
 
@@ -37,9 +38,12 @@ class Backward:
         rotation_step_deg: turn of the tool in a control step [deg].
         response: share of the way to a commanded pose that the servo covers in a control step.
         settle: steps after the next gripper toggle at which the snippet is judged.
+        kept: of these, the steps that it keeps: the rest is the demonstration once more, and would outweigh the way back.
         part_m: farthest a part may be from where the demonstration had it [m].
         part_deg: most that it may be turned [deg].
         gripper_m: largest difference of the gripper's width [m].
+        grip_m: farthest that a part in hand is shifted along the pads first [m], see :mod:`robolearn.learning.grips`.
+        grip_deg: most that it is turned between them [deg].
     """
 
     step: float = 0.02
@@ -50,9 +54,12 @@ class Backward:
     rotation_step_deg: float = 7.5
     response: float = 0.385
     settle: int = 30
+    kept: int = 30
     part_m: float = 0.017
     part_deg: float = 20.0
     gripper_m: float = 0.005
+    grip_m: float = 0.0
+    grip_deg: float = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0)):
@@ -63,6 +70,7 @@ class Backward:
             **{name: getattr(self, name) for name in ("step", "rotation_step_deg", "response", "part_m", "part_deg", "gripper_m")}
         )
         check_share(0.0, 180.0, rotation_deg=self.rotation_deg, cone_deg=self.cone_deg[1])
+        check_share(0.0, float("inf"), grip_m=self.grip_m, grip_deg=self.grip_deg)
         if self.settle < 0:
             raise UserError(f"backward.settle is a number of steps, at least 0; got {self.settle}")
 
@@ -155,10 +163,13 @@ class _Round:
         env = self.env
         env.reset(seed=[attempt.seed for attempt in self.rows])
         env.set_state(np.stack([np.asarray(attempt.episode.sim_state)[attempt.start] for attempt in self.rows]))
+        seeds = np.array([attempt.seed for attempt in self.rows], np.int64)
+        self.grips = self._shift(Grips.draw(self.settings.grip_m, self.settings.grip_deg, seeds), _pose(env.observation()))
         observation = env.observation()
-        path = draw_paths(self.settings, *_pose(observation), np.array([attempt.seed for attempt in self.rows], np.int64))
+        hand = self.grips.hand(*_pose(observation), np.ones(env.num_envs))
+        path = draw_paths(self.settings, *hand, seeds)
         ends = 2 * path.length + self.demo
-        commands = self._commands(path, observation)
+        commands = self._commands(path, hand)
         for step in range(int(ends[: len(self.attempts)].max())):
             self.states.append(env.get_state())
             self.seen.append(observation)
@@ -171,18 +182,42 @@ class _Round:
         accepted = [row for row, word in enumerate(outcomes) if word == ACCEPTED]
         return [self._episode(row, int(path.length[row]), int(ends[row]), provenance) for row in accepted], outcomes
 
-    def _commands(self, path: Path, observation: Any) -> Callable[[int, Any], NDArray[np.float32]]:
+    def _shift(self, grips: Grips, hand: tuple[Array, Array]) -> Grips:
+        """Move the parts in hand; the shifts of the rows that hold one."""
+        if not grips.any():
+            return grips
+        if not isinstance(self.env, MovesParts):
+            raise UserError(
+                f"backward.grip_m and grip_deg shift the part in hand, which task {self.env.env_spec.task!r} cannot: set them to 0"
+            )
+        parts = [part_in_hand(attempt.episode, attempt.start) for attempt in self.rows]
+        for part in {part for part in parts if part is not None}:
+            rows = np.array([held == part for held in parts])
+            self.env.move_part(part, rows, *grips.shifted(*self.env.part_pose(part), *hand))
+        return grips.of(np.array([part is not None for part in parts]))
+
+    def _regrip(self, continuation: NDArray[np.float32]) -> None:
+        """Shift the hands' targets of ``(N, D, A)`` against the parts in them, for as long as they hold them."""
+        share = np.stack([share_after(steps) for steps in continuation])  # (N, D)
+        for step in range(continuation.shape[1]):
+            target = np.asarray(continuation[:, step, :9], np.float64)
+            position, rotation = self.grips.hand(target[:, :3], matrix_from_rot6d(target[:, 3:]), share[:, step])
+            continuation[:, step, :9] = np.concatenate([position, rot6d_from_matrix(rotation)], 1)
+
+    def _commands(self, path: Path, hand: tuple[Array, Array]) -> Callable[[int, Any], NDArray[np.float32]]:
         """What to do at each step: out along the drawn path, back through the poses reached, on as the demonstration did."""
         rows, length = np.arange(self.env.num_envs), path.length
         longest = path.position.shape[1]
         position, rotation = np.empty((longest + 1, len(rows), 3)), np.empty((longest + 1, len(rows), 3, 3))  # poses reached on the way out
-        position[0], rotation[0] = _pose(observation)
+        position[0], rotation[0] = hand
         own = [attempt.episode.actions[attempt.start : attempt.check + 1] for attempt in self.rows]
         continuation = np.stack([steps[np.minimum(np.arange(self.demo.max() + 1), len(steps) - 1)] for steps in own])  # (N, D, A)
         gripper = continuation[:, 0, -1]
+        if self.grips.any():
+            self._regrip(continuation)
 
         def command(step: int, observation: Any) -> NDArray[np.float32]:
-            if step <= longest:
+            if 0 < step <= longest:
                 position[step], rotation[step] = _pose(observation)
             out, returned = step < length, np.maximum(step - 2 * length, 0)
             ahead, behind = np.minimum(step, longest - 1), np.clip(2 * length - 1 - step, 0, longest)
@@ -211,8 +246,18 @@ class _Round:
             return GRIPPER
         return ACCEPTED
 
-    def _episode(self, row: int, start: int, end: int, provenance: dict[str, Any]) -> Episode:
+    def _turned_round(self, row: int, length: int) -> int:
+        """The first step of the way back in which the tool moves at half its pace: what stands still teaches a policy to stand still."""
+        position, rotation = _pose({name: np.stack([seen[name][row] for seen in self.seen]) for name in ("tcp_pos", "tcp_rot6d")})
+        way = np.linalg.norm(np.diff(position, axis=0), axis=1)  # (T,)
+        turn = np.linalg.norm(rotvec_from_matrix(rotation[1:] @ rotation[:-1].transpose(0, 2, 1)), axis=1)
+        moves = (way > self.settings.step / 2) | (turn > np.radians(self.settings.rotation_step_deg) / 2)
+        begun = np.flatnonzero(moves[length : 2 * length])
+        return length + int(begun[0]) if len(begun) else 2 * length
+
+    def _episode(self, row: int, length: int, end: int, provenance: dict[str, Any]) -> Episode:
         """The way back and on, up to success where it comes earlier."""
+        start, end = self._turned_round(row, length), end - max(0, self.settings.settle - self.settings.kept)
         solved = np.flatnonzero([step[row] for step in self.solved[start:end]])
         end, success = (start + int(solved[0]) + 1, True) if len(solved) else (end, False)
         attempt = self.rows[row]

@@ -1,0 +1,115 @@
+"""Other grips: the part in hand is shifted, the hand goes accordingly, and the part itself does what it did."""
+
+import numpy as np
+import pytest
+
+from robolearn.config import compose
+from robolearn.datasets.store import DemoStore
+from robolearn.errors import UserError
+from robolearn.learning.backward import ACCEPTED, Attempt, Backward, play
+from robolearn.learning.bottlenecks import check_step, find_bottlenecks
+from robolearn.learning.collect import main as collect
+from robolearn.learning.grips import Grips, part_in_hand, share_after
+from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rotvec_from_matrix
+from robolearn.seeding import split_seeds
+from robolearn.sim.assembly import Assembly
+
+SEEDS = split_seeds("train", 32)
+SHIFTED = Backward(distance=(0.02, 0.06), rotation_deg=10.0, up_steps=(0, 2), grip_m=0.006, grip_deg=5.0)
+LEG = 4  # of one_leg's parts: the leg that is wanted
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory):
+    path = tmp_path_factory.mktemp("demos") / "expert.zarr"
+    assert collect(compose("collect", ["task=one_leg", "episodes=3", "num_envs=4", f"store={path}"])) == 0
+    return list(DemoStore.open(path))
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    env = Assembly("one_leg", 32, threads=1)
+    yield env
+    env.close()
+
+
+def in_hand(episode, step=0):
+    """Where the leg is in the hand's frame, 3 [m]."""
+    seen = {name: np.asarray(values[step], float) for name, values in episode.observations.items()}
+    part = seen["parts_poses"].reshape(-1, 9)[LEG, :3]
+    return matrix_from_rot6d(seen["tcp_rot6d"]).T @ (part - seen["tcp_pos"])
+
+
+def test_the_hand_makes_up_for_the_shift_of_the_part_it_holds():
+    rng = np.random.default_rng(0)
+    turns = [matrix_from_rotvec(rng.normal(size=(32, 3))) for _ in range(3)]
+    hand, later, part = ((rng.normal(size=(32, 3)), turn) for turn in turns)
+    grips = Grips.draw(0.01, 10.0, SEEDS)
+    moved = grips.shifted(*part, *hand)
+    gone = grips.hand(*later, np.ones(32))
+    # Carried along rigidly from `hand` to `gone`, the shifted part is where the part would be, carried from `hand` to `later`.
+    for (place, turn), (goal, facing) in ((moved, gone), (part, later)):
+        back = hand[1].transpose(0, 2, 1)
+        ends = goal + (facing @ back @ (place - hand[0])[..., None])[..., 0], facing @ back @ turn
+        if goal is gone[0]:
+            expected = ends
+    np.testing.assert_allclose(ends[0], expected[0], atol=1e-12)
+    np.testing.assert_allclose(ends[1], expected[1], atol=1e-12)
+    assert np.linalg.norm(moved[0] - part[0], axis=1).max() > 0.005
+
+
+def test_shifts_lie_along_the_pads_and_turns_about_their_normal():
+    grips = Grips.draw(0.006, 5.0, split_seeds("train", 500))
+    assert not grips.position[:, 1].any()
+    assert not grips.rotvec[:, [0, 2]].any()
+    assert 0.0055 < np.abs(grips.position).max() <= 0.006
+    assert 4.5 < np.degrees(np.abs(grips.rotvec).max()) <= 5
+
+
+def test_the_part_in_hand_is_the_one_that_goes_along(demos, worlds):
+    for episode, insertion, grasp in zip(
+        demos, find_bottlenecks(worlds, demos, ["inserted"], 8), find_bottlenecks(worlds, demos, ["grasped"], 8), strict=True
+    ):
+        assert part_in_hand(episode, insertion[0]) == LEG
+        assert part_in_hand(episode, grasp[0]) is None
+
+
+def test_the_shift_ends_once_the_gripper_has_opened():
+    actions = np.zeros((20, 10))
+    actions[:, -1] = np.where(np.arange(20) < 6, 1.0, -1.0)
+    share = share_after(actions)
+    assert (share[:9] == 1).all()
+    assert (np.diff(share) <= 0).all()
+    assert share[-1] == 0
+
+
+def test_snippets_hold_the_leg_elsewhere_and_insert_it_all_the_same(demos, worlds):
+    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
+    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
+    snippets, outcomes = play(worlds, attempts, SHIFTED, {})
+    shifts = np.array([in_hand(snippet) for snippet in snippets]) - in_hand(demos[0], start)
+    assert outcomes.count(ACCEPTED) >= 8
+    assert np.abs(shifts[:, [0, 2]]).max(0).min() > 0.003  # both ways along the pads
+
+
+def test_no_snippet_begins_by_standing_still(demos, worlds):
+    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
+    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
+    snippets, _ = play(worlds, attempts, SHIFTED, {})
+    assert snippets
+    for snippet in snippets:
+        position, rotation = snippet.observations["tcp_pos"], matrix_from_rot6d(snippet.observations["tcp_rot6d"].astype(float))
+        turn = np.linalg.norm(rotvec_from_matrix(rotation[1] @ rotation[0].T))
+        assert np.linalg.norm(position[1] - position[0]) > SHIFTED.step / 2 or np.degrees(turn) > SHIFTED.rotation_step_deg / 2
+
+
+def test_a_shift_that_cannot_be_is_refused(demos, worlds):
+    with pytest.raises(UserError, match="grip_m must be"):
+        Backward(grip_m=-0.01)
+
+    class Fixed:
+        num_envs, env_spec = worlds.num_envs, worlds.env_spec
+        reset, set_state, observation = worlds.reset, worlds.set_state, worlds.observation
+
+    with pytest.raises(UserError, match="cannot"):
+        play(Fixed(), [Attempt(demos[0], 50, 60, 0)], SHIFTED, {})
