@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, check_positive, check_share
+from robolearn.errors import check_positive, check_share
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
@@ -194,8 +194,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         observation, info = self.observation(), self._episodes.progress()
         self._park(self._left_table(), AWAY)
         self._park(~finite, NO_ACTION)
-        terminated = info["success"] | (episodes.lost == AWAY)
-        truncated = ~terminated & ((episodes.steps >= self.max_episode_steps) | ~episodes.live)
+        terminated, truncated = episodes.ended(self.max_episode_steps)
         info |= episodes.fate()
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
@@ -210,9 +209,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Raises:
             UserError: actions of another shape.
         """
-        if actions.shape != (self.num_envs, self.env_spec.action.size):
-            raise UserError(f"{self.num_envs} rows of {self.task.name} take actions {self.action_space.shape}; got {actions.shape}")
-        finite: NDArray[np.bool_] = np.isfinite(actions).all(1)
+        finite = self._episodes.check_actions(actions, self.task.name, self.env_spec.action.size)
         if self._dynamics is not None:
             wanted = self._ctrl.copy()
             wanted[finite] = control_from_action(actions[finite], self.env_spec.action)
@@ -248,11 +245,10 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
         """Put lost rows into the settled scene, where they wait for their reset: they are not stepped, so they neither warn nor cost."""
-        new = lost & self._episodes.live
+        new = self._episodes.lose(lost, reason)
         self._engine.load(new, self._settled)
         self._engine.forward(new)
         self._images.outdate(new)
-        self._episodes.lost[new] = reason
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
@@ -281,7 +277,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Restore rows from :meth:`get_state`'s output.
 
         Raises:
-            UserError: states of another world.
+            UserError: states of another world, or not finite.
         """
         memory, size = self._memory(), self._engine.state.shape[1]
         mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))

@@ -39,7 +39,7 @@ class Episodes:
     Attributes:
         steps: (N,) taken.
         seeds: (N,) of the present episodes; the first reset without seeds starts the training seeds.
-        stages: (N, S) reached so far.
+        stages: (N, S) reached so far; the last of them, success, is what holds now.
         lost: (N,) codes of :data:`REASONS`; above 0 where a row is over without a result and not reset since.
     """
 
@@ -78,6 +78,28 @@ class Episodes:
             raise ValueError(f"reset of {self.num_envs} rows got a mask of shape {mask.shape} and seeds of shape {seeds.shape}")
         return mask, seeds
 
+    def check_actions(self, actions: NDArray[Any], task: str, size: int) -> NDArray[np.bool_]:
+        """Which rows' actions are finite, ``(N,)``.
+
+        Raises:
+            UserError: they are not ``(N, size)``.
+        """
+        if actions.shape != (self.num_envs, size):
+            raise UserError(f"{self.num_envs} rows of {task} take actions {(self.num_envs, size)}; got {actions.shape}")
+        finite: NDArray[np.bool_] = np.isfinite(actions).all(1)
+        return finite
+
+    def lose(self, rows: NDArray[np.bool_], reason: int) -> NDArray[np.bool_]:
+        """Let ``rows (N,)`` be over for a reason, those that still play; which these were, ``(N,)``."""
+        new = rows & self.live
+        self.lost[new] = reason
+        return new
+
+    def ended(self, most: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows that terminated and rows that were truncated, ``(N,)`` each; ``most`` steps are the time limit."""
+        terminated: NDArray[np.bool_] = self.stages[:, -1] | (self.lost == AWAY)
+        return terminated, ~terminated & ((self.steps >= most) | ~self.live)
+
     def begin(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Start the episodes of ``seeds (N,)`` in ``rows (N,)``."""
         self.seeds[rows] = seeds[rows]
@@ -101,7 +123,7 @@ def check_states(state: NDArray[np.float64], rows: NDArray[np.bool_] | None, sha
     """Which rows a call of ``set_state`` means, ``(N,)``; all unless given.
 
     Raises:
-        UserError: states that are not of this world's ``shape``, ``(N, S)``, or rows that are not ``(N,)``.
+        UserError: states that are not of this world's ``shape``, ``(N, S)``, or not finite in these rows, or rows that are not ``(N,)``.
     """
     if np.shape(state) != shape:
         raise UserError(
@@ -111,6 +133,9 @@ def check_states(state: NDArray[np.float64], rows: NDArray[np.bool_] | None, sha
     mask = np.ones(shape[0], bool) if rows is None else np.asarray(rows, bool)
     if mask.shape != shape[:1]:
         raise UserError(f"rows of {shape[0]} worlds are a mask {shape[:1]}, got {mask.shape}")
+    broken = np.flatnonzero(mask & ~np.isfinite(state).all(1))
+    if len(broken):
+        raise UserError(f"states are finite, as get_state gives them; NaN or infinity came in row {', '.join(map(str, broken))}")
     return mask
 
 

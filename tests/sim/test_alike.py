@@ -1,0 +1,82 @@
+"""The two worlds, our own tasks' and robosuite's, answer alike: bad actions, success, snapshots, seeds, words that mean nothing."""
+
+import numpy as np
+import pytest
+
+from robolearn.errors import UserError
+from robolearn.sim.assembly import Assembly
+from robolearn.sim.robosuite.env import RobosuiteEnv
+
+ROWS = 3
+WORLDS = {"pick_cube": Assembly, "lift": RobosuiteEnv}
+
+
+def make(task, **options):
+    return WORLDS[task](task, ROWS, **{"threads": 1, **options})
+
+
+@pytest.fixture(scope="module", params=WORLDS)
+def world(request):
+    env = make(request.param)
+    yield env
+    env.close()
+
+
+def start(env):
+    """Fresh episodes, and the action that holds the tools where they are."""
+    shown, _ = env.reset(seed=0)
+    return np.concatenate([shown["tcp_pos"], shown["tcp_rot6d"], np.full((ROWS, 1), -1.0)], 1).astype(np.float32)
+
+
+def test_an_action_of_another_shape_is_an_error_that_names_both(world):
+    with pytest.raises(UserError, match=rf"3 rows of {world.env_spec.task} take actions \(3, 10\); got \(3, 7\)"):
+        world.step(np.zeros((3, 7)))
+
+
+def test_an_action_that_is_not_finite_ends_its_row_and_touches_no_other(world):
+    action = start(world)
+    action[:, 2] += 0.02
+    world.step(action)
+    expected = world.get_state()
+    start(world)
+    action[1, 4] = np.nan
+    shown, _, terminated, truncated, info = world.step(action)
+    assert truncated.tolist() == info["lost"].tolist() == [False, True, False] and not terminated.any()
+    assert info["reason"].tolist() == ["", "the action was not finite", ""]
+    assert set(info) == {"success", "stages", "lost", "reason"}
+    world.env_spec.check_observation(shown)
+    np.testing.assert_array_equal(world.get_state()[[0, 2]], expected[[0, 2]])
+    start(world)
+    assert set(world.step(start(world))[-1]) == {"success", "stages"}
+
+
+def test_states_that_are_not_finite_are_refused_in_the_rows_that_are_asked_for(world):
+    action = start(world)
+    world.step(action)
+    state = world.get_state()
+    state[1, 5], state[2, 3] = np.nan, np.inf
+    with pytest.raises(UserError, match="NaN or infinity came in row 1, 2"):
+        world.set_state(state)
+    with pytest.raises(UserError, match="came in row 2"):
+        world.set_state(state, np.array([True, False, True]))
+    world.set_state(state, np.array([True, False, False]))
+
+
+@pytest.mark.parametrize("task", WORLDS)
+def test_success_is_what_holds_now(task, monkeypatch):
+    env, holds = make(task), np.array([True, False, True])
+    action = start(env)
+    if task == "lift":
+        judge = env.task.judge
+        monkeypatch.setattr(env.task, "judge", lambda: judge_with(judge(), holds))
+    else:
+        monkeypatch.setattr(type(env._goals[0]), "reached", lambda goal, pose: holds)
+    for now in ((True, False, True), (False, False, True)):
+        holds[:] = now
+        _, _, terminated, _, info = env.step(action)
+        assert info["success"].tolist() == info["stages"][:, -1].tolist() == terminated.tolist() == list(now)
+    env.close()
+
+
+def judge_with(judged, success):
+    return type(judged)(success.copy(), judged.sparse, judged.shaped, judged.stages)
