@@ -11,13 +11,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import check_positive, check_share
+from robolearn.errors import check_share
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
 from robolearn.sim.engines import make_engine
-from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, find_autoreset, restore
+from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
 from robolearn.sim.looks import cameras_of
@@ -69,7 +69,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, randomness, autoreset mode, observation, picture quality, ranges or engine.
+        UserError: no such task, randomness, autoreset or render mode, observation, picture quality, ranges or engine.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = find_task(task)
         self.task.check_level(randomness)
         self.max_episode_steps = self.task.horizon if max_episode_steps is None else max_episode_steps
-        check_positive(max_episode_steps=self.max_episode_steps, num_envs=num_envs)
+        check_world(num_envs, self.max_episode_steps, threads, render_mode)
         check_share(high=float("inf"), push_force=push_force)
         self.num_envs = num_envs
         self._randomness = randomness
@@ -110,14 +110,12 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         shown = {**self.task.spec().observation, **self._extras.specs, **self._images.specs}
         self.env_spec = replace(self.task.spec(), observation=shown)
         self.render_mode = render_mode
-        fps = round(self.env_spec.control_hz)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"], "render_fps": fps}
         self._goals = self.task.goals()
         sockets = self.task.sockets()
         self._screws = Screws(self._engine, sockets) if thread and sockets else None
         self._pushes = Pushes(self._engine, self.task.parts, push_force) if push_force else None
         self._ctrl = self._engine.view("ctrl")
-        give_spaces(self, self.env_spec)
+        give_spaces(self, self.env_spec, self.autoreset_mode)
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
         self._heights = self._view.heights_in(self._settled)
         self._episodes = Episodes(num_envs, len(self.env_spec.stages))

@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, check_positive, nearest
 from robolearn.seeding import split_seeds
+from robolearn.sim.spaces import RENDER_MODES
 
 AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
 # Why a row is lost, by its code in `Episodes.lost`.
@@ -27,6 +28,15 @@ def find_autoreset(name: str) -> AutoresetMode:
     if name not in AUTORESET:
         raise UserError(f"no autoreset mode {name!r}; there are {', '.join(AUTORESET)}{nearest(name, AUTORESET)}")
     return AUTORESET[name]
+
+
+def check_world(num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None) -> None:
+    """Raise ``UserError`` for what no world can be made with."""
+    check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
+    if threads < 0:
+        raise UserError(f"threads must be at least 0, which takes every core, got {threads}")
+    if render_mode not in (None, *RENDER_MODES):
+        raise UserError(f"no render mode {render_mode!r}; there are {', '.join(RENDER_MODES)} and None")
 
 
 class Episodes:

@@ -11,9 +11,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import check_positive
 from robolearn.sim.engine import Engine
-from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, find_autoreset, restore
+from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
@@ -66,9 +65,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         sleep: whether what rests costs nothing; contacts then differ in their last digits.
         options: further arguments of ``robosuite.make``.
         xml: the world's document where it is another than robosuite makes now, as beside old recordings.
+        render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, input type or autoreset mode, or a robot or controller that batches are not made for.
+        UserError: no such task, input type, autoreset or render mode, or a robot or controller that batches are not made for.
     """
 
     def __init__(
@@ -84,9 +84,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         sleep: bool = False,
         options: Mapping[str, Any] | None = None,
         xml: str | None = None,
+        render_mode: str | None = None,
     ) -> None:
         self.autoreset_mode = find_autoreset(autoreset)
-        check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
+        check_world(num_envs, max_episode_steps, threads, render_mode)
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
@@ -98,8 +99,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = kind(self.view, self.host)
         self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
-        give_spaces(self, self.env_spec)
+        self.render_mode = render_mode
+        give_spaces(self, self.env_spec, self.autoreset_mode)
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
         self._pictures: StatePictures | None = None
@@ -209,8 +210,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         restore(memory, state[:, size:], mask)
         self._episodes.lost[mask] = 0
 
-    def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
-        """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""
+    def render(self, row: int | None = None) -> Any:
+        """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""
+        if row is None:
+            return None if self.render_mode is None else tuple(self.render(each) for each in range(self.num_envs))
         if self._pictures is None:
             from robolearn.sim.robosuite.pictures import StatePictures
 

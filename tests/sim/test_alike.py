@@ -80,3 +80,40 @@ def test_success_is_what_holds_now(task, monkeypatch):
 
 def judge_with(judged, success):
     return type(judged)(success.copy(), judged.sparse, judged.shaped, judged.stages)
+
+
+@pytest.mark.parametrize("task", WORLDS)
+def test_pictures_are_of_one_row_or_as_gymnasium_asks_of_all(task):
+    env = make(task, render_mode="rgb_array")
+    env.reset(seed=0)
+    try:
+        one = env.render(1)
+    except UserError as error:
+        pytest.skip(str(error))
+    everyone = env.render()
+    assert [picture.shape for picture in everyone] == [(240, 320, 3)] * ROWS
+    np.testing.assert_array_equal(everyone[1], one)
+    env.close()
+
+
+def test_without_a_render_mode_nothing_is_drawn_of_all(world):
+    assert world.render() is None
+    assert world.metadata["render_modes"] == ["rgb_array"]
+
+
+@pytest.mark.parametrize("task", WORLDS)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": -1}, "threads must be at least 0, which takes every core, got -1"),
+        ({"render_mode": "human"}, "no render mode 'human'; there are rgb_array and None"),
+    ],
+)
+def test_a_world_that_cannot_be_is_refused_with_what_can(task, options, message):
+    with pytest.raises(UserError, match=message):
+        make(task, **options)
+
+
+def test_one_extra_without_its_list_is_refused_with_the_list():
+    with pytest.raises(UserError, match=r"extras is a list, such as extras=\[front\]; got 'front'"):
+        make("pick_cube", extras="front")
