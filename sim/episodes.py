@@ -17,6 +17,7 @@ AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME
 # Why a row is lost, by its code in `Episodes.lost`.
 REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
 AWAY, DIVERGED, NO_ACTION, UNWATCHED = 1, 2, 3, 4
+_LARGEST_SEED = 2**52  # states hold seeds in float64, and rows and episodes to come are counted on from it
 
 
 def find_autoreset(name: str) -> AutoresetMode:
@@ -77,16 +78,27 @@ class Episodes:
         An int seeds the rows with itself, itself + 1, ...; without a seed each row goes on to its next episode.
 
         Raises:
-            ValueError: one mask entry and one seed a row were expected.
+            UserError: no seed each, no mask, or another option.
         """
+        for name in options or {}:
+            if name != "reset_mask":
+                raise UserError(f"no option {name!r} of reset; there is reset_mask{nearest(str(name), ['reset_mask'])}")
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
-        if seed is None:
-            seeds = self.following
-        else:
-            seeds = seed + np.arange(self.num_envs) if isinstance(seed, (int, np.integer)) else np.asarray(seed, np.int64)
-        if mask.shape != (self.num_envs,) or seeds.shape != (self.num_envs,):
-            raise ValueError(f"reset of {self.num_envs} rows got a mask of shape {mask.shape} and seeds of shape {seeds.shape}")
-        return mask, seeds
+        if mask.shape != (self.num_envs,):
+            raise UserError(f"reset_mask of {self.num_envs} rows has a bool each; got shape {mask.shape}")
+        return mask, self.following if seed is None else self._checked(seed)
+
+    def _checked(self, seed: int | Sequence[int]) -> NDArray[np.int64]:
+        """A seed a row, ``(N,)``."""
+        given = np.asarray(seed)
+        if given.dtype.kind not in "iu" or (given < 0).any() or (given > _LARGEST_SEED).any():
+            raise UserError(f"a seed is a whole number from 0 to {_LARGEST_SEED}; got {seed}")
+        seeds: NDArray[np.int64] = given.astype(np.int64)
+        if given.ndim == 0:
+            seeds = seeds + np.arange(self.num_envs)
+        if seeds.shape != (self.num_envs,):
+            raise UserError(f"reset of {self.num_envs} rows takes one seed or {self.num_envs}; got shape {seeds.shape}")
+        return seeds
 
     def check_actions(self, actions: NDArray[Any], task: str, size: int) -> NDArray[np.bool_]:
         """Which rows' actions are finite, ``(N,)``.

@@ -31,9 +31,10 @@ class SingleAssembly(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.action_space = self._rows.single_action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Start the seed's episode, or without one the next."""
+        """Start the seed's episode, or without one the next; ``options`` as :meth:`robolearn.sim.assembly.Assembly.reset` takes them."""
+        observation = self._rows.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return self._first(self._rows.reset(seed=seed))
+        return self._first(observation)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Hold a command ``(A,)`` for a control step."""

@@ -117,3 +117,26 @@ def test_a_world_that_cannot_be_is_refused_with_what_can(task, options, message)
 def test_one_extra_without_its_list_is_refused_with_the_list():
     with pytest.raises(UserError, match=r"extras is a list, such as extras=\[front\]; got 'front'"):
         make("pick_cube", extras="front")
+
+
+@pytest.mark.parametrize("seed", [-1, [0, 1, -2], 1.5, [0, 1, 2.0], "7", True, [0, None, 1], 2**60, 2**70])
+def test_a_seed_that_is_no_whole_number_from_0_is_refused(world, seed):
+    before = world.get_state()
+    with pytest.raises(UserError, match="a seed is a whole number from 0 to"):
+        world.reset(seed=seed)
+    np.testing.assert_array_equal(world.get_state(), before)
+
+
+def test_seeds_are_one_or_one_a_row_and_masks_a_bool_a_row(world):
+    one, _ = world.reset(seed=np.int32(5))
+    each, _ = world.reset(seed=np.array([5, 6, 7], np.uint8))
+    np.testing.assert_array_equal(one["parts_poses"], each["parts_poses"])
+    with pytest.raises(UserError, match=r"3 rows takes one seed or 3; got shape \(2,\)"):
+        world.reset(seed=[1, 2])
+    with pytest.raises(UserError, match=r"a bool each; got shape \(2,\)"):
+        world.reset(options={"reset_mask": np.ones(2, bool)})
+
+
+def test_an_unknown_option_of_reset_names_the_nearest(world):
+    with pytest.raises(UserError, match="no option 'reset_maks' of reset; there is reset_mask; did you mean 'reset_mask'"):
+        world.reset(options={"reset_maks": np.ones(ROWS, bool)})

@@ -91,6 +91,14 @@ def test_one_row_is_the_first_of_the_batch_and_goes_on_from_a_state_to_the_bit()
     np.testing.assert_array_equal(first, again)
 
 
+def test_one_row_refuses_what_a_batch_refuses():
+    one = gymnasium.make(ONE_LEG).unwrapped
+    with pytest.raises(UserError, match="a seed is a whole number from 0"):
+        one.reset(seed=-1)
+    with pytest.raises(UserError, match="no option 'reset_maks'"):
+        one.reset(options={"reset_maks": [True]})
+
+
 def test_a_time_limit_of_gymnasium_truncates():
     env = gymnasium.make(ONE_LEG, max_episode_steps=2)
     env.reset(seed=0)
