@@ -22,7 +22,8 @@ class Environment(Protocol):
     of the last of them, success, whether it holds now) and ``success (N,) bool``, that last stage. Success ends an
     episode; who goes on beyond its end remembers success himself, as ``rollout`` does. Where the autoreset mode is
     SAME_STEP and a row ended there is ``final_obs`` (``{name: (N, ...)}``) with ``_final_obs (N,) bool`` saying which
-    rows of it count; where a row is over without a result, ``lost (N,) bool`` and ``reason (N,) str``.
+    rows of it count; where a row is over without a result, ``lost (N,) bool`` and ``reason (N,) str``. What an ended row
+    shows, there or where rows are not restarted, is its last sound observation: the one before where physics diverged.
     """
 
     env_spec: EnvSpec

@@ -16,7 +16,7 @@ from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
-from robolearn.sim.engines import make_engine
+from robolearn.sim.engines import make_engine, step_soundly
 from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
@@ -48,7 +48,8 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     position clipped to the spec's limits. Reward: 1 for each pair of parts on the step at which it is first assembled; all
     pairs assembled is success and ends the episode. ``info["lost"] (N,)`` says which rows are over without a result, and
     ``info["reason"] (N,)`` why: a part that left the table terminates, physics that failed or an action that is not finite
-    truncates. A lost row stands still, at no cost, until it is reset; the others are unharmed.
+    truncates. The step that loses a row shows it as it last was, physics that failed as it was before; from then on it shows the
+    settled scene, in which it stands still, at no cost, until it is reset. The others are unharmed.
 
     Args:
         task: its name, see :mod:`robolearn.sim.catalog`, or a task.
@@ -182,14 +183,15 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         episodes, finite = self._episodes, self._command(np.asarray(actions))
         if self._pushes is not None:
             self._pushes.apply(episodes.seeds, episodes.steps)
-        self._engine.step(self.task.physics.substeps, episodes.live)
         self._images.outdate(episodes.live)
-        self._park(self._engine.diverged(), DIVERGED)
+        diverged = episodes.lose(step_soundly(self._engine, self.task.physics.substeps, episodes.live), DIVERGED)
+        self._settle(diverged & self._engine.diverged())  # it was broken from outside: nothing sound to show
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
         episodes.steps += 1
         reward = self._advance()
         observation, info = self.observation(), self._episodes.progress()
+        self._settle(diverged)
         self._park(self._left_table(), AWAY)
         self._park(~finite, NO_ACTION)
         terminated, truncated = episodes.ended(self.max_episode_steps)
@@ -220,7 +222,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _advance(self) -> NDArray[np.float64]:
         """Bring goals and stages up to date; the reward, ``(N,)``."""
+        reached = self._episodes.live  # a row that is lost comes to nothing any more
         now = np.stack([goal.reached(self._view.relative(goal.child, goal.parent)) for goal in self._goals], 1)  # (N, G)
+        now &= reached[:, None]
         if self.task.ordered:
             now &= np.concatenate([np.ones((self.num_envs, 1), bool), np.logical_and.accumulate(self._assembled, 1)[:, :-1]], 1)
         self._held = np.where(now.all(1), self._held + 1, 0)
@@ -229,7 +233,6 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             now &= ~now.all(1, keepdims=True) | done[:, None]
         reward: NDArray[np.float64] = (now & ~self._assembled).sum(1).astype(np.float64)
         self._assembled |= now
-        reached = self._episodes.live  # a row that is lost shows the settled scene
         for index, condition in enumerate(self.task.stages(self._view, self._screws)):
             self._stages[:, index] |= condition & reached
             reached = self._stages[:, index]
@@ -242,11 +245,13 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return away
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
+        self._settle(self._episodes.lose(lost, reason))
+
+    def _settle(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the settled scene, where they wait for their reset: they are not stepped, so they neither warn nor cost."""
-        new = self._episodes.lose(lost, reason)
-        self._engine.load(new, self._settled)
-        self._engine.forward(new)
-        self._images.outdate(new)
+        self._engine.load(lost, self._settled)
+        self._engine.forward(lost)
+        self._images.outdate(lost)
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""

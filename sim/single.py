@@ -37,7 +37,7 @@ class SingleAssembly(gymnasium.Env[Observation, NDArray[np.float32]]):
         return self._first(observation)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Hold a command ``(A,)`` for a control step."""
+        """Hold a command ``(A,)`` for a control step; an episode's last observation is sound, as the batch's are."""
         observation, reward, terminated, truncated, info = self._rows.step(np.asarray(action)[None])
         observation, info = self._first((observation, info))
         return observation, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from robolearn.sim.engine import Engine
+from robolearn.sim.engines import step_soundly
 from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
@@ -51,7 +52,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     Observation: see :func:`robolearn.tasks_robosuite.robosuite_spec`. Reward: robosuite's, 1 at success; success ends the episode.
     ``info["lost"] (N,)`` says which rows are over without a result, and ``info["reason"] (N,)`` why: a part on the floor terminates,
-    physics that failed or an action that is not finite truncates. A lost row stands still until it is reset; the others are unharmed.
+    physics that failed or an action that is not finite truncates. The step that loses a row shows it as it last was, physics that
+    failed as it was before; from then on it stands still, in the model's own state, until it is reset. The others are unharmed.
 
     Args:
         task: a name in :data:`TASKS`.
@@ -141,14 +143,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             UserError: actions of another shape.
         """
         episodes, finite = self._episodes, self._command(np.asarray(actions, np.float64))
-        self.advance()
-        self._park(self.engine.diverged(), DIVERGED)
+        diverged = episodes.lose(self.advance(), DIVERGED)
+        self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
         judged, live = self.task.judge(), episodes.live
         episodes.steps += 1
         episodes.stages[:, :-1] |= judged.stages & live[:, None]
         episodes.stages[:, -1] = judged.success & live
         reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
         observation, info = self.observation(), episodes.progress()
+        self._settle(diverged)
         self._park((self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
         self._park(~finite, NO_ACTION)
         terminated, truncated = episodes.ended(self.max_episode_steps)
@@ -171,16 +174,18 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.view.command(goals, finite & self._episodes.live)
         return finite
 
-    def advance(self, substeps: int | None = None) -> None:
-        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps."""
+    def advance(self, substeps: int | None = None) -> NDArray[np.bool_]:
+        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps; which rows failed, ``(N,)``."""
         with osc.installed():
-            self.engine.step(self._substeps if substeps is None else substeps, self._episodes.live)
+            return step_soundly(self.engine, self._substeps if substeps is None else substeps, self._episodes.live)
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
+        self._settle(self._episodes.lose(lost, reason))
+
+    def _settle(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
-        new = self._episodes.lose(lost, reason)
-        self.engine.load(new, np.tile(self._blank, (int(new.sum()), 1)))
-        self.engine.forward(new)
+        self.engine.load(lost, np.tile(self._blank, (int(lost.sum()), 1)))
+        self.engine.forward(lost)
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""

@@ -140,3 +140,44 @@ def test_seeds_are_one_or_one_a_row_and_masks_a_bool_a_row(world):
 def test_an_unknown_option_of_reset_names_the_nearest(world):
     with pytest.raises(UserError, match="no option 'reset_maks' of reset; there is reset_mask; did you mean 'reset_mask'"):
         world.reset(options={"reset_maks": np.ones(ROWS, bool)})
+
+
+def blow_up(env, row):
+    """Let a row's physics fail in the next step, from a state that is sound."""
+    engine = getattr(env, "engine", None) or env._engine
+    engine.view("qfrc_applied")[row] = 1e30
+
+
+@pytest.mark.parametrize("autoreset", ["disabled", "same_step"])
+@pytest.mark.parametrize("task", WORLDS)
+def test_a_row_whose_physics_fails_shows_what_was_last_sound_and_then_waits(task, autoreset):
+    env = make(task, autoreset=autoreset)
+    action = start(env)
+    action[:, 2] += 0.05
+    for _ in range(3):
+        before = env.step(action)[0]
+    blow_up(env, 1)
+    shown, reward, terminated, truncated, info = env.step(action)
+    assert truncated.tolist() == info["lost"].tolist() == [False, True, False] and not terminated.any() and not reward.any()
+    assert info["reason"][1] == "the simulation diverged"
+    final = shown if autoreset == "disabled" else info["final_obs"]
+    for name, values in before.items():
+        np.testing.assert_array_equal(final[name][1], values[1])
+    assert (final["tcp_pos"][0] != before["tcp_pos"][0]).any()
+    after = env.step(action)
+    assert ("lost" in after[-1]) == (autoreset == "disabled")
+    assert (after[0]["tcp_pos"][1] != before["tcp_pos"][1]).any()
+    env.close()
+
+
+def test_physics_that_fails_while_a_success_is_held_is_no_success(monkeypatch):
+    env = make("pick_cube")
+    monkeypatch.setattr(type(env.task), "hold_steps", 1)
+    monkeypatch.setattr(type(env._goals[0]), "reached", lambda goal, pose: np.ones(ROWS, bool))
+    action = start(env)
+    env.step(action)
+    blow_up(env, 1)
+    _, reward, terminated, truncated, info = env.step(action)
+    assert terminated.tolist() == info["success"].tolist() == [True, False, True] == reward.astype(bool).tolist()
+    assert truncated.tolist() == [False, True, False]
+    env.close()
