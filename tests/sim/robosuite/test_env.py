@@ -47,6 +47,23 @@ def test_a_task_shows_what_its_spec_says_and_starts_alike_for_a_seed(task):
     env.close()
 
 
+def test_two_arms_are_named_as_in_our_own_tasks_by_the_side_they_stand_on():
+    env, ours = RobosuiteEnv("transport", 2, threads=1), env_spec_of("bimanual_insertion")
+    assert set(ours.observation) <= set(env.env_spec.observation)
+    assert all(env.env_spec.observation[name] == entry for name, entry in ours.observation.items() if name != "parts_poses")
+    assert set(env.env_spec.action.names) == set(ours.action.names)
+    shown, _ = env.reset(seed=0)
+    for arm, side, y in ((0, "right", -1.0), (1, "left", 1.0)):
+        assert np.sign(env.view.frames.position[arm, 1]) == y
+        frame = env.view.frames.position[arm], env.view.frames.rotation[arm]
+        np.testing.assert_allclose(shown[f"robot{arm}_eef_pos"], shown[f"{side}_tcp_pos"] @ frame[1].T + frame[0], atol=1e-6)
+        assert shown[f"{side}_joint_pos"].shape == (2, 7)
+    wanted = env.view.here()
+    action = dict(zip(env.env_spec.action.names, env.inputs.actions(wanted, wanted).T, strict=True))
+    np.testing.assert_allclose(action["left_x"], shown["left_tcp_pos"][:, 0], atol=1e-6)
+    env.close()
+
+
 def test_rows_restored_from_a_snapshot_go_on_to_the_bit(lift):
     lift.reset(seed=0)
     rng = np.random.default_rng(0)
