@@ -18,9 +18,12 @@ Observation = Mapping[str, NDArray[Any]]
 class Environment(Protocol):
     """N worlds stepped together: what learning asks of a ``gymnasium.vector.VectorEnv``.
 
-    ``info`` of ``step`` holds ``success (N,) bool``, ``stages (N, S) bool`` (reached so far in the episode, in the
-    order of ``env_spec.stages``) and, where the autoreset mode is SAME_STEP and a row ended, ``final_obs``
-    (``{name: (N, ...)}``) with ``_final_obs (N,) bool`` saying which rows of it count.
+    ``info`` of ``step`` holds ``stages (N, S) bool`` (reached so far in the episode, in the order of ``env_spec.stages``;
+    of the last of them, success, whether it holds now) and ``success (N,) bool``, that last stage. Success ends an
+    episode; who goes on beyond its end remembers success himself, as ``rollout`` does. Where the autoreset mode is
+    SAME_STEP and a row ended there is ``final_obs`` (``{name: (N, ...)}``) with ``_final_obs (N,) bool`` saying which
+    rows of it count; where a row is over without a result, ``lost (N,) bool`` and ``reason (N,) str``. What an ended row
+    shows, there or where rows are not restarted, is its last sound observation: the one before where physics diverged.
     """
 
     env_spec: EnvSpec
@@ -32,7 +35,13 @@ class Environment(Protocol):
         ...
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, Any, Any, Any, Any]:
-        """Apply ``(N, A)``; returns observation, reward (N,), terminated (N,), truncated (N,), info."""
+        """Apply ``(N, A)``; returns observation, reward (N,), terminated (N,), truncated (N,), info.
+
+        A row whose action is not finite is truncated and lost; the others are unharmed.
+
+        Raises:
+            UserError: actions of another shape.
+        """
         ...
 
     def get_state(self) -> NDArray[np.float64]:
@@ -40,7 +49,11 @@ class Environment(Protocol):
         ...
 
     def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Restore rows to the bit: ``(N, S)``, of which ``rows (N,) bool`` are used."""
+        """Restore rows to the bit: ``(N, S)``, of which ``rows (N,) bool`` are used.
+
+        Raises:
+            UserError: states of another world, or not finite.
+        """
         ...
 
     def close(self) -> None:

@@ -49,20 +49,20 @@ ROBOSUITE = {
 def robosuite_spec(task: str) -> EnvSpec:
     """A robosuite task from state: the project's words, and robosuite's own as robomimic names them.
 
-    ``tcp_*``, ``gripper_width`` and ``joint_pos`` hold one arm after the other, each in its own base frame; ``parts_poses`` is in the
-    first robot's. ``robot0_*`` and ``object`` are robosuite's, in the world, quaternions there xyzw.
+    ``tcp_*``, ``gripper_width`` and ``joint_pos`` are of each arm in its own base frame, named as :func:`arm_prefixes` says;
+    ``parts_poses`` is in the first robot's. ``robot0_*`` and ``object`` are robosuite's, in the world, quaternions there xyzw.
     """
     words = ROBOSUITE[task]
     arms = words.arms
-    observation = {
-        "tcp_pos": ArraySpec((3 * arms,), units="m", frame="base"),
-        "tcp_rot6d": ArraySpec((6 * arms,), units="rot6d", frame="base"),
-        "tcp_linvel": ArraySpec((3 * arms,), units="m/s", frame="base"),
-        "tcp_angvel": ArraySpec((3 * arms,), units="rad/s", frame="base"),
-        "gripper_width": ArraySpec((arms,), units="m"),
-        "joint_pos": ArraySpec((7 * arms,), units="rad"),
-        "parts_poses": ArraySpec((9 * len(words.parts),), units="m, rot6d", frame="base"),
-    }
+    observation = {}
+    for prefix in arm_prefixes(arms):
+        observation[f"{prefix}tcp_pos"] = ArraySpec((3,), units="m", frame="base")
+        observation[f"{prefix}tcp_rot6d"] = ArraySpec((6,), units="rot6d", frame="base")
+        observation[f"{prefix}tcp_linvel"] = ArraySpec((3,), units="m/s", frame="base")
+        observation[f"{prefix}tcp_angvel"] = ArraySpec((3,), units="rad/s", frame="base")
+        observation[f"{prefix}gripper_width"] = ArraySpec((1,), units="m")
+        observation[f"{prefix}joint_pos"] = ArraySpec((7,), units="rad")
+    observation["parts_poses"] = ArraySpec((9 * len(words.parts),), units="m, rot6d", frame="base")
     for arm in range(arms):
         observation[f"robot{arm}_eef_pos"] = ArraySpec((3,), units="m", frame="world")
         observation[f"robot{arm}_eef_quat"] = ArraySpec((4,), units="xyzw", frame="world")
@@ -71,17 +71,23 @@ def robosuite_spec(task: str) -> EnvSpec:
     return EnvSpec(task, observation, tool_poses_action(arms), CONTROL_HZ, words.stages)
 
 
+def arm_prefixes(arms: int) -> tuple[str, ...]:
+    """How the names of each robot's numbers begin, robosuite's first robot first.
+
+    That one stands at -y, the second at +y: right and left for who looks along x, as in our own tasks of two arms.
+    """
+    return ("",) if arms == 1 else ("right_", "left_")
+
+
 def tool_poses_action(arms: int) -> ActionSpec:
-    """The canonical action of each arm in turn, ``(A * 10,)``; with several arms, names begin with ``robot0_``, ``robot1_``."""
+    """The canonical action of each arm in turn, ``(A * 10,)``, named as :func:`arm_prefixes` says."""
     one = tool_pose_action(_LOW, _HIGH)
-    if arms == 1:
-        return one
-    names = tuple(f"robot{arm}_{name}" for arm in range(arms) for name in one.names)
+    names = tuple(f"{prefix}{name}" for prefix in arm_prefixes(arms) for name in one.names)
     return ActionSpec(names, one.low * arms, one.high * arms, ", ".join([one.units] * arms))
 
 
 def pose_steps_action(low: tuple[float, ...], high: tuple[float, ...], arms: int, units: str, frame: str) -> ActionSpec:
     """What robosuite itself takes for each arm in turn, ``(A * 7,)``: position or step 3, rotation vector 3, gripper 1."""
     one = ("x", "y", "z", "rx", "ry", "rz", "gripper")
-    names = tuple(f"robot{arm}_{name}" if arms > 1 else name for arm in range(arms) for name in one)
+    names = tuple(f"{prefix}{name}" for prefix in arm_prefixes(arms) for name in one)
     return ActionSpec(names, low * arms, high * arms, units, frame)

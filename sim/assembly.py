@@ -11,13 +11,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, check_positive, check_share
+from robolearn.errors import check_share
 from robolearn.sim.catalog import find_task
 from robolearn.sim.controllers import control_from_action
 from robolearn.sim.dynamics import Dynamics
 from robolearn.sim.engine import Engine
-from robolearn.sim.engines import make_engine
-from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, find_autoreset, restore
+from robolearn.sim.engines import make_engine, step_soundly
+from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
 from robolearn.sim.looks import cameras_of
@@ -49,7 +49,8 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     position clipped to the spec's limits. Reward: 1 for each pair of parts on the step at which it is first assembled; all
     pairs assembled is success and ends the episode. ``info["lost"] (N,)`` says which rows are over without a result, and
     ``info["reason"] (N,)`` why: a part that left the table terminates, physics that failed or an action that is not finite
-    truncates. A lost row stands still, at no cost, until it is reset; the others are unharmed.
+    truncates. The step that loses a row shows it as it last was, physics that failed as it was before; from then on it shows the
+    settled scene, in which it stands still, at no cost, until it is reset. The others are unharmed.
 
     Args:
         task: its name, see :mod:`robolearn.sim.catalog`, or a task.
@@ -70,7 +71,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, randomness, autoreset mode, observation, picture quality, ranges or engine.
+        UserError: no such task, randomness, autoreset or render mode, observation, picture quality, ranges or engine.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = find_task(task)
         self.task.check_level(randomness)
         self.max_episode_steps = self.task.horizon if max_episode_steps is None else max_episode_steps
-        check_positive(max_episode_steps=self.max_episode_steps, num_envs=num_envs)
+        check_world(num_envs, self.max_episode_steps, threads, render_mode)
         check_share(high=float("inf"), push_force=push_force)
         self.num_envs = num_envs
         self._randomness = randomness
@@ -111,14 +112,12 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         shown = {**self.task.spec().observation, **self._extras.specs, **self._images.specs}
         self.env_spec = replace(self.task.spec(), observation=shown)
         self.render_mode = render_mode
-        fps = round(self.env_spec.control_hz)
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_modes": ["rgb_array"], "render_fps": fps}
         self._goals = self.task.goals()
         sockets = self.task.sockets()
         self._screws = Screws(self._engine, sockets) if thread and sockets else None
         self._pushes = Pushes(self._engine, self.task.parts, push_force) if push_force else None
         self._ctrl = self._engine.view("ctrl")
-        give_spaces(self, self.env_spec)
+        give_spaces(self, self.env_spec, self.autoreset_mode)
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
         self._heights = self._view.heights_in(self._settled)
         self._episodes = Episodes(num_envs, len(self.env_spec.stages))
@@ -185,18 +184,18 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         episodes, finite = self._episodes, self._command(np.asarray(actions))
         if self._pushes is not None:
             self._pushes.apply(episodes.seeds, episodes.steps)
-        self._engine.step(self.task.physics.substeps, episodes.live)
         self._images.outdate(episodes.live)
-        self._park(self._engine.diverged(), DIVERGED)
+        diverged = episodes.lose(step_soundly(self._engine, self.task.physics.substeps, episodes.live), DIVERGED)
+        self._settle(diverged & self._engine.diverged())  # it was broken from outside: nothing sound to show
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
         episodes.steps += 1
         reward = self._advance()
         observation, info = self.observation(), self._episodes.progress()
+        self._settle(diverged)
         self._park(self._left_table(), AWAY)
         self._park(~finite, NO_ACTION)
-        terminated = info["success"] | (episodes.lost == AWAY)
-        truncated = ~terminated & ((episodes.steps >= self.max_episode_steps) | ~episodes.live)
+        terminated, truncated = episodes.ended(self.max_episode_steps)
         info |= episodes.fate()
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
@@ -211,9 +210,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         Raises:
             UserError: actions of another shape.
         """
-        if actions.shape != (self.num_envs, self.env_spec.action.size):
-            raise UserError(f"{self.num_envs} rows of {self.task.name} take actions {self.action_space.shape}; got {actions.shape}")
-        finite: NDArray[np.bool_] = np.isfinite(actions).all(1)
+        finite = self._episodes.check_actions(actions, self.task.name, self.env_spec.action.size)
         if self._dynamics is not None:
             wanted = self._ctrl.copy()
             wanted[finite] = control_from_action(actions[finite], self.env_spec.action)
@@ -226,7 +223,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _advance(self) -> NDArray[np.float64]:
         """Bring goals and stages up to date; the reward, ``(N,)``."""
+        reached = self._episodes.live  # a row that is lost comes to nothing any more
         now = np.stack([goal.reached(self._view.relative(goal.child, goal.parent)) for goal in self._goals], 1)  # (N, G)
+        now &= reached[:, None]
         if self.task.ordered:
             now &= np.concatenate([np.ones((self.num_envs, 1), bool), np.logical_and.accumulate(self._assembled, 1)[:, :-1]], 1)
         self._held = np.where(now.all(1), self._held + 1, 0)
@@ -235,7 +234,6 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             now &= ~now.all(1, keepdims=True) | done[:, None]
         reward: NDArray[np.float64] = (now & ~self._assembled).sum(1).astype(np.float64)
         self._assembled |= now
-        reached = self._episodes.live  # a row that is lost shows the settled scene
         for index, condition in enumerate(self.task.stages(self._view, self._screws)):
             self._stages[:, index] |= condition & reached
             reached = self._stages[:, index]
@@ -248,12 +246,13 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return away
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
+        self._settle(self._episodes.lose(lost, reason))
+
+    def _settle(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the settled scene, where they wait for their reset: they are not stepped, so they neither warn nor cost."""
-        new = lost & self._episodes.live
-        self._engine.load(new, self._settled)
-        self._engine.forward(new)
-        self._images.outdate(new)
-        self._episodes.lost[new] = reason
+        self._engine.load(lost, self._settled)
+        self._engine.forward(lost)
+        self._images.outdate(lost)
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
@@ -282,7 +281,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Restore rows from :meth:`get_state`'s output.
 
         Raises:
-            UserError: states of another world.
+            UserError: states of another world, or not finite.
         """
         memory, size = self._memory(), self._engine.state.shape[1]
         mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))

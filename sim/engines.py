@@ -72,6 +72,16 @@ class PhysicsEngine(Protocol):
         ...
 
 
+def step_soundly(engine: PhysicsEngine, substeps: int, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Advance ``rows (N,)``; those that diverge are put back where they were, so that they show what was last sound. Which, ``(N,)``."""
+    before = engine.state.copy()
+    engine.step(substeps, rows)
+    diverged = engine.diverged() & rows
+    engine.load(diverged, before[diverged])
+    engine.forward(diverged)
+    return diverged
+
+
 def make_engine(name: str, model: mujoco.MjModel, mjcf: Callable[[], ET.Element], num_envs: int, threads: int = 0) -> PhysicsEngine:
     """An engine by its name, a :class:`PhysicsEngine`.
 

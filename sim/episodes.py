@@ -9,13 +9,15 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, check_positive, nearest
 from robolearn.seeding import split_seeds
+from robolearn.sim.spaces import RENDER_MODES
 
 AUTORESET = {"disabled": AutoresetMode.DISABLED, "same_step": AutoresetMode.SAME_STEP}
 # Why a row is lost, by its code in `Episodes.lost`.
 REASONS = np.array(["", "a part left the table", "the simulation diverged", "the action was not finite", "nobody looks at it"])
 AWAY, DIVERGED, NO_ACTION, UNWATCHED = 1, 2, 3, 4
+_LARGEST_SEED = 2**52  # states hold seeds in float64, and rows and episodes to come are counted on from it
 
 
 def find_autoreset(name: str) -> AutoresetMode:
@@ -29,6 +31,15 @@ def find_autoreset(name: str) -> AutoresetMode:
     return AUTORESET[name]
 
 
+def check_world(num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None) -> None:
+    """Raise ``UserError`` for what no world can be made with."""
+    check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
+    if threads < 0:
+        raise UserError(f"threads must be at least 0, which takes every core, got {threads}")
+    if render_mode not in (None, *RENDER_MODES):
+        raise UserError(f"no render mode {render_mode!r}; there are {', '.join(RENDER_MODES)} and None")
+
+
 class Episodes:
     """The rows' bookkeeping, apart from any physics.
 
@@ -39,7 +50,7 @@ class Episodes:
     Attributes:
         steps: (N,) taken.
         seeds: (N,) of the present episodes; the first reset without seeds starts the training seeds.
-        stages: (N, S) reached so far.
+        stages: (N, S) reached so far; the last of them, success, is what holds now.
         lost: (N,) codes of :data:`REASONS`; above 0 where a row is over without a result and not reset since.
     """
 
@@ -67,16 +78,49 @@ class Episodes:
         An int seeds the rows with itself, itself + 1, ...; without a seed each row goes on to its next episode.
 
         Raises:
-            ValueError: one mask entry and one seed a row were expected.
+            UserError: no seed each, no mask, or another option.
         """
+        for name in options or {}:
+            if name != "reset_mask":
+                raise UserError(f"no option {name!r} of reset; there is reset_mask{nearest(str(name), ['reset_mask'])}")
         mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
-        if seed is None:
-            seeds = self.following
-        else:
-            seeds = seed + np.arange(self.num_envs) if isinstance(seed, (int, np.integer)) else np.asarray(seed, np.int64)
-        if mask.shape != (self.num_envs,) or seeds.shape != (self.num_envs,):
-            raise ValueError(f"reset of {self.num_envs} rows got a mask of shape {mask.shape} and seeds of shape {seeds.shape}")
-        return mask, seeds
+        if mask.shape != (self.num_envs,):
+            raise UserError(f"reset_mask of {self.num_envs} rows has a bool each; got shape {mask.shape}")
+        return mask, self.following if seed is None else self._checked(seed)
+
+    def _checked(self, seed: int | Sequence[int]) -> NDArray[np.int64]:
+        """A seed a row, ``(N,)``."""
+        given = np.asarray(seed)
+        if given.dtype.kind not in "iu" or (given < 0).any() or (given > _LARGEST_SEED).any():
+            raise UserError(f"a seed is a whole number from 0 to {_LARGEST_SEED}; got {seed}")
+        seeds: NDArray[np.int64] = given.astype(np.int64)
+        if given.ndim == 0:
+            seeds = seeds + np.arange(self.num_envs)
+        if seeds.shape != (self.num_envs,):
+            raise UserError(f"reset of {self.num_envs} rows takes one seed or {self.num_envs}; got shape {seeds.shape}")
+        return seeds
+
+    def check_actions(self, actions: NDArray[Any], task: str, size: int) -> NDArray[np.bool_]:
+        """Which rows' actions are finite, ``(N,)``.
+
+        Raises:
+            UserError: they are not ``(N, size)``.
+        """
+        if actions.shape != (self.num_envs, size):
+            raise UserError(f"{self.num_envs} rows of {task} take actions {(self.num_envs, size)}; got {actions.shape}")
+        finite: NDArray[np.bool_] = np.isfinite(actions).all(1)
+        return finite
+
+    def lose(self, rows: NDArray[np.bool_], reason: int) -> NDArray[np.bool_]:
+        """Let ``rows (N,)`` be over for a reason, those that still play; which these were, ``(N,)``."""
+        new = rows & self.live
+        self.lost[new] = reason
+        return new
+
+    def ended(self, most: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows that terminated and rows that were truncated, ``(N,)`` each; ``most`` steps are the time limit."""
+        terminated: NDArray[np.bool_] = self.stages[:, -1] | (self.lost == AWAY)
+        return terminated, ~terminated & ((self.steps >= most) | ~self.live)
 
     def begin(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Start the episodes of ``seeds (N,)`` in ``rows (N,)``."""
@@ -101,7 +145,7 @@ def check_states(state: NDArray[np.float64], rows: NDArray[np.bool_] | None, sha
     """Which rows a call of ``set_state`` means, ``(N,)``; all unless given.
 
     Raises:
-        UserError: states that are not of this world's ``shape``, ``(N, S)``, or rows that are not ``(N,)``.
+        UserError: states that are not of this world's ``shape``, ``(N, S)``, or not finite in these rows, or rows that are not ``(N,)``.
     """
     if np.shape(state) != shape:
         raise UserError(
@@ -111,6 +155,9 @@ def check_states(state: NDArray[np.float64], rows: NDArray[np.bool_] | None, sha
     mask = np.ones(shape[0], bool) if rows is None else np.asarray(rows, bool)
     if mask.shape != shape[:1]:
         raise UserError(f"rows of {shape[0]} worlds are a mask {shape[:1]}, got {mask.shape}")
+    broken = np.flatnonzero(mask & ~np.isfinite(state).all(1))
+    if len(broken):
+        raise UserError(f"states are finite, as get_state gives them; NaN or infinity came in row {', '.join(map(str, broken))}")
     return mask
 
 

@@ -24,9 +24,11 @@ def split_extras(names: Sequence[str], cameras: Sequence[str]) -> tuple[tuple[st
     """Which of the names are further observations of the arms, and which are cameras.
 
     Raises:
-        UserError: one is neither, or comes twice.
+        UserError: one is neither, or comes twice, or they are no list.
     """
     known = (*EXTRAS, *cameras)
+    if isinstance(names, str):
+        raise UserError(f"extras is a list, such as extras=[{names}]; got {names!r}")
     for name in names:
         if name not in known:
             raise UserError(f"no observation {name!r} to add; there are {', '.join(known)}{nearest(name, known)}")

@@ -31,12 +31,13 @@ class SingleAssembly(gymnasium.Env[Observation, NDArray[np.float32]]):
         self.action_space = self._rows.single_action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
-        """Start the seed's episode, or without one the next."""
+        """Start the seed's episode, or without one the next; ``options`` as :meth:`robolearn.sim.assembly.Assembly.reset` takes them."""
+        observation = self._rows.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return self._first(self._rows.reset(seed=seed))
+        return self._first(observation)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Hold a command ``(A,)`` for a control step."""
+        """Hold a command ``(A,)`` for a control step; an episode's last observation is sound, as the batch's are."""
         observation, reward, terminated, truncated, info = self._rows.step(np.asarray(action)[None])
         observation, info = self._first((observation, info))
         return observation, float(reward[0]), bool(terminated[0]), bool(truncated[0]), info

@@ -113,11 +113,19 @@ def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(caps
         (["parts=[data,smi]"], "there are sim, train"),
         (["rounds=0"], "at least 1"),
         (["data", "data.episodes=0"], "data.episodes must be at least 1"),
+        (["data", "sim", "task=lift"], "task takes one_leg, square_table"),
+        (["sim", "task=lift"], "got 'lift'; lift is measured by sim.robosuite_tasks.names"),
+        (["sim", "sim.tasks=[can]"], "sim.tasks takes one_leg"),
+        (["sim", "sim.tasks=[lmap]"], "got 'lmap'; did you mean 'lamp'?"),
+        (["sim", "sim.robosuite_tasks.names=[one_leg]"], "sim.robosuite_tasks.names takes lift, stack"),
+        (["sim", "sim.ppo.base=/nowhere"], "/nowhere"),
     ],
 )
-def test_a_mistake_is_one_line(words, says, capsys):
-    assert cli.main(["bench", *words]) == 1
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+def test_a_mistake_is_one_line_before_anything_is_measured(words, says, capsys):
+    assert cli.main(["bench", *words, "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert says in errors[0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -21,8 +21,9 @@ PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "i
 def main(cfg: DictConfig) -> int:
     """``robolearn bench``: see ``conf/bench.yaml``. Figures are printed as they come; Ctrl-C keeps those."""
     options = to_dict(cfg)
+    parts = _checked_parts(options)
     _say_if_busy()
-    figures = _figures(options)
+    figures = _figures(parts, options)
     if options["json"]:
         for figure in figures:
             print(json.dumps(figure.to_dict()), flush=True)
@@ -37,7 +38,8 @@ def _say_if_busy() -> None:
         print(f"bench: the machine is busy (load {load:.1f} on {cores} cores); latencies will be longer than they need be", file=sys.stderr)
 
 
-def _figures(options: Mapping[str, Any]) -> Iterator[Figure]:
+def _checked_parts(options: Mapping[str, Any]) -> list[str]:
+    """What to measure; mistakes are said before anything is."""
     parts = [options["parts"]] if isinstance(options["parts"], str) else list(options["parts"])
     for part in parts:
         if part not in PARTS:
@@ -47,6 +49,12 @@ def _figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     for key, value in ((f"{part}.{name}", value) for part in PARTS for name, value in options[part].items()):
         if type(value) is int and value < 1:
             raise UserError(f"{key} must be at least 1, got {value}")
+    if "sim" in parts:
+        find_target("robolearn.bench.sim.check")(options)
+    return parts
+
+
+def _figures(parts: Sequence[str], options: Mapping[str, Any]) -> Iterator[Figure]:
     for part in parts:
         bench: Bench = find_target(PARTS[part])
         yield from bench(options)

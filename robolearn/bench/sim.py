@@ -18,19 +18,39 @@ from robolearn.bench.peer import skip
 from robolearn.bench.stand_ins import save_untrained
 from robolearn.checkpoint import open_checkpoint
 from robolearn.config import compose
-from robolearn.errors import UserError
+from robolearn.errors import UserError, nearest
 from robolearn.learning.finetune import build_residual
 from robolearn.nodes import instantiate, to_dict
 from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
+from robolearn.tasks import SPECS
+from robolearn.tasks_robosuite import ROBOSUITE
 
 ROBOSUITE_STEPS = 20
 
 
+def check(options: Mapping[str, Any]) -> None:
+    """Say what is wrong with ``options`` before minutes of measuring.
+
+    Raises:
+        UserError: a task that is not measured there, or no such checkpoint.
+    """
+    part, ours = options["sim"], [name for name in SPECS if name not in ROBOSUITE]
+    for key, names, known in (
+        ("task", [options["task"]["name"]], ours),
+        ("sim.tasks", part["tasks"], ours),
+        ("sim.robosuite_tasks.names", part["robosuite_tasks"]["names"], list(ROBOSUITE)),
+    ):
+        for name in names:
+            if name not in known:
+                hint = f"; {name} is measured by sim.robosuite_tasks.names" if name in ROBOSUITE else nearest(str(name), known)
+                raise UserError(f"bench sim: {key} takes {', '.join(known)}; got {name!r}{hint}")
+    if part["ppo"]["base"]:
+        open_checkpoint(part["ppo"]["base"])
+
+
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     """``robolearn bench sim``: steps a second, simulated seconds a second, frames a second, PPO's steps a second."""
-    if options["sim"]["ppo"]["base"]:
-        open_checkpoint(options["sim"]["ppo"]["base"])  # a mistake is said before minutes of measuring
     part, rounds = options["sim"], int(options["rounds"])
     yield from _world(options["task"], part, rounds, part["robosuite"])
     for name in part["tasks"]:

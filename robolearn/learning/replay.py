@@ -138,7 +138,7 @@ def _first(episodes: Sequence[Episode], name: str) -> NDArray[Any]:
 
 def _seed(episode: Episode) -> int:
     seed = episode.provenance.get("seed")
-    return seed if isinstance(seed, int) else int(split_seeds("train", 1)[0])
+    return seed if type(seed) is int and seed >= 0 else int(split_seeds("train", 1)[0])
 
 
 def main(cfg: DictConfig) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from robolearn.errors import check_positive
 from robolearn.sim.engine import Engine
-from robolearn.sim.episodes import AWAY, DIVERGED, UNWATCHED, Episodes, check_states, find_autoreset, restore
+from robolearn.sim.engines import step_soundly
+from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
 from robolearn.sim.robosuite import osc
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
@@ -22,7 +22,7 @@ from robolearn.sim.robosuite.lift import Lift
 from robolearn.sim.robosuite.scene import build_model, columns, robots_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
-from robolearn.sim.robosuite.task import Judgement, Task
+from robolearn.sim.robosuite.task import Task
 from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
@@ -51,10 +51,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """N worlds of one of robosuite's tasks: its physics, controller, starts, observations, rewards and success checks.
 
     Observation: see :func:`robolearn.tasks_robosuite.robosuite_spec`. Reward: robosuite's, 1 at success; success ends the episode.
-    A part on the floor ends it too (``terminated``), physics that fails truncates it: ``info["lost"] (N,)`` says where, as long
-    as there is such a row, and ``info["reason"] (N,)`` why; ``info["diverged"] (N,)`` where the physics failed in this step. A lost
-    row stands still until it is reset.
-    A row whose action is not finite keeps its last command: ``info["refused"] (N,)`` says where.
+    ``info["lost"] (N,)`` says which rows are over without a result, and ``info["reason"] (N,)`` why: a part on the floor terminates,
+    physics that failed or an action that is not finite truncates. The step that loses a row shows it as it last was, physics that
+    failed as it was before; from then on it stands still, in the model's own state, until it is reset. The others are unharmed.
 
     Args:
         task: a name in :data:`TASKS`.
@@ -68,9 +67,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         sleep: whether what rests costs nothing; contacts then differ in their last digits.
         options: further arguments of ``robosuite.make``.
         xml: the world's document where it is another than robosuite makes now, as beside old recordings.
+        render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
-        UserError: no such task, input type or autoreset mode, or a robot or controller that batches are not made for.
+        UserError: no such task, input type, autoreset or render mode, or a robot or controller that batches are not made for.
     """
 
     def __init__(
@@ -86,9 +86,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         sleep: bool = False,
         options: Mapping[str, Any] | None = None,
         xml: str | None = None,
+        render_mode: str | None = None,
     ) -> None:
         self.autoreset_mode = find_autoreset(autoreset)
-        check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
+        check_world(num_envs, max_episode_steps, threads, render_mode)
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
@@ -100,8 +101,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = kind(self.view, self.host)
         self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
-        self.metadata = {"autoreset_mode": self.autoreset_mode, "render_fps": round(self.env_spec.control_hz)}
-        give_spaces(self, self.env_spec)
+        self.render_mode = render_mode
+        give_spaces(self, self.env_spec, self.autoreset_mode)
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
         self._pictures: StatePictures | None = None
@@ -139,22 +140,22 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         See :class:`robolearn.protocols.Environment` and :class:`RobosuiteEnv` for ``info``.
 
         Raises:
-            ValueError: another shape.
+            UserError: actions of another shape.
         """
-        refused, episodes = self._command(actions), self._episodes
-        self.advance()
-        diverged = self.engine.diverged() & episodes.live
-        self._park(diverged, DIVERGED)
+        episodes, finite = self._episodes, self._command(np.asarray(actions, np.float64))
+        diverged = episodes.lose(self.advance(), DIVERGED)
+        self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
         judged, live = self.task.judge(), episodes.live
         episodes.steps += 1
-        episodes.stages |= self._counted(judged)
-        info = episodes.progress()
+        episodes.stages[:, :-1] |= judged.stages & live[:, None]
+        episodes.stages[:, -1] = judged.success & live
         reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
-        observation = self.observation()
+        observation, info = self.observation(), episodes.progress()
+        self._settle(diverged)
         self._park((self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
-        terminated = (judged.success & live) | (episodes.lost == AWAY)
-        truncated = ~terminated & ((episodes.steps >= self.max_episode_steps) | ~episodes.live)
-        info |= {**episodes.fate(), "diverged": diverged, "refused": refused}
+        self._park(~finite, NO_ACTION)
+        terminated, truncated = episodes.ended(self.max_episode_steps)
+        info |= episodes.fate()
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
             info["final_obs"], info["_final_obs"] = observation, ended
@@ -163,33 +164,28 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return observation, reward, terminated, truncated, info
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
-        """Set the goals of every row whose action is finite; those where it is not, ``(N,)``."""
-        actions = np.asarray(actions, np.float64)
-        if actions.shape != (self.num_envs, self.env_spec.action.size):
-            raise ValueError(
-                f"step of {self.num_envs} rows takes actions ({self.num_envs}, {self.env_spec.action.size}), got {actions.shape}"
-            )
-        refused: NDArray[np.bool_] = ~np.isfinite(actions).all(1)
-        goals = self.inputs.goals(np.where(refused[:, None], 0.0, actions), self.view.here())
-        self.view.command(goals, ~refused & self._episodes.live)
-        return refused
+        """Set the goals; a row whose action is not finite keeps those it has. Which rows were finite, ``(N,)``.
 
-    def advance(self, substeps: int | None = None) -> None:
-        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps."""
+        Raises:
+            UserError: actions of another shape.
+        """
+        finite = self._episodes.check_actions(actions, self.env_spec.task, self.env_spec.action.size)
+        goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
+        self.view.command(goals, finite & self._episodes.live)
+        return finite
+
+    def advance(self, substeps: int | None = None) -> NDArray[np.bool_]:
+        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps; which rows failed, ``(N,)``."""
         with osc.installed():
-            self.engine.step(self._substeps if substeps is None else substeps, self._episodes.live)
-
-    def _counted(self, judged: Judgement) -> NDArray[np.bool_]:
-        stages = np.concatenate([judged.stages, judged.success[:, None]], 1)
-        counted: NDArray[np.bool_] = stages & self._episodes.live[:, None]
-        return counted
+            return step_soundly(self.engine, self._substeps if substeps is None else substeps, self._episodes.live)
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
+        self._settle(self._episodes.lose(lost, reason))
+
+    def _settle(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
-        new = lost & self._episodes.live
-        self.engine.load(new, np.tile(self._blank, (int(new.sum()), 1)))
-        self.engine.forward(new)
-        self._episodes.lost[new] = reason
+        self.engine.load(lost, np.tile(self._blank, (int(lost.sum()), 1)))
+        self.engine.forward(lost)
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
@@ -210,7 +206,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """Restore rows from :meth:`get_state`'s output.
 
         Raises:
-            UserError: states of another world.
+            UserError: states of another world, or not finite.
         """
         memory, size = self._episodes.memory(), self.engine.state.shape[1]
         mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))
@@ -219,8 +215,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         restore(memory, state[:, size:], mask)
         self._episodes.lost[mask] = 0
 
-    def render(self, row: int = 0) -> NDArray[np.uint8]:  # type: ignore[override]
-        """A picture of one row, ``(240, 320, 3)``; needs EGL or OSMesa."""
+    def render(self, row: int | None = None) -> Any:
+        """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""
+        if row is None:
+            return None if self.render_mode is None else tuple(self.render(each) for each in range(self.num_envs))
         if self._pictures is None:
             from robolearn.sim.robosuite.pictures import StatePictures
 

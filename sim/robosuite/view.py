@@ -12,6 +12,7 @@ from robolearn.sim.engine import Engine
 from robolearn.sim.robosuite.actions import Frames, Goals
 from robolearn.sim.robosuite.osc import GRIP, POSITION, POSTURE, ROTATION, USERDATA
 from robolearn.sim.robosuite.scene import Contacts, Robot
+from robolearn.tasks_robosuite import arm_prefixes
 
 Array = NDArray[np.float64]
 GRIPPER_SPEED = 0.2  # of the whole way from open to closed being 2, a control step
@@ -118,24 +119,24 @@ class View:
         return (rates * np.cross(axes, lever)).sum(2), (rates * axes).sum(2)
 
     def proprioception(self) -> dict[str, Array]:
-        """The project's words for the arms, one after the other, each in its own base frame; and robosuite's, in the world."""
+        """The project's words for each arm, in its own base frame; and robosuite's, in the world."""
         here = self.here()
         position, rotation = self.frames.from_world(here.position, here.rotation)
         linear, angular = (self.frames.turn_back(velocity) for velocity in self.tool_velocity())
         fingers = self.qpos[:, self.finger_qpos]  # (N, A, 2)
-        shown = {
-            "tcp_pos": position,
-            "tcp_rot6d": rot6d_from_matrix(rotation),
-            "tcp_linvel": linear,
-            "tcp_angvel": angular,
-            "gripper_width": (fingers[..., 0] - fingers[..., 1]),
-            "joint_pos": self.qpos[:, self.arm_qpos],
-        }
-        shown = {name: value.reshape(self.num_envs, -1) for name, value in shown.items()}
-        for arm, robot in enumerate(self.robots):
-            shown[f"{robot.prefix}eef_pos"] = here.position[:, arm]
-            shown[f"{robot.prefix}eef_quat"] = xyzw(self.hand_quaternion(arm))
-            shown[f"{robot.prefix}gripper_qpos"] = fingers[:, arm]
+        shown: dict[str, Array] = {}
+        for arm, (robot, prefix) in enumerate(zip(self.robots, arm_prefixes(len(self.robots)), strict=True)):
+            shown |= {
+                f"{prefix}tcp_pos": position[:, arm],
+                f"{prefix}tcp_rot6d": rot6d_from_matrix(rotation[:, arm]),
+                f"{prefix}tcp_linvel": linear[:, arm],
+                f"{prefix}tcp_angvel": angular[:, arm],
+                f"{prefix}gripper_width": fingers[:, arm, :1] - fingers[:, arm, 1:],
+                f"{prefix}joint_pos": self.qpos[:, self.arm_qpos[arm]],
+                f"{robot.prefix}eef_pos": here.position[:, arm],
+                f"{robot.prefix}eef_quat": xyzw(self.hand_quaternion(arm)),
+                f"{robot.prefix}gripper_qpos": fingers[:, arm],
+            }
         return shown
 
     def poses(self, bodies: Mapping[str, str]) -> Array:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,6 +76,19 @@ def test_a_replay_reaches_what_the_recording_reached(episodes, exact, rows):
 def test_episodes_with_and_without_state_may_mix(episodes):
     mixed = [episode if index % 2 else without_state(episode) for index, episode in enumerate(episodes)]
     assert replay(StartsAnywhere(3), mixed, hold=0).success.tolist() == [episode.success for episode in episodes]
+
+
+@pytest.mark.parametrize("foreign", [-1, True, "7", None])
+def test_a_recording_whose_seed_is_none_of_ours_is_replayed_with_a_usual_one(episodes, foreign):
+    asked = []
+
+    class Asks(StartsAnywhere):
+        def reset(self, *, seed=None, options=None):
+            asked.extend(seed)
+            return super().reset(seed=seed, options=options)
+
+    replay(Asks(1), [replace(episodes[0], provenance={"seed": foreign})], hold=0)
+    assert asked == split_seeds("train", 1).tolist()
 
 
 def test_the_last_action_is_held(episodes):

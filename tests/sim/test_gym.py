@@ -91,6 +91,24 @@ def test_one_row_is_the_first_of_the_batch_and_goes_on_from_a_state_to_the_bit()
     np.testing.assert_array_equal(first, again)
 
 
+def test_one_row_whose_physics_fails_shows_what_was_last_sound():
+    one = gymnasium.make(ONE_LEG).unwrapped
+    before, _ = one.reset(seed=0)
+    one._rows._engine.view("qfrc_applied")[:] = 1e30
+    shown, _, terminated, truncated, info = one.step(one.action_space.sample())
+    assert truncated and not terminated and info["reason"] == "the simulation diverged"
+    for name, values in before.items():
+        np.testing.assert_array_equal(shown[name], values)
+
+
+def test_one_row_refuses_what_a_batch_refuses():
+    one = gymnasium.make(ONE_LEG).unwrapped
+    with pytest.raises(UserError, match="a seed is a whole number from 0"):
+        one.reset(seed=-1)
+    with pytest.raises(UserError, match="no option 'reset_maks'"):
+        one.reset(options={"reset_maks": [True]})
+
+
 def test_a_time_limit_of_gymnasium_truncates():
     env = gymnasium.make(ONE_LEG, max_episode_steps=2)
     env.reset(seed=0)
