@@ -16,8 +16,8 @@ from robolearn.datasets.formats.hdf5_cutting import FORMATS
 from robolearn.datasets.formats.hdf5_demos import NOTE
 from robolearn.datasets.formats.hdf5_plan import ACTIONS, NEXT_OBSERVATION, OBSERVATION, REWARDS, STATES
 from robolearn.datasets.formats.hdf5_sink import Sink
-from robolearn.datasets.formats.hdf5_survey import parsed
 from robolearn.datasets.formats.json_values import unpack
+from robolearn.datasets.formats.recorded import env_args_of
 from robolearn.datasets.layout import StoreError
 from robolearn.datasets.reader import StoreReader
 from robolearn.episode import Episode
@@ -98,18 +98,12 @@ class RobomimicWriter:
 
     def _env_args(self, attributes: dict[str, Any]) -> str:
         """The source's own text where it had one with ``type``; raw robosuite's attributes as robomimic puts them; else ours."""
-        text = unpack(attributes["env_args"]) if "env_args" in attributes else ""
-        found = parsed(text)
+        text, spec = unpack(attributes["env_args"]) if "env_args" in attributes else "", self.store.env_spec
+        found = env_args_of(attributes, spec.task)
         if "type" in found:
-            return str(text)
+            return str(text) or json.dumps(found)
         if found:
             return json.dumps({**found, "type": found.get("env_type", _GYM)}, indent=4)
-        spec = self.store.env_spec
-        if "env_info" in attributes:
-            version = attributes.get("repository_version")
-            return json.dumps(
-                {"env_name": spec.task, "type": 1, "env_version": version, "env_kwargs": parsed(unpack(attributes["env_info"]))}
-            )
         return json.dumps({"env_name": spec.task, "type": _GYM, "env_kwargs": {"control_freq": spec.control_hz}})
 
     def _write_episode(self, group: Any, episode: Episode, provenance: dict[str, Any]) -> None:

@@ -38,7 +38,6 @@ class Backward:
         rotation_step_deg: turn of the tool in a control step [deg].
         response: share of the way to a commanded pose that the servo covers in a control step.
         settle: steps after the next gripper toggle at which the snippet is judged.
-        kept: of these, the steps that it keeps: the rest is the demonstration once more, and would outweigh the way back.
         part_m: farthest a part may be from where the demonstration had it [m].
         part_deg: most that it may be turned [deg].
         gripper_m: largest difference of the gripper's width [m].
@@ -54,7 +53,6 @@ class Backward:
     rotation_step_deg: float = 7.5
     response: float = 0.385
     settle: int = 30
-    kept: int = 30
     part_m: float = 0.017
     part_deg: float = 20.0
     gripper_m: float = 0.005
@@ -257,7 +255,7 @@ class _Round:
 
     def _episode(self, row: int, length: int, end: int, provenance: dict[str, Any]) -> Episode:
         """The way back and on, up to success where it comes earlier."""
-        start, end = self._turned_round(row, length), end - max(0, self.settings.settle - self.settings.kept)
+        start = self._turned_round(row, length)
         solved = np.flatnonzero([step[row] for step in self.solved[start:end]])
         end, success = (start + int(solved[0]) + 1, True) if len(solved) else (end, False)
         attempt = self.rows[row]

@@ -146,6 +146,10 @@ class Score:
         self.known = np.zeros(len(seeds), bool)
         self._record, self._progress = record, progress
 
+    def had(self, block: slice) -> dict[int, int]:
+        """Seeds of a block whose outcome is here, by their index in it, and the steps of each."""
+        return {int(index): int(self.result.steps[block][index]) for index in np.flatnonzero(self.known[block])}
+
     def note(self, block: slice, outcome: Outcome) -> None:
         """Take the outcome of one seed of a block."""
         index = block.start + outcome.index
@@ -179,8 +183,13 @@ class OtherNoise:
         return action
 
 
-def play_block(env: Environment, policy: Policy, job: Job, seeds: NDArray[np.int64]) -> Iterator[Outcome]:
-    """The outcomes of a block of seeds, ``(n,)``, which begins with every row of the world and of the policy reset."""
+def play_block(
+    env: Environment, policy: Policy, job: Job, seeds: NDArray[np.int64], had: Mapping[int, int] | None = None
+) -> Iterator[Outcome]:
+    """The outcomes of a block of seeds, ``(n,)``, which begins with every row of the world and of the policy reset.
+
+    ``had`` are those, by their index in the block, that need not be played, with their steps; see :func:`outcomes`.
+    """
     return outcomes(
         env,
         policy,
@@ -189,6 +198,7 @@ def play_block(env: Environment, policy: Policy, job: Job, seeds: NDArray[np.int
         record_state=job.record_state,
         provenance=dict(job.provenance),
         hold=job.hold,
+        had=had,
     )
 
 

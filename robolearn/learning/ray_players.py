@@ -59,17 +59,12 @@ class Actor:
         self._env: tuple[Any, Any] = (None, None)  # what it was made of, and itself
         self._policy: tuple[Any, Any] = (None, None)
 
-    def play(self, job: Job, rows: int, seeds: NDArray[np.int64], wanted: set[int]) -> Iterator[Any]:
-        """Outcomes of the ``wanted`` among a block's seeds; last what a steered policy noted."""
-        env, policy = self._world(job.env, rows), self._player(job, rows)
-        left = set(wanted)
-        for outcome in play_block(env, policy, job, seeds):
-            if outcome.index in left:
-                left.remove(outcome.index)
-                yield outcome
-            if not left:  # the others were handed over by an actor that died since
-                break
-        yield steering_statistics(policy)
+    def play(self, job: Job, rows: int, seeds: NDArray[np.int64], had: Mapping[int, int]) -> Iterator[Any]:
+        """Outcomes of a block's seeds but those that an actor which died since had handed over; last what a steered policy noted."""
+        policy = self._player(job, rows)
+        for outcome in play_block(self._world(job.env, rows), policy, job, seeds, had):  # noqa: UP028, Ray sends into it, not all could take it
+            yield outcome
+        yield {} if had else steering_statistics(policy)  # of worlds that stand still it would be nonsense
 
     def try_snippets(
         self, world: Mapping[str, Any], rows: int, attempts: Sequence[Attempt], settings: Backward, provenance: dict[str, Any]
@@ -104,7 +99,7 @@ def _forget_statistics(policy: Any) -> None:
 
 
 class RayPlayers:
-    """Plays on Ray actors. A piece of work whose actor dies is given to another; nothing that it had handed over is played for again.
+    """Plays on Ray actors. A piece of work whose actor dies is given to another, which plays only what had not been handed over.
 
     Args:
         address: ``local`` starts Ray here, on the loopback device alone, without dashboard or telemetry, and stops it at the end;
@@ -152,7 +147,7 @@ class RayPlayers:
         parts = blocks(len(seeds), self._block or rows)
 
         def sender(part: slice) -> Send:
-            return lambda actor: _call(actor.play, job, rows, seeds[part], set(np.flatnonzero(~score.known[part]).tolist()))
+            return lambda actor: _call(actor.play, job, rows, seeds[part], score.had(part))
 
         noted: list[dict[str, float]] = []
         with closing(self._stream([sender(part) for part in parts])) as stream:

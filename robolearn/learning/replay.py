@@ -6,7 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.nodes import find_target, make_environment, to_dict
+from robolearn.learning.players import blocks
+from robolearn.learning.recordings import Recording
+from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.run import write_whole
 from robolearn.seeding import split_seeds
 
 MOST_ROWS = 64
 _NEVER = -1
+Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class ReplayResult:
 
     Args:
         episodes: ``(n,)`` index of each in its store.
-        reached: ``(n, S)`` step at which each stage was first reached, counted from 1; -1 where never.
+        reached: ``(n, S)`` step at which each stage was first reached, counted from 1 (0: it began so); -1 where never.
         success: ``(n,)`` bool, solved at some step.
         steps: ``(n,)`` steps played: the recorded ones, and the last action held.
         deviation: ``{name: (n,)}`` root mean square, over the recorded steps before success, of the distance between the
@@ -127,7 +131,7 @@ def _start(env: Any, episodes: Sequence[Episode], exact: bool) -> Any:
         env.set_state(states)
         return env.observation() if hasattr(env, "observation") else {name: _first(episodes, name) for name in observation}
     if not hasattr(env, "reset_to_observation"):
-        raise UserError(f"task {env.env_spec.task!r} cannot start from an observation, and the store has no simulator states")
+        raise UserError(f"task {env.env_spec.task!r} cannot start from an observation, only from a stored simulator state, by exact=true")
     observation, _ = env.reset_to_observation({name: _first(episodes, name) for name in env.env_spec.observation})
     return observation
 
@@ -150,24 +154,78 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     if options["csv"] and Path(options["csv"]).exists():
         raise UserError(f"{options['csv']} exists; give another csv=")
+    if options["by"] not in ("actions", "states"):
+        raise UserError(f"by takes actions or states, got {options['by']!r}")
     store = find_target(options["store_type"]).open(options["store"])
     wanted = list(range(store.num_episodes)) if options["episodes"] is None else [int(index) for index in options["episodes"]]
     if not wanted:
         raise UserError(f"{options['store']} holds no episodes to replay")
-    episodes = [store.episode(index) for index in wanted]
-    env = make_environment(cfg.task, num_envs=int(options["num_envs"] or min(len(wanted), MOST_ROWS)))
-    try:
-        env.env_spec.check_serves(store.env_spec, recorded=True)
-        with Progress(f"replay {options['store']}", len(wanted)) as progress:
-            result = replay(env, episodes, exact=bool(options["exact"]), hold=int(options["hold"]), progress=progress.advance)
-        stages = env.env_spec.stages
-    finally:
-        env.close()
+    found = find_target(options["recordings"])(store, wanted)
+    with Progress(f"replay {options['store']}", len(wanted)) as progress:
+        if found is None:
+            stages, result = _in_own_task(cfg, options, store, wanted, progress.advance)
+        else:
+            stages, result = _in_recorded_world(options, found[0], found[1], progress.advance)
     facts = summary(result, stages, wanted)
+    if found is not None:
+        facts |= {"by": options["by"], "task": found[0]["env_name"]}
+        for row, recording in zip(facts["per_episode"], found[1], strict=True):
+            row["name"] = recording.name
     print(json.dumps({"store": str(options["store"]), **facts}) if options["json"] else as_text(str(options["store"]), facts))
     if options["csv"]:
         write_csv(Path(options["csv"]), facts["per_episode"])
     return 0
+
+
+def _in_own_task(cfg: DictConfig, options: dict[str, Any], store: Any, wanted: Sequence[int], advance: Advance) -> tuple[Any, ReplayResult]:
+    """The task's stages, and how the episodes went in it."""
+    if options["by"] == "states":
+        raise UserError(f"by=states is for demonstrations imported from robosuite's or robomimic's HDF5; {options['store']} has others")
+    episodes = [store.episode(index) for index in wanted]
+    env = make_environment(cfg.task, num_envs=int(options["num_envs"] or min(len(wanted), MOST_ROWS)))
+    try:
+        env.env_spec.check_serves(store.env_spec, recorded=True)
+        result = replay(env, episodes, exact=bool(options["exact"]), hold=int(options["hold"]), progress=advance)
+        return env.env_spec.stages, result
+    finally:
+        env.close()
+
+
+def _in_recorded_world(
+    options: dict[str, Any], env_args: dict[str, Any], recordings: Sequence[Recording], advance: Advance
+) -> tuple[Any, ReplayResult]:
+    """The same of recordings of another project's simulator, in worlds like theirs."""
+    rows, parts = int(options["num_envs"] or MOST_ROWS), []
+    with closing(instantiate(options["worlds"], env_args=env_args, recordings=recordings, num_envs=rows)) as worlds:
+        for indices, world in worlds:
+            for block in blocks(len(indices), world.env.num_envs):
+                played = [world.episode(recordings[index]) for index in indices[block]]
+                if options["by"] == "states":
+                    result = seen([stages for _, stages in played])
+                else:
+                    result = replay(world.env, [episode for episode, _ in played], exact=bool(options["exact"]), hold=int(options["hold"]))
+                parts.append(replace(result, episodes=np.array(indices[block])))
+                advance(len(played))
+            stages = world.env.env_spec.stages
+    return stages, joined(parts)
+
+
+def seen(stages: Sequence[NDArray[np.bool_]]) -> ReplayResult:
+    """What recorded states, one before each step, come to: from the stages that each is in, ``(T, S)``, the last being success."""
+    reached = np.array([np.where(each.any(0), each.argmax(0), _NEVER) for each in stages])
+    return ReplayResult(np.arange(len(stages)), reached, reached[:, -1] != _NEVER, np.array([len(each) for each in stages]), {})
+
+
+def joined(parts: Sequence[ReplayResult]) -> ReplayResult:
+    """Parts of a replay as one, in the order of their ``episodes``."""
+    order = np.argsort(np.concatenate([part.episodes for part in parts]))
+
+    def whole(name: str) -> NDArray[Any]:
+        values: NDArray[Any] = np.concatenate([getattr(part, name) for part in parts])[order]
+        return values
+
+    deviation = {name: np.concatenate([part.deviation[name] for part in parts])[order] for name in parts[0].deviation}
+    return ReplayResult(whole("episodes"), whole("reached"), whole("success"), whole("steps"), deviation)
 
 
 def summary(result: ReplayResult, stages: Sequence[str], wanted: Sequence[int]) -> dict[str, Any]:
@@ -190,7 +248,12 @@ def summary(result: ReplayResult, stages: Sequence[str], wanted: Sequence[int]) 
 def as_text(store: str, facts: dict[str, Any]) -> str:
     """The outcome as a table."""
     n = facts["episodes"]
-    lines = [f"{store}: {n} episodes replayed open-loop"]
+    lines = [f"{store}: {n} episodes " + ("looked at state by state" if facts.get("by") == "states" else "replayed open-loop")]
+    for row in facts["per_episode"]:
+        if "name" in row:
+            lines.append(
+                f"  {row['name']:<12}" + (f"solves {facts['task']} at step {row['reached_success']}" if row["success"] else "fails")
+            )
     for stage, count in facts["stages"].items():
         steps = [row[f"reached_{stage}"] for row in facts["per_episode"] if row[f"reached_{stage}"] != _NEVER]
         when = f"   median step {int(np.median(steps))}" if steps else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.multitask import take_task
+from robolearn.learning.recorder import Recorder
 from robolearn.protocols import Environment, Observation, Policy
 
 
@@ -78,44 +79,6 @@ def file(result: RolloutResult, outcome: Outcome, index: int) -> None:
         result.lost[index] = outcome.lost
 
 
-class _Recorder:
-    """Buffers of all rows, each written at its row's own clock; an episode is cut out when it ends."""
-
-    def __init__(self, env: Environment, steps: int, with_state: bool, provenance: dict[str, Any]) -> None:
-        self._env, self._steps, self._with_state, self._provenance = env, steps, with_state, provenance
-        self._buffers: dict[str, NDArray[Any]] = {}
-        self._rows = np.arange(env.num_envs)
-
-    def _write(self, name: str, clock: NDArray[np.int64], values: NDArray[Any]) -> None:
-        if name not in self._buffers:
-            self._buffers[name] = np.zeros((self._env.num_envs, self._steps, *values.shape[1:]), values.dtype)
-        self._buffers[name][self._rows, clock] = values
-
-    def before(self, clock: NDArray[np.int64], observation: Observation, actions: NDArray[np.float32]) -> None:
-        for name in self._env.env_spec.observation:
-            self._write(f"observation/{name}", clock, observation[name])
-        self._write("actions", clock, actions)
-        if self._with_state:
-            self._write("sim_state", clock, self._env.get_state())
-
-    def after(self, clock: NDArray[np.int64], rewards: NDArray[Any]) -> None:
-        self._write("rewards", clock, np.asarray(rewards, np.float32))
-
-    def episode(self, row: int, steps: int, terminated: bool, truncated: bool, success: bool, known: dict[str, Any]) -> Episode:
-        cut = {name: buffer[row, :steps].copy() for name, buffer in self._buffers.items()}
-        prefix = "observation/"
-        return Episode(
-            observations={name.removeprefix(prefix): values for name, values in cut.items() if name.startswith(prefix)},
-            actions=cut["actions"],
-            rewards=cut["rewards"],
-            terminated=terminated,
-            truncated=truncated,
-            success=success,
-            sim_state=cut.get("sim_state"),
-            provenance={**self._provenance, **known},
-        )
-
-
 def rollout(
     env: Environment,
     policy: Policy,
@@ -171,21 +134,29 @@ def outcomes(
     provenance: dict[str, Any] | None = None,
     hold: int = 0,
     watch: Callable[[int, int], None] | None = None,
+    had: Mapping[int, int] | None = None,
 ) -> Iterator[Outcome]:
-    """:func:`rollout`, an outcome at a time as episodes end; ``recording`` keeps the episodes themselves."""
+    """:func:`rollout`, an outcome at a time as episodes end; ``recording`` keeps the episodes themselves.
+
+    ``had`` are the seeds, by their index, whose outcome there is already, and how many steps each took. They are not played: their row
+    stands still for as long, so that the others' episodes begin when they did, and a network serves the same rows together as it did.
+    """
     known = {"source": "rollout", **(provenance or {})}
-    recorder = _Recorder(env, env.max_episode_steps + hold, record_state, known) if recording else None
-    return _Rollout(env, policy, np.asarray(seeds, np.int64), hold).play(recorder, watch)
+    recorder = Recorder(env, env.max_episode_steps + hold, record_state, known) if recording else None
+    return _Rollout(env, policy, np.asarray(seeds, np.int64), hold, had or {}).play(recorder, watch)
 
 
 class _Rollout:
     """State of the loop: which seed each row plays, and what each row's episode has come to."""
 
-    def __init__(self, env: Environment, policy: Policy, seeds: NDArray[np.int64], hold: int) -> None:
+    def __init__(self, env: Environment, policy: Policy, seeds: NDArray[np.int64], hold: int, had: Mapping[int, int]) -> None:
         _require_disabled_autoreset(env)
         take_task(policy, env.env_spec.task)
         self.env, self.policy, self.seeds, self.hold = env, policy, seeds, hold
         rows = env.num_envs
+        self.pause = np.zeros(len(seeds), np.int64)  # steps for which a seed's row stands still; 0 where it is to be played
+        for index, steps in had.items():
+            self.pause[index] = steps + hold
         self.index = np.arange(rows)  # the seed each row plays, while below n
         self.clock = np.zeros(rows, np.int64)  # steps since reset
         self.since_end = np.zeros(rows, np.int64)  # 0 while the episode counts
@@ -200,40 +171,50 @@ class _Rollout:
     def playing(self) -> NDArray[np.bool_]:
         return self.index < len(self.seeds)
 
-    def play(self, recorder: _Recorder | None, watch: Callable[[int, int], None] | None) -> Iterator[Outcome]:
+    @property
+    def standing(self) -> NDArray[np.int64]:
+        """``(N,)`` steps for which each row stands still instead of playing; 0 where it plays."""
+        return np.where(self.playing, self.pause[self.index % len(self.seeds)], 0)
+
+    def play(self, recorder: Recorder | None, watch: Callable[[int, int], None] | None) -> Iterator[Outcome]:
         if len(self.seeds) == 0:
             return
         observation = self._reset(np.ones(self.env.num_envs, bool))
         self._park(~self.playing)
         held = np.zeros((self.env.num_envs, self.env.env_spec.action.size), np.float32)
-        while (playing := self.playing).any():
-            held = np.where(playing[:, None], self._act(observation), held)
+        missing = np.count_nonzero(self.pause == 0)
+        while missing:
+            standing = self.standing
+            playing = self.playing & (standing == 0)
+            held = np.where(playing[:, None], self._act(observation, playing), held)
             if recorder:
                 recorder.before(self.clock, observation, held)
             observation, reward, terminated, truncated, info = self.env.step(held)
-            self._count(reward, terminated, truncated, info)
+            self._count(playing, reward, terminated, truncated, info)
             if recorder:
                 recorder.after(self.clock, np.where(self.since_end > 1, 0.0, reward))
             if watch:
                 for row in np.flatnonzero(playing):
                     watch(int(self.index[row]), int(row))
-            self.clock[playing] += 1
+            self.clock[self.playing] += 1
             finished = playing & (self.since_end > self.hold)
-            if finished.any():
+            passed = (standing > 0) & (self.clock == standing)
+            if (finished | passed).any():
                 ended = [self._outcome(int(row), recorder) for row in np.flatnonzero(finished)]
-                observation = self._next(finished, observation)
+                missing -= len(ended)
+                observation = self._next(finished | passed, observation)
                 yield from ended
 
-    def _act(self, observation: Observation) -> NDArray[np.float32]:
+    def _act(self, observation: Observation, playing: NDArray[np.bool_]) -> NDArray[np.float32]:
         actions = self.policy.act(observation)
-        if not np.isfinite(actions[self.playing]).all():
-            row = int(np.flatnonzero(self.playing & ~np.isfinite(actions).all(1))[0])
+        if not np.isfinite(actions[playing]).all():
+            row = int(np.flatnonzero(playing & ~np.isfinite(actions).all(1))[0])
             seed, step = self.seeds[self.index[row]], self.clock[row]
             raise UserError(f"the policy's action is NaN or infinite in the episode of seed {seed} at step {step}: {actions[row]}")
         return actions
 
-    def _count(self, reward: NDArray[Any], terminated: NDArray[Any], truncated: NDArray[Any], info: dict[str, Any]) -> None:
-        counts = self.playing & (self.since_end == 0)
+    def _count(self, playing: NDArray[np.bool_], reward: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> None:
+        counts = playing & (self.since_end == 0)
         self.steps += counts
         self.rewards += np.where(counts, reward, 0.0)
         self.success |= counts & info["success"]
@@ -244,7 +225,7 @@ class _Rollout:
             for row in np.flatnonzero(counts & info["lost"]):
                 self.lost[row] = str(info["reason"][row]) if "reason" in info else "lost"
 
-    def _outcome(self, row: int, recorder: _Recorder | None) -> Outcome:
+    def _outcome(self, row: int, recorder: Recorder | None) -> Outcome:
         return Outcome(
             int(self.index[row]),
             bool(self.success[row]),
@@ -279,10 +260,11 @@ class _Rollout:
         everywhere = bool(rows.all())
         observation, _ = self.env.reset(seed=row_seeds.tolist(), options=None if everywhere else {"reset_mask": rows})
         self.policy.reset(rows, row_seeds)
+        self._park(rows & (self.standing > 0))
         result: Observation = observation
         return result
 
-    def _episode(self, recorder: _Recorder, row: int) -> Episode:
+    def _episode(self, recorder: Recorder, row: int) -> Episode:
         terminated, truncated = (bool(value) for value in self.ended[:, row])
         success = bool(self.success[row])
         known = {"seed": int(self.seeds[self.index[row]])}

@@ -20,6 +20,7 @@ from robolearn.sim.robosuite.can import PickPlaceCan
 from robolearn.sim.robosuite.host import draw_start, make_host
 from robolearn.sim.robosuite.lift import Lift
 from robolearn.sim.robosuite.scene import build_model, columns, robots_of
+from robolearn.sim.robosuite.sizes import with_sizes_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
 from robolearn.sim.robosuite.task import Task
@@ -27,7 +28,7 @@ from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
 from robolearn.sim.spaces import give_spaces
-from robolearn.spec import EnvSpec
+from robolearn.spec import ActionSpec
 from robolearn.tasks_robosuite import pose_steps_action, robosuite_spec
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             ended them, their last observation in ``info["final_obs"]``).
         sleep: whether what rests costs nothing; contacts then differ in their last digits.
         options: further arguments of ``robosuite.make``.
-        xml: the world's document where it is another than robosuite makes now, as beside old recordings.
+        recorded: the document of a recording's world, whose objects' sizes this one is to have.
         render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
     Raises:
@@ -85,7 +86,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset: str = "disabled",
         sleep: bool = False,
         options: Mapping[str, Any] | None = None,
-        xml: str | None = None,
+        recorded: str | None = None,
         render_mode: str | None = None,
     ) -> None:
         self.autoreset_mode = find_autoreset(autoreset)
@@ -93,13 +94,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
         kind = TASKS[task]
+        xml = recorded and with_sizes_of(self.host.model.get_xml(), recorded)
         model = build_model(self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml)
         self._positions, self._velocities = columns(self.host, model)
         self._substeps = round(1 / (float(self.host.control_freq) * model.opt.timestep))
         self.engine = Engine(model, num_envs, threads)
         self.view = View(self.engine, self.robots, kind.contacts)
         self.task = kind(self.view, self.host)
-        self.env_spec, self.inputs = _inputs(task, input_type, self.view, float(self.host.control_freq))
+        self.inputs = inputs_of(task, input_type, self.view)
+        self.env_spec = replace(robosuite_spec(task), control_hz=float(self.host.control_freq), action=_action(task, input_type, self.view))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
         self.render_mode = render_mode
         give_spaces(self, self.env_spec, self.autoreset_mode)
@@ -233,18 +236,29 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._pictures = None
 
 
-def _inputs(task: str, input_type: str, view: View, hertz: float) -> tuple[EnvSpec, Inputs]:
-    """The spec of a task with an input type, and what its actions mean."""
-    spec, settings = replace(robosuite_spec(task), control_hz=hertz), view.robots[0].controller
+def inputs_of(task: str, input_type: str, view: View) -> Inputs:
+    """What actions of an input type mean to a task's arms."""
     if input_type == "canonical":
-        return spec, CanonicalInputs(view.frames, spec.action)
-    arms, frame = len(view.robots), str(settings.get("input_ref_frame", "base"))
-    frames = view.frames if frame == "base" else Frames(np.zeros((arms, 3)), np.tile(np.eye(3), (arms, 1, 1)))
+        return CanonicalInputs(view.frames, robosuite_spec(task).action)
+    settings, arms = view.robots[0].controller, len(view.robots)
+    frames = view.frames if _frame(view) == "base" else Frames(np.zeros((arms, 3)), np.tile(np.eye(3), (arms, 1, 1)))
+    return AbsoluteInputs(frames) if input_type == "absolute" else DeltaInputs(frames, settings)
+
+
+def _frame(view: View) -> str:
+    return str(view.robots[0].controller.get("input_ref_frame", "base"))
+
+
+def _action(task: str, input_type: str, view: View) -> ActionSpec:
+    """The spec of those actions."""
+    settings, arms = view.robots[0].controller, len(view.robots)
+    if input_type == "canonical":
+        return robosuite_spec(task).action
     if input_type == "absolute":
         low, high = (-2.0,) * 3 + (-np.pi,) * 3 + (-1.0,), (2.0,) * 3 + (np.pi,) * 3 + (1.0,)
-        return replace(spec, action=pose_steps_action(low, high, arms, "", frame)), AbsoluteInputs(frames)
-    low, high = ((*np.broadcast_to(np.asarray(settings[f"input_{end}"], float), 6).tolist(), gripper) for end, gripper in _ENDS)
-    return replace(spec, action=pose_steps_action(low, high, arms, "", frame)), DeltaInputs(frames, settings)
+    else:
+        low, high = ((*np.broadcast_to(np.asarray(settings[f"input_{end}"], float), 6).tolist(), gripper) for end, gripper in _ENDS)
+    return pose_steps_action(low, high, arms, "", _frame(view))
 
 
 _ENDS = (("min", -1.0), ("max", 1.0))

@@ -16,7 +16,17 @@ from robolearn.tasks_robosuite import ROBOSUITE
 ROBOSUITE_TYPE = 1  # robomimic's number for it, and ROBOTS the arms that batches have
 ROBOT = "Panda"
 # What says how robosuite draws, or how long it plays, and nothing about the world.
-_BESIDE = ("has_renderer", "has_offscreen_renderer", "ignore_done", "use_camera_obs", "use_object_obs", "hard_reset", "horizon", "renderer")
+_BESIDE = (
+    "has_renderer",
+    "has_offscreen_renderer",
+    "ignore_done",
+    "use_camera_obs",
+    "use_object_obs",
+    "hard_reset",
+    "horizon",
+    "renderer",
+    "env_name",
+)
 _BESIDE_PREFIXES = ("camera_", "render_", "renderer_")
 _OF_THE_BATCH = ("reward_shaping", "controller_configs", "robots")
 
@@ -41,18 +51,27 @@ def environment_of(env_args: str | Mapping[str, Any], num_envs: int, **options: 
         raise UserError(
             f"{described['env_name']} in batches has {ROBOSUITE[task].arms} of the robot {ROBOT}, not {', '.join(map(str, names))}"
         )
-    configs = kwargs.get("controller_configs")
     worlds = {key: value for key, value in kwargs.items() if key not in (*_BESIDE, *_OF_THE_BATCH) and not key.startswith(_BESIDE_PREFIXES)}
-    found: dict[str, Any] = {"reward_shaping": bool(kwargs.get("reward_shaping", False))}
-    if configs is not None:
-        listed = configs if isinstance(configs, list) else [configs] * len(names)
-        worlds["controller_configs"] = [composite(config) for config in listed]
-        for config in worlds["controller_configs"]:
+    if controllers := _controllers(kwargs, len(names)):
+        worlds["controller_configs"] = controllers
+        for config in controllers:
             check_controller(config["body_parts"].get("right", {}))
-        found["input_type"] = worlds["controller_configs"][0]["body_parts"]["right"].get("input_type", "delta")
-    else:
-        found["input_type"] = "delta"
+    found = {"reward_shaping": bool(kwargs.get("reward_shaping", False)), "input_type": input_type_of(described)}
     return RobosuiteEnv(task, num_envs, **{**found, **options}, options=worlds)
+
+
+def input_type_of(env_args: str | Mapping[str, Any]) -> str:
+    """What the actions of those data are: ``delta``, robosuite's default, or ``absolute``."""
+    controllers = _controllers(_described(env_args).get("env_kwargs") or {}, 1)
+    return str(controllers[0]["body_parts"].get("right", {}).get("input_type", "delta")) if controllers else "delta"
+
+
+def _controllers(kwargs: Mapping[str, Any], arms: int) -> list[dict[str, Any]]:
+    """Settings of each arm's controller as robosuite 1.5 writes them; none where the default is meant."""
+    configs = kwargs.get("controller_configs")
+    if configs is None:
+        return []
+    return [composite(config) for config in (configs if isinstance(configs, list) else [configs] * arms)]
 
 
 def _described(env_args: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class View:
     def command(self, goals: Goals, rows: NDArray[np.bool_]) -> None:
         """Set the goals of ``rows (N,)``; a gripper moves on by a step of robosuite's speed, the way its command's sign says."""
         self.commands[rows, :, POSITION] = goals.position[rows]
-        self.commands[rows, :, ROTATION] = goals.rotation[rows].reshape(int(rows.sum()), -1, 9)
+        self.commands[rows, :, ROTATION] = goals.rotation[rows].reshape(-1, self.commands.shape[1], 9)
         grip = self.commands[rows, :, GRIP] + GRIPPER_SPEED * np.sign(goals.gripper[rows])
         self.commands[rows, :, GRIP] = np.clip(grip, -1.0, 1.0)
         closing = self.commands[..., GRIP, None] * (-1.0, 1.0)  # (N, A, 2): the fingers' servos have opposite signs

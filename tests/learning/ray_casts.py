@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from robolearn.checkpoint import save_checkpoint
 from robolearn.protocols import Observation
-from tests.fakes import POINT_REACH_SPEC, point_reach_normalizer
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 from tests.learning.test_collect import MoodyExpert
 from tests.policies.small import HORIZON, KEYS, small_mlp
 
@@ -31,6 +33,66 @@ class MortalExpert(MoodyExpert):
             os.kill(os.getpid(), signal.SIGKILL)
         actions: NDArray[np.float32] = super().act(observation)
         return actions
+
+
+class UnevenReach(PointReach):
+    """Its time limits depend on the seeds, so that rows fall out of step."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(num_envs, max_episode_steps=25)
+        self.seeds = np.zeros(num_envs, np.int64)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, Any]:
+        mask = np.ones(self.num_envs, bool) if options is None else options["reset_mask"]
+        self.seeds = np.where(mask, seed, self.seeds)
+        return super().reset(seed=seed, options=options)
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        observation, reward, terminated, truncated, info = super().step(actions)
+        return observation, reward, terminated, truncated | (self._state[:, 7] >= 12 + self.seeds % 13), info
+
+
+class MortalReach(UnevenReach):
+    """Notes in a file of its process which seeds it is stepped for; and takes the first process along.
+
+    That is at a step when some of its episodes are over and others are not, after the caller has got those that are.
+
+    Args:
+        num_envs: rows N.
+        notes: folder of ``<process>.steps``, of ``<seed>.got``, which the caller makes, and of ``over.json``, the seeds over at the end.
+        step: after which it ends.
+    """
+
+    def __init__(self, num_envs: int, notes: str, step: int) -> None:
+        super().__init__(num_envs)
+        self.notes, self.last = Path(notes), step
+        self.steps, self.over = 0, set[int]()
+        self.still = np.zeros(num_envs, bool)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, Any]:
+        self.still &= options is not None and ~options["reset_mask"]
+        return super().reset(seed=seed, options=options)
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        self.still |= rows
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        if self.steps == self.last and not (self.notes / "over.json").exists():
+            self._die()
+        with (self.notes / f"{os.getpid()}.steps").open("a") as file:
+            file.writelines(f"{seed}\n" for seed in self.seeds[~self.still])
+        self.steps += 1
+        result = super().step(actions)
+        self.over |= set(self.seeds[~self.still & (result[2] | result[3])].tolist())
+        return result
+
+    def _die(self) -> None:
+        (self.notes / "over.json").write_text(json.dumps(sorted(self.over)))
+        for _ in range(1000):
+            if all((self.notes / f"{seed}.got").exists() for seed in self.over):
+                break
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class LostExpert(MoodyExpert):

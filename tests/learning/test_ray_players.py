@@ -92,6 +92,39 @@ def test_a_killed_actor_costs_only_its_unfinished_episodes(actors: Players, tmp_
     assert_same((result, episodes), played(Here(), Job(WORLD, EXPERT, recording=True, record_state=True)))
 
 
+def test_an_actor_killed_within_a_block_has_only_its_unfinished_episodes_played_again(ray: Any, tmp_path: Path) -> None:
+    """A network's, too, are the same to the bit: whatever is not played again keeps its place beside those that are."""
+    from robolearn.learning.ray_players import RayPlayers
+    from tests.learning.ray_casts import UnevenReach, save_network
+
+    network = {"_target_": POLICY, "checkpoint": str(save_network(tmp_path / "network"))}
+    notes, seeds = tmp_path / "notes", SEEDS[: 3 * ROWS]
+    notes.mkdir()
+    world = {"_target_": f"{CASTS}.MortalReach", "notes": str(notes), "step": 31}
+    players, got = RayPlayers(actors=1, block=3 * ROWS), list[Episode]()
+
+    def take(episode: Episode) -> None:
+        got.append(episode)
+        (notes / f"{episode.provenance['seed']}.got").touch()
+
+    job = Job(world, network, recording=True, record_state=True)
+    result = players.play(UnevenReach(ROWS), job, seeds, record=take)
+    players.close()
+    over = set(json.loads((notes / "over.json").read_text()))
+    dead, heir = sorted(notes.glob("*.steps"), key=lambda path: path.stat().st_mtime)
+    assert ROWS < len(over) < 2 * ROWS  # its rows were in their first, second and third episodes
+    assert over < seeds_of(dead)
+    assert seeds_of(heir) == set(seeds.tolist()) - over
+    whole: list[Episode] = []
+    expected = Here().play(UnevenReach(ROWS), job, seeds, record=whole.append)
+    by_seed = [sorted(episodes, key=lambda episode: int(episode.provenance["seed"])) for episodes in (got, whole)]
+    assert_same((result, by_seed[0]), (expected, by_seed[1]))
+
+
+def seeds_of(steps: Path) -> set[int]:
+    return {int(line) for line in steps.read_text().split()}
+
+
 def test_what_kills_every_actor_is_given_up(actors: Players, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robolearn.learning.ray_players.DEATHS", 2)
     deadly = {"_target_": f"{CASTS}.MortalExpert", "graves": str(tmp_path), "deaths": 100}

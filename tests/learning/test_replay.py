@@ -131,6 +131,9 @@ def test_the_command_counts_stages_and_writes_a_row_per_episode(episodes, tmp_pa
     assert [row["success"] == "True" for row in rows] == [episode.success for episode in episodes]
     assert main(compose("data_replay", [f"store={path}", "episodes=[1,3]"])) == 0
     assert "2 episodes replayed" in capsys.readouterr().out
+    for words, message in (("by=states", "by=states is for demonstrations imported from robosuite's"), ("by=force", "got 'force'")):
+        with pytest.raises(UserError, match=message):
+            main(compose("data_replay", [f"store={path}", words]))
     with pytest.raises(UserError, match="no episode 99"):
         main(compose("data_replay", [f"store={path}", "episodes=[99]"]))
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.rollout import RolloutResult, rollout
+from robolearn.learning.rollout import RolloutResult, outcomes, rollout
 from robolearn.protocols import Observation
 from robolearn.seeding import addressed_normal, split_seeds
 from tests.fakes import POINT_REACH_SPEC, PointReach
@@ -136,6 +136,45 @@ def test_rows_that_play_no_more_are_parked_once_which_changes_nothing() -> None:
         env = ParkedReach(num_envs)
         assert_same(rollout(env, NoisyReach(num_envs), SEEDS), play(num_envs))
         assert env.parked.tolist() == num_envs * [1]
+
+
+class ShyReach(ParkedReach):
+    """Says which seeds it was stepped for."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(num_envs)
+        self.seeds, self.stepped = np.zeros(num_envs, np.int64), np.zeros((0, num_envs), np.int64)
+        self.still = np.zeros(num_envs, bool)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        mask = np.ones(self.num_envs, bool) if options is None else options["reset_mask"]
+        self.seeds, self.still = np.where(mask, seed, self.seeds), self.still & ~mask
+        return super().reset(seed=seed, options=options)
+
+    def park(self, rows: NDArray[np.bool_]) -> None:
+        super().park(rows)
+        self.still |= rows
+
+    def step(self, actions: NDArray[Any]) -> Any:
+        self.stepped = np.concatenate([self.stepped, np.where(self.still, -1, self.seeds)[None]])
+        return super().step(actions)
+
+
+@pytest.mark.parametrize("hold", [0, 2])
+@pytest.mark.parametrize("had", [{0}, {1, 2, 6}, set(range(10)), {7, 10}])
+def test_what_is_had_already_is_not_played_and_the_others_are_played_when_they_were(had: set[int], hold: int) -> None:
+    worlds = ShyReach(4), ShyReach(4)
+    whole = {outcome.index: outcome for outcome in outcomes(worlds[0], NoisyReach(4), SEEDS, hold=hold)}
+    steps = {index: whole[index].steps for index in had}
+    rest = {outcome.index: outcome for outcome in outcomes(worlds[1], NoisyReach(4), SEEDS, hold=hold, had=steps)}
+    assert set(rest) == set(range(len(SEEDS))) - had
+    for index, outcome in rest.items():
+        assert (outcome.success, outcome.steps, outcome.reward) == (whole[index].success, whole[index].steps, whole[index].reward)
+    before, after = (world.stepped for world in worlds)
+    assert set(np.unique(after)) - {-1} == {int(SEEDS[index]) for index in rest}
+    wanted = np.where(np.isin(before, SEEDS[sorted(had)]), -1, before)
+    np.testing.assert_array_equal(after, wanted[: len(after)])
+    assert (wanted[len(after) :] == -1).all()
 
 
 class Losing(PointReach):

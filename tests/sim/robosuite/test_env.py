@@ -230,5 +230,7 @@ def test_rows_that_nobody_looks_at_stand_still_until_they_are_reset(lift):
     *_, truncated, info = lift.step(stay(lift))
     assert truncated.tolist() == info["lost"].tolist() == [False, True, False, False]
     assert (lift.view.qpos == before).all(1).tolist() == truncated.tolist()
+    lift.park(np.ones(4, bool))
+    assert lift.step(stay(lift))[-1]["lost"].all()
     lift.reset(seed=0)
     assert "lost" not in lift.step(stay(lift))[-1]

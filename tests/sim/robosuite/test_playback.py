@@ -2,16 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robolearn import cli
 from robolearn.errors import UserError
-from robolearn.sim.robosuite.env import RobosuiteEnv
+from robolearn.learning.recordings import Recording
+from robolearn.sim.experts.pick_and_place import LiftExpert
+from robolearn.sim.robosuite.env import inputs_of
 from robolearn.sim.robosuite.env_args import environment_of
-from robolearn.sim.robosuite.host import make_host
-from robolearn.sim.robosuite.playback import canonical_actions, solved_in, with_sizes_of
+from robolearn.sim.robosuite.playback import worlds
 
 FIXTURES = os.environ.get("ROBOLEARN_FIXTURES")
 OLD = {  # as robomimic's data sets of robosuite 1.4 have it
@@ -37,34 +40,125 @@ def env_args(controller, name="PickPlaceCan", robots="Panda", **kwargs):
     return json.dumps({"env_name": name, "env_version": "1.4.1", "type": 1, "env_kwargs": described})
 
 
+def imported(source, out):
+    assert cli.main(["data", "import", f"source={source}", f"out={out}"]) == 0
+    return out
+
+
+def replayed(store, capsys, *words):
+    capsys.readouterr()
+    assert cli.main(["data", "replay", f"store={store}", "worlds.threads=1", "json=true", *words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.skipif(not FIXTURES, reason="ROBOLEARN_FIXTURES is not set: no recordings to play back")
 @pytest.mark.parametrize("task", ["lift", "stack"])
-def test_a_persons_recording_succeeds_by_states_and_by_its_actions_as_goals(task):
-    h5py = pytest.importorskip("h5py")
-    folder = Path(str(FIXTURES)) / "robosuite_v1" / task
-    with h5py.File(folder / "demo.hdf5") as file:
-        demo = file["data/demo_1"]
-        states, actions, model = demo["states"][:], demo["actions"][:], demo.attrs["model_file"]
-    host = make_host(task)
-    xml = with_sizes_of(host, (folder / "models" / model).read_text())
-    many, one = (RobosuiteEnv(task, rows, threads=1, xml=xml, max_episode_steps=1000) for rows in (64, 1))
-    solved = solved_in(many, states)
-    assert not solved[: len(solved) // 2].any()
-    assert solved[-1]
-    goals = canonical_actions(many, states, actions)
-    positions = host.sim.model._model.nq
-    one.place(np.ones(1, bool), states[:1, 1 : 1 + positions], states[:1, 1 + positions :])
-    assert any(one.step(goal[None])[-1]["success"][0] for goal in goals)
+def test_a_persons_recording_succeeds_by_states_and_by_its_actions_as_goals(task, tmp_path, capsys):
+    pytest.importorskip("h5py")
+    store = imported(Path(str(FIXTURES)) / "robosuite_v1" / task, tmp_path / "store.zarr")
+    by_states, by_actions = (replayed(store, capsys, f"by={by}") for by in ("states", "actions"))
+    for facts in (by_states, by_actions):
+        assert (facts["task"], facts["success"], facts["episodes"]) == (task.capitalize(), 1, 1)
+    (seen,), (played,) = by_states["per_episode"], by_actions["per_episode"]
+    assert seen["name"] == played["name"] == "demo_1"
+    assert seen["reached_success"] > seen["steps"] / 2  # not solved from the start
+    assert abs(seen["reached_success"] - played["reached_success"]) < 5
+    assert by_actions["median_rms"]["tcp_pos"] < 0.01
 
 
-def test_a_recordings_sizes_are_the_worlds():
-    host = make_host("lift")
-    cube = '<body name="cube"><geom name="cube" size=".03 .01 .02" type="box"/><joint type="free"/></body>'
-    recorded = f"<mujoco><worldbody>{cube}</worldbody></mujoco>"
-    env = RobosuiteEnv("lift", 1, threads=1, xml=with_sizes_of(host, recorded))
-    np.testing.assert_allclose(env.engine.model.geom("cube_g0").size, [0.03, 0.01, 0.02])
-    with pytest.raises(ValueError, match="0 free objects, the task 1"):
-        with_sizes_of(host, "<mujoco/>")
+class Lifted:
+    """A demonstration of Lift in robosuite's words: the expert's, its goals written as deltas; and one that stays where it is."""
+
+    def __init__(self, cube=(0.02, 0.03, 0.021)):
+        self.env = environment_of(env_args(OLD, "Lift"), 2, threads=1, recorded=self.with_cube(cube))
+        env, expert = self.env, LiftExpert(2)
+        wanted = inputs_of("lift", "canonical", env.view)
+        observation, _ = env.reset(seed=[3, 4])
+        expert.reset(np.ones(2, bool), np.array([3, 4]))
+        states, actions = [], []
+        for _ in range(90):
+            states.append(self.states())
+            here = env.view.here()
+            actions.append(env.inputs.actions(wanted.goals(expert.act(observation).astype(float), here), here))
+            actions[-1][1] = 0.0
+            observation, *_, info = env.step(actions[-1])
+        assert info["success"].tolist() == [True, False]
+        self.states_of_rows, self.actions_of_rows = np.stack(states, 1), np.stack(actions, 1)
+        self.model = self.with_cube(cube)
+
+    @staticmethod
+    def with_cube(size):
+        geom = f'<geom name="cube" size="{" ".join(map(str, size))}" type="box"/>'
+        return f'<mujoco><worldbody><body name="cube">{geom}<joint type="free"/></body></worldbody></mujoco>'
+
+    def states(self):
+        """Time, positions and velocities in robosuite's order, ``(2, 1 + nq + nv)``."""
+        env, model = self.env, self.env.host.sim.model._model
+        qpos, qvel = np.zeros((2, model.nq)), np.zeros((2, model.nv))
+        qpos[:, env._positions], qvel[:, env._velocities] = env.view.qpos, env.view.qvel
+        return np.concatenate([np.zeros((2, 1)), qpos, qvel], 1)
+
+    def write(self, path, described):
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            data = file.create_group("data")
+            data.attrs["env_args"] = described
+            for row in range(2):
+                demo = data.create_group(f"demo_{row}")
+                demo.attrs["num_samples"], demo.attrs["model_file"] = 90, self.model
+                demo["states"], demo["actions"] = self.states_of_rows[row], self.actions_of_rows[row]
+        return path
+
+
+@pytest.fixture(scope="module")
+def lifted():
+    made = Lifted()
+    yield made
+    made.env.close()
+
+
+@pytest.mark.parametrize("controller", [OLD, NEW])
+def test_robomimics_data_of_either_version_play_in_the_world_that_they_name(controller, lifted, tmp_path, capsys):
+    store = imported(lifted.write(tmp_path / "low_dim.hdf5", env_args(controller, "Lift")), tmp_path / "store.zarr")
+    for by in ("states", "actions"):
+        facts = replayed(store, capsys, f"by={by}")
+        assert [(row["name"], row["success"]) for row in facts["per_episode"]] == [("demo_0", True), ("demo_1", False)]
+    assert cli.main(["data", "replay", f"store={store}", "by=states"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:3]] == [
+        ["demo_0", "solves", "Lift", "at", "step", str(facts["per_episode"][0]["reached_success"])], ["demo_1", "fails"]
+    ]  # fmt: skip
+
+
+def test_recordings_whose_objects_have_other_sizes_have_worlds_of_their_own(lifted):
+    recording = Recording("one", lifted.states_of_rows[0], lifted.actions_of_rows[0], lifted.model)
+    other = replace(recording, model=Lifted.with_cube((0.03, 0.01, 0.02)))
+    found = []
+    for indices, world in worlds(json.loads(env_args(OLD, "Lift")), [recording, other, recording], 8, threads=1):
+        assert world.env.num_envs == len(indices)
+        found.append((indices, world.env.engine.model.geom("cube_g0").size.tolist()))
+    assert found == [([0, 2], [0.02, 0.03, 0.021]), ([1], [0.03, 0.01, 0.02])]
+
+
+@pytest.mark.parametrize(
+    ("different", "message"),
+    [
+        ({"model": "<mujoco/>"}, "0 free objects, the task 1"),
+        ({"model": "<mujoco"}, "no XML"),
+        ({"states": np.zeros((9, 59))}, "one of Lift: states have 59 numbers a step, those of the task here 32"),
+        ({"actions": np.zeros((9, 8))}, "one of Lift: actions have 8 numbers a step, those of the task here 7"),
+    ],
+)
+def test_a_recording_of_another_world_is_said(different, message, lifted):
+    recording = replace(Recording("one", lifted.states_of_rows[0], lifted.actions_of_rows[0], None), **different)
+    with pytest.raises(UserError, match=message):
+        for _, world in worlds(json.loads(env_args(OLD, "Lift")), [recording], 1, threads=1):
+            world.episode(recording)
+
+
+def test_a_store_of_a_task_that_is_not_batched_names_it(lifted, tmp_path, capsys):
+    store = imported(lifted.write(tmp_path / "low_dim.hdf5", env_args(OLD, "NutAssembly")), tmp_path / "store.zarr")
+    assert cli.main(["data", "replay", f"store={store}"]) == 1
+    assert "no batched robosuite task 'NutAssembly'; there are Lift, NutAssemblySquare" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rows", [2])
