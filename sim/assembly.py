@@ -293,6 +293,11 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._assembled[mask] = self._stages[mask, -1:]
         self._episodes.lost[mask] = 0
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The free parts, in the order of ``parts_poses``, which holds fixtures behind them."""
+        return self.task.parts
+
     def part_pose(self, part: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where a part is in every row: ``(N, 3)`` [m], ``(N, 3, 3)``."""
         pose = self._view.pose(self.task.parts[part])
@@ -301,6 +306,11 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def move_part(self, part: int, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
         """Put a part of ``rows (N,)`` elsewhere, with the velocity it has: ``(N, 3)`` [m], ``(N, 3, 3)``."""
         self._view.put(self.task.parts[part], rows, Pose(position, rotation))
+        self._engine.forward(rows)
+
+    def move_tool(self, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
+        """Bend the first arm of ``rows (N,)`` so that its tool is at ``(N, 3)`` [m], ``(N, 3, 3)``."""
+        self._view.reach(rows, Pose(position, rotation))
         self._engine.forward(rows)
 
     def render(self, row: int | None = None) -> Any:

@@ -15,23 +15,24 @@ def solve_ik(
     position: NDArray[np.float64],
     rotation: NDArray[np.float64],
     prefix: str = "",
+    near: NDArray[np.float64] | None = None,
     iterations: int = 60,
     damping: float = 1e-4,
 ) -> NDArray[np.float64]:
-    """Damped least squares from the home pose, with a null-space pull towards it: ``(N, 3) [m], (N, 3, 3) -> (N, 7) [rad]``.
+    """Damped least squares from joints ``near (N, 7)``, home unless given, with a null-space pull towards them.
 
-    ``prefix`` is that of the arm's names.
+    ``(N, 3) [m], (N, 3, 3) -> (N, 7) [rad]``; ``prefix`` is that of the arm's names.
     """
     data = mujoco.MjData(model)
     site, first = model.site(f"{prefix}tcp").id, model.joint(f"{prefix}{ARM_JOINTS[0]}").id
     joints = slice(model.jnt_qposadr[first], model.jnt_qposadr[first] + 7)
     columns = slice(model.jnt_dofadr[first], model.jnt_dofadr[first] + 7)
-    home = np.array(HOME)
+    begin = np.broadcast_to(np.array(HOME) if near is None else near, (len(position), 7))
     low, high = model.jnt_range[first : first + 7].T
     jacobian = np.zeros((6, model.nv))
     solutions = np.empty((len(position), 7))
     for row in range(len(position)):
-        data.qpos[joints] = home
+        data.qpos[joints] = begin[row]
         for _ in range(iterations):
             mujoco.mj_kinematics(model, data)
             mujoco.mj_comPos(model, data)
@@ -41,7 +42,7 @@ def solve_ik(
             )
             arm = jacobian[:, columns]
             inverse = arm.T @ np.linalg.inv(arm @ arm.T + damping * np.eye(6))
-            null = (np.eye(7) - inverse @ arm) @ (home - data.qpos[joints])
+            null = (np.eye(7) - inverse @ arm) @ (begin[row] - data.qpos[joints])
             data.qpos[joints] = np.clip(data.qpos[joints] + inverse @ error + 0.1 * null, low, high)
         solutions[row] = data.qpos[joints]
     return solutions

@@ -181,6 +181,14 @@ class View:
         at = self._part_q[self.task.parts.index(name), 0]
         self._qpos[rows, at : at + 7] = np.concatenate([pose.position, quaternion_from_matrix(pose.rotation)], 1)[rows]
 
+    def reach(self, rows: Rows, pose: Pose) -> None:
+        """Bend the first arm of the chosen rows, from where it is, so that its tool is elsewhere."""
+        arm = self.arm
+        for row in np.arange(len(self._qpos))[rows]:
+            only = slice(row, row + 1)
+            near = self._qpos[only][:, arm.joints]
+            self._qpos[row, arm.joints] = solve_ik(self._model, pose.position[only], pose.rotation[only], arm.arm.prefix, near)[0]
+
     def bend(self, rows: Rows, joints: Array) -> None:
         """Bend the arms of n rows ``(n, 7 arms)`` [rad] off home."""
         for index, arm in enumerate(self.arms):

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError, check_positive, check_share
-from robolearn.learning.grips import Grips, MovesParts, part_in_hand, share_after
+from robolearn.learning.grips import Grips, part_in_hand, share_after
+from robolearn.learning.places import Movable, Places
 from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix, rotvec_from_matrix
 from robolearn.seeding import addressed_uniform
 
@@ -43,6 +44,9 @@ class Backward:
         gripper_m: largest difference of the gripper's width [m].
         grip_m: farthest that a part in hand is shifted along the pads first [m], see :mod:`robolearn.learning.grips`.
         grip_deg: most that it is turned between them [deg].
+        place_x: how far all parts and the tool are moved along x first, least and most [m], see :mod:`robolearn.learning.places`.
+        place_y: along y.
+        place_deg: most that they are turned about the vertical through the tool [deg].
     """
 
     step: float = 0.02
@@ -58,9 +62,12 @@ class Backward:
     gripper_m: float = 0.005
     grip_m: float = 0.0
     grip_deg: float = 0.0
+    place_x: tuple[float, float] = (0.0, 0.0)
+    place_y: tuple[float, float] = (0.0, 0.0)
+    place_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0)):
+        for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0), ("place_x", -np.inf), ("place_y", -np.inf)):
             pair = getattr(self, name)
             if not (isinstance(pair, Sequence) and len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
                 raise UserError(f"backward.{name} takes the smallest and the largest, such as {name}=[{least:g},{least + 1:g}]; got {pair}")
@@ -68,7 +75,7 @@ class Backward:
             **{name: getattr(self, name) for name in ("step", "rotation_step_deg", "response", "part_m", "part_deg", "gripper_m")}
         )
         check_share(0.0, 180.0, rotation_deg=self.rotation_deg, cone_deg=self.cone_deg[1])
-        check_share(0.0, float("inf"), grip_m=self.grip_m, grip_deg=self.grip_deg)
+        check_share(0.0, float("inf"), **{name: getattr(self, name) for name in ("grip_m", "grip_deg", "place_deg")})
         if self.settle < 0:
             raise UserError(f"backward.settle is a number of steps, at least 0; got {self.settle}")
 
@@ -162,7 +169,14 @@ class _Round:
         env.reset(seed=[attempt.seed for attempt in self.rows])
         env.set_state(np.stack([np.asarray(attempt.episode.sim_state)[attempt.start] for attempt in self.rows]))
         seeds = np.array([attempt.seed for attempt in self.rows], np.int64)
-        self.grips = self._shift(Grips.draw(self.settings.grip_m, self.settings.grip_deg, seeds), _pose(env.observation()))
+        hand = _pose(env.observation())
+        self.places = Places.draw(self.settings.place_x, self.settings.place_y, self.settings.place_deg, hand[0][:, :2], seeds)
+        grips = Grips.draw(self.settings.grip_m, self.settings.grip_deg, seeds)
+        if self.places.any() or grips.any():
+            self._check_movable()
+        if self.places.any():
+            self.places.apply(env, *hand)
+        self.grips = self._shift(grips, _pose(env.observation()))
         observation = env.observation()
         hand = self.grips.hand(*_pose(observation), np.ones(env.num_envs))
         path = draw_paths(self.settings, *hand, seeds)
@@ -180,26 +194,29 @@ class _Round:
         accepted = [row for row, word in enumerate(outcomes) if word == ACCEPTED]
         return [self._episode(row, int(path.length[row]), int(ends[row]), provenance) for row in accepted], outcomes
 
+    def _check_movable(self) -> None:
+        if not isinstance(self.env, Movable):
+            wanted = "backward.grip_m, grip_deg, place_x, place_y and place_deg move parts"
+            raise UserError(f"{wanted}, which task {self.env.env_spec.task!r} cannot: set them to 0")
+
     def _shift(self, grips: Grips, hand: tuple[Array, Array]) -> Grips:
         """Move the parts in hand; the shifts of the rows that hold one."""
         if not grips.any():
             return grips
-        if not isinstance(self.env, MovesParts):
-            raise UserError(
-                f"backward.grip_m and grip_deg shift the part in hand, which task {self.env.env_spec.task!r} cannot: set them to 0"
-            )
         parts = [part_in_hand(attempt.episode, attempt.start) for attempt in self.rows]
         for part in {part for part in parts if part is not None}:
             rows = np.array([held == part for held in parts])
-            self.env.move_part(part, rows, *grips.shifted(*self.env.part_pose(part), *hand))
+            position, rotation = self.env.part_pose(part)
+            self.env.move_part(part, rows, *grips.shifted(position, rotation, *hand))
         return grips.of(np.array([part is not None for part in parts]))
 
-    def _regrip(self, continuation: NDArray[np.float32]) -> None:
-        """Shift the hands' targets of ``(N, D, A)`` against the parts in them, for as long as they hold them."""
+    def _adapt(self, continuation: NDArray[np.float32]) -> None:
+        """Move the hands' targets of ``(N, D, A)`` to the other places, and against the parts in hand for as long as these are held."""
         share = np.stack([share_after(steps) for steps in continuation])  # (N, D)
         for step in range(continuation.shape[1]):
             target = np.asarray(continuation[:, step, :9], np.float64)
-            position, rotation = self.grips.hand(target[:, :3], matrix_from_rot6d(target[:, 3:]), share[:, step])
+            there = self.places.moved(target[:, :3], matrix_from_rot6d(target[:, 3:]))
+            position, rotation = self.grips.hand(*there, share[:, step])
             continuation[:, step, :9] = np.concatenate([position, rot6d_from_matrix(rotation)], 1)
 
     def _commands(self, path: Path, hand: tuple[Array, Array]) -> Callable[[int, Any], NDArray[np.float32]]:
@@ -211,8 +228,8 @@ class _Round:
         own = [attempt.episode.actions[attempt.start : attempt.check + 1] for attempt in self.rows]
         continuation = np.stack([steps[np.minimum(np.arange(self.demo.max() + 1), len(steps) - 1)] for steps in own])  # (N, D, A)
         gripper = continuation[:, 0, -1]
-        if self.grips.any():
-            self._regrip(continuation)
+        if self.places.any() or self.grips.any():
+            self._adapt(continuation)
 
         def command(step: int, observation: Any) -> NDArray[np.float32]:
             if 0 < step <= longest:
@@ -234,10 +251,14 @@ class _Round:
             return LOST
         now = {name: np.asarray(values[row], np.float64) for name, values in self.seen[end].items()}
         then = {name: np.asarray(values[attempt.check], np.float64) for name, values in attempt.episode.observations.items()}
-        here, there = now["parts_poses"].reshape(-1, 9), then["parts_poses"].reshape(-1, 9)
-        if np.linalg.norm(here[:, :3] - there[:, :3], axis=1).max() > settings.part_m:
+        here, there = (_poses(values["parts_poses"]) for values in (now, then))
+        if self.places.any():
+            free = len(self.env.parts)  # fixtures stay
+            for value, moved in zip(there, self.places.of(row).moved(there[0][None, :free], there[1][None, :free]), strict=True):
+                value[:free] = moved[0]
+        if np.linalg.norm(here[0] - there[0], axis=1).max() > settings.part_m:
             return PARTS
-        turn = matrix_from_rot6d(here[:, 3:]) @ matrix_from_rot6d(there[:, 3:]).transpose(0, 2, 1)
+        turn = here[1] @ there[1].transpose(0, 2, 1)
         if np.degrees(np.linalg.norm(rotvec_from_matrix(turn), axis=1)).max() > settings.part_deg:
             return TURNED
         if abs(now["gripper_width"] - then["gripper_width"]).max() > settings.gripper_m:
@@ -275,3 +296,9 @@ class _Round:
 
 def _pose(observation: Any) -> tuple[Array, Array]:
     return np.asarray(observation["tcp_pos"], np.float64), matrix_from_rot6d(np.asarray(observation["tcp_rot6d"], np.float64))
+
+
+def _poses(parts: Array) -> tuple[Array, Array]:
+    """``parts_poses`` of one step as ``(P, 3), (P, 3, 3)``."""
+    poses = parts.reshape(-1, 9)
+    return poses[:, :3].copy(), matrix_from_rot6d(poses[:, 3:])

@@ -8,7 +8,7 @@ H(t) become H(t) D^-1: the part's poses stay those of the demonstration.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,6 @@ Array = NDArray[np.float64]
 _WATCHED = 8  # steps from a state on in which a part in hand must go along with the hand
 _NEAR, _ALONG, _GONE = 0.12, 0.004, 0.005  # [m] from the tool; at most against the hand; at least against the table
 _LET_GO = 6  # steps after the gripper opens in which the hand goes over to the demonstration's own way
-
-
-@runtime_checkable
-class MovesParts(Protocol):
-    """A world in which parts can be put elsewhere; a part by its place in ``parts_poses``."""
-
-    def part_pose(self, part: int) -> tuple[Array, Array]:
-        """Where it is in every row: ``(N, 3)`` [m], ``(N, 3, 3)``."""
-        ...
-
-    def move_part(self, part: int, rows: NDArray[np.bool_], position: Array, rotation: Array) -> None:
-        """Put it elsewhere in ``rows (N,)``: ``(N, 3)`` [m], ``(N, 3, 3)``."""
-        ...
 
 
 def part_in_hand(episode: Episode, start: int) -> int | None:

@@ -1,4 +1,6 @@
-"""Other grips: the part in hand is shifted, the hand goes accordingly, and the part itself does what it did."""
+"""Other grips and other places: parts are shifted, the hand goes accordingly, and the parts do what they did."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ from robolearn.learning.backward import ACCEPTED, Attempt, Backward, play
 from robolearn.learning.bottlenecks import check_step, find_bottlenecks
 from robolearn.learning.collect import main as collect
 from robolearn.learning.grips import Grips, part_in_hand, share_after
+from robolearn.learning.places import Places
 from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rotvec_from_matrix
 from robolearn.seeding import split_seeds
 from robolearn.sim.assembly import Assembly
 
 SEEDS = split_seeds("train", 32)
 SHIFTED = Backward(distance=(0.02, 0.06), rotation_deg=10.0, up_steps=(0, 2), grip_m=0.006, grip_deg=5.0)
-LEG = 4  # of one_leg's parts: the leg that is wanted
+TOP, LEG, FENCE = 0, 4, 5  # places in one_leg's parts_poses: the leg that is wanted
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +106,46 @@ def test_no_snippet_begins_by_standing_still(demos, worlds):
         assert np.linalg.norm(position[1] - position[0]) > SHIFTED.step / 2 or np.degrees(turn) > SHIFTED.rotation_step_deg / 2
 
 
+def test_everything_moved_together_keeps_its_place_to_each_other():
+    rng = np.random.default_rng(1)
+    position, rotation = rng.normal(size=(32, 3, 3)), matrix_from_rotvec(rng.normal(size=(32, 3, 3)))
+    places = Places.draw((-0.02, 0.0), (0.01, 0.06), 6.0, rng.normal(size=(32, 2)), SEEDS)
+    moved, turned = places.moved(position, rotation)
+    seen = [np.einsum("nji,nj->ni", turn[:, 0], at[:, 1] - at[:, 0]) for at, turn in ((position, rotation), (moved, turned))]
+    np.testing.assert_allclose(seen[0], seen[1], atol=1e-12)
+    np.testing.assert_allclose(moved[..., 2], position[..., 2], atol=1e-12)  # nothing rises
+    pivot = np.concatenate([places.pivot, np.zeros((32, 1))], 1)
+    gone = places.moved(pivot, np.tile(np.eye(3), (32, 1, 1)))[0] - pivot
+    assert (gone[:, 0] >= -0.02).all()
+    assert (gone[:, 0] <= 0).all()
+    assert (gone[:, 1] >= 0.01).all()
+    assert (gone[:, 1] <= 0.06).all()
+
+
+def test_snippets_insert_where_the_top_was_nudged_to(demos, worlds):
+    nudged = replace(SHIFTED, place_x=(-0.02, 0.0), place_y=(-0.06, -0.02), place_deg=6.0, part_m=0.01, part_deg=8.0)
+    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
+    attempts = [Attempt(demos[0], start, check_step(demos[0], start, nudged.settle), int(seed)) for seed in SEEDS]
+    snippets, outcomes = play(worlds, attempts, nudged, {})
+    assert outcomes.count(ACCEPTED) >= 6
+
+    def place(episode, part, step):
+        return np.asarray(episode.observations["parts_poses"][step]).reshape(-1, 9)[part, :3]
+
+    for snippet in snippets:
+        assert -0.09 < place(snippet, TOP, 0)[1] - place(demos[0], TOP, start)[1] < -0.01
+        np.testing.assert_allclose(place(snippet, FENCE, 0), place(demos[0], FENCE, start), atol=1e-6)
+        # At its end the leg is as deep in the top as the demonstration's.
+        check = attempts[0].check
+        depth = [place(episode, LEG, step)[2] - place(episode, TOP, step)[2] for episode, step in ((snippet, -1), (demos[0], check))]
+        assert abs(depth[0] - depth[1]) < 0.006
+
+
 def test_a_shift_that_cannot_be_is_refused(demos, worlds):
     with pytest.raises(UserError, match="grip_m must be"):
         Backward(grip_m=-0.01)
+    with pytest.raises(UserError, match=r"backward\.place_y takes the smallest and the largest"):
+        Backward(place_y=(0.01, -0.01))
 
     class Fixed:
         num_envs, env_spec = worlds.num_envs, worlds.env_spec
