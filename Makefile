@@ -16,8 +16,10 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@touch $@
 
+# Processes that share the tests, file by file, each with one thread for its numerics.
+WORKERS ?= 2
 test: lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check

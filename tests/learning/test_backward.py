@@ -10,8 +10,9 @@ from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning.augment_backward import Balance
-from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, action_towards, draw_paths, play
+from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, play
 from robolearn.learning.bottlenecks import MARKED, check_step, find_bottlenecks
+from robolearn.learning.paths import action_towards, draw_paths
 from robolearn.learning.replay import replay
 from robolearn.rotation import matrix_from_rotvec, rotvec_from_matrix
 from robolearn.seeding import split_seeds
