@@ -127,7 +127,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     def place(self, rows: NDArray[np.bool_], qpos: NDArray[np.float64], qvel: NDArray[np.float64] | None = None) -> None:
         """Put ``rows (N,)`` into robosuite's joint positions ``(n, nq)`` and velocities ``(n, nv)``, at rest unless given, as if reset.
 
-        The controller's posture is the arms' present one.
+        The controller's posture is the arms' present one; the episodes' seeds stay.
         """
         if rows.any():
             self.engine.load(rows, np.tile(self._blank, (int(rows.sum()), 1)))
@@ -136,6 +136,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 self.view.qvel[rows] = qvel[:, self._velocities]
             self.engine.forward(rows)
             self.view.begin(rows)
+            self._episodes.begin(rows, self._episodes.seeds)
 
     def step(self, actions: NDArray[Any]) -> Step:
         """Follow each row's command for a control step: ``(N, A)``.

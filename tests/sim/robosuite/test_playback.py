@@ -11,6 +11,7 @@ import pytest
 from robolearn import cli
 from robolearn.errors import UserError
 from robolearn.learning.recordings import Recording
+from robolearn.learning.replay import replay
 from robolearn.sim.experts.pick_and_place import LiftExpert
 from robolearn.sim.robosuite.env import inputs_of
 from robolearn.sim.robosuite.env_args import environment_of
@@ -137,6 +138,14 @@ def test_recordings_whose_objects_have_other_sizes_have_worlds_of_their_own(lift
         assert world.env.num_envs == len(indices)
         found.append((indices, world.env.engine.model.geom("cube_g0").size.tolist()))
     assert found == [([0, 2], [0.02, 0.03, 0.021]), ([1], [0.03, 0.01, 0.02])]
+
+
+def test_a_replay_leaves_nothing_to_the_next_in_its_world(lifted):
+    recordings = [Recording(str(row), lifted.states_of_rows[row], lifted.actions_of_rows[row], lifted.model) for row in range(2)]
+    for _, world in worlds(json.loads(env_args(OLD, "Lift")), recordings, 1, threads=1):
+        reached = [replay(world.env, [world.episode(recording)[0]], hold=0).reached[0] for recording in recordings]
+    assert (reached[0] > 1).all()
+    assert (reached[1] == -1).all()
 
 
 @pytest.mark.parametrize(
