@@ -183,11 +183,9 @@ class View:
 
     def reach(self, rows: Rows, pose: Pose) -> None:
         """Bend the first arm of the chosen rows, from where it is, so that its tool is elsewhere."""
-        arm = self.arm
-        for row in np.arange(len(self._qpos))[rows]:
-            only = slice(row, row + 1)
-            near = self._qpos[only][:, arm.joints]
-            self._qpos[row, arm.joints] = solve_ik(self._model, pose.position[only], pose.rotation[only], arm.arm.prefix, near)[0]
+        arm = slice(self.arm.joints[0], self.arm.joints[0] + 7)
+        near = self._qpos[rows, arm]
+        self._qpos[rows, arm] = solve_ik(self._model, pose.position[rows], pose.rotation[rows], self.arm.arm.prefix, near)
 
     def bend(self, rows: Rows, joints: Array) -> None:
         """Bend the arms of n rows ``(n, 7 arms)`` [rad] off home."""
