@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward
+from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, check_movable
 from robolearn.learning.bottlenecks import check_step, find_bottlenecks
 from robolearn.learning.players import Players, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> int:
     """``robolearn augment backward``.
 
     Raises:
-        UserError: the store does not fit the task or has no bottleneck states, or too few snippets were accepted.
+        UserError: the store does not fit the task or has no bottleneck states, parts cannot be moved, or too few snippets were accepted.
     """
     options = to_dict(cfg)
     for name in ("snippets", "num_envs"):
@@ -66,6 +66,7 @@ def main(cfg: DictConfig) -> int:
     try:
         env.env_spec.check_serves(source.env_spec, recorded=True)
         _check_canonical(env.env_spec)
+        check_movable(env, settings)
         episodes = [source.episode(index) for index in range(source.num_episodes)]
         with Progress(f"look for bottlenecks in {options['store']}", len(episodes)) as progress:
             found = find_bottlenecks(

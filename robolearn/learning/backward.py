@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from robolearn.episode import Episode
 from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.grips import Grips, part_in_hand, share_after
-from robolearn.learning.paths import Path, action_towards, draw_paths
+from robolearn.learning.paths import Path, action_towards, draw_paths, turned_round
 from robolearn.learning.places import Movable, Places
 from robolearn.rotation import matrix_from_rot6d, rot6d_from_matrix, rotvec_from_matrix
 
@@ -67,15 +67,16 @@ class Backward:
     place_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0), ("place_x", -np.inf), ("place_y", -np.inf)):
+        for name, least in (("up_steps", 0), ("distance", 1e-6), ("cone_deg", 0), ("place_x", -1), ("place_y", -1)):
             pair = getattr(self, name)
             if not (isinstance(pair, Sequence) and len(pair) == 2 and least <= pair[0] <= pair[1] < np.inf):
                 raise UserError(f"backward.{name} takes the smallest and the largest, such as {name}=[{least:g},{least + 1:g}]; got {pair}")
         check_positive(
             **{name: getattr(self, name) for name in ("step", "rotation_step_deg", "response", "part_m", "part_deg", "gripper_m")}
         )
-        check_share(0.0, 180.0, rotation_deg=self.rotation_deg, cone_deg=self.cone_deg[1])
-        check_share(0.0, float("inf"), **{name: getattr(self, name) for name in ("grip_m", "grip_deg", "place_deg")})
+        degrees = {name: getattr(self, name) for name in ("rotation_deg", "grip_deg", "place_deg")}
+        check_share(0.0, 180.0, cone_deg=self.cone_deg[1], **degrees)
+        check_share(0.0, float("inf"), grip_m=self.grip_m)
         if self.settle < 0:
             raise UserError(f"backward.settle is a number of steps, at least 0; got {self.settle}")
 
@@ -90,6 +91,14 @@ class Attempt:
     seed: int
 
 
+def check_movable(env: Any, settings: Backward) -> None:
+    """Raise ``UserError`` where the settings move parts and the world cannot."""
+    moved = (settings.grip_m, settings.grip_deg, *settings.place_x, *settings.place_y, settings.place_deg)
+    if any(moved) and not isinstance(env, Movable):
+        wanted = "backward.grip_m, grip_deg, place_x, place_y and place_deg move parts"
+        raise UserError(f"{wanted}, which task {env.env_spec.task!r} cannot: set them to 0")
+
+
 def play(env: Any, attempts: Sequence[Attempt], settings: Backward, provenance: dict[str, Any]) -> tuple[list[Episode], list[str]]:
     """Try at most N snippets at once; returns the accepted ones, and for each attempt what became of it (:data:`REASONS`).
 
@@ -98,7 +107,11 @@ def play(env: Any, attempts: Sequence[Attempt], settings: Backward, provenance: 
         attempts: at most N.
         settings: how.
         provenance: written into every snippet, beside ``seed`` and ``parent_step``.
+
+    Raises:
+        UserError: the settings move parts, which the worlds cannot.
     """
+    check_movable(env, settings)
     return _Round(env, attempts, settings).play(provenance)
 
 
@@ -123,8 +136,6 @@ class _Round:
         hand = _pose(env.observation())
         self.places = Places.draw(self.settings.place_x, self.settings.place_y, self.settings.place_deg, hand[0][:, :2], seeds)
         grips = Grips.draw(self.settings.grip_m, self.settings.grip_deg, seeds)
-        if self.places.any() or grips.any():
-            self._check_movable()
         if self.places.any():
             self.places.apply(env, *hand)
         self.grips = self._shift(grips, _pose(env.observation()))
@@ -144,11 +155,6 @@ class _Round:
         outcomes = [self._judge(row, int(ends[row])) for row in range(len(self.attempts))]
         accepted = [row for row, word in enumerate(outcomes) if word == ACCEPTED]
         return [self._episode(row, int(path.length[row]), int(ends[row]), provenance) for row in accepted], outcomes
-
-    def _check_movable(self) -> None:
-        if not isinstance(self.env, Movable):
-            wanted = "backward.grip_m, grip_deg, place_x, place_y and place_deg move parts"
-            raise UserError(f"{wanted}, which task {self.env.env_spec.task!r} cannot: set them to 0")
 
     def _shift(self, grips: Grips, hand: tuple[Array, Array]) -> Grips:
         """Move the parts in hand; the shifts of the rows that hold one."""
@@ -216,18 +222,10 @@ class _Round:
             return GRIPPER
         return ACCEPTED
 
-    def _turned_round(self, row: int, length: int) -> int:
-        """The first step of the way back in which the tool moves at half its pace: what stands still teaches a policy to stand still."""
-        position, rotation = _pose({name: np.stack([seen[name][row] for seen in self.seen]) for name in ("tcp_pos", "tcp_rot6d")})
-        way = np.linalg.norm(np.diff(position, axis=0), axis=1)  # (T,)
-        turn = np.linalg.norm(rotvec_from_matrix(rotation[1:] @ rotation[:-1].transpose(0, 2, 1)), axis=1)
-        moves = (way > self.settings.step / 2) | (turn > np.radians(self.settings.rotation_step_deg) / 2)
-        begun = np.flatnonzero(moves[length : 2 * length])
-        return length + int(begun[0]) if len(begun) else 2 * length
-
     def _episode(self, row: int, length: int, end: int, provenance: dict[str, Any]) -> Episode:
         """The way back and on, up to success where it comes earlier."""
-        start = self._turned_round(row, length)
+        back = {name: np.stack([seen[name][row] for seen in self.seen[length : 2 * length + 1]]) for name in ("tcp_pos", "tcp_rot6d")}
+        start = length + turned_round(self.settings, *_pose(back))
         solved = np.flatnonzero([step[row] for step in self.solved[start:end]])
         end, success = (start + int(solved[0]) + 1, True) if len(solved) else (end, False)
         attempt = self.rows[row]

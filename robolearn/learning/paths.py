@@ -49,6 +49,17 @@ def draw_paths(settings: Backward, position: Array, rotation: Array, seeds: NDAr
     return Path(way, matrix_from_rotvec(turned[..., None] * rotvec[:, None]) @ rotation[:, None], up + straight + turning)
 
 
+def turned_round(settings: Backward, position: Array, rotation: Array) -> int:
+    """The first step of a way back ``(T + 1, 3), (T + 1, 3, 3)`` in which the tool moves at half its pace, or at half that of a slower way.
+
+    What stands still teaches a policy to stand still.
+    """
+    way = np.linalg.norm(np.diff(position, axis=0), axis=1) / settings.step  # (T,)
+    turn = np.linalg.norm(rotvec_from_matrix(rotation[1:] @ rotation[:-1].transpose(0, 2, 1)), axis=1)
+    pace = np.maximum(way, turn / np.radians(settings.rotation_step_deg))
+    return int(np.argmax(pace > (0.5 if pace.max() > 0.5 else pace.max() / 2)))
+
+
 def action_towards(observation: Any, position: Array, rotation: Array, gripper: Array, response: float) -> NDArray[np.float32]:
     """The canonical action ``(N, 10)`` whose target lies so far beyond a pose that the servo is at the pose one step on."""
     here = np.asarray(observation["tcp_pos"], np.float64)

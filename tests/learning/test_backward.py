@@ -12,7 +12,7 @@ from robolearn.errors import UserError
 from robolearn.learning.augment_backward import Balance
 from robolearn.learning.backward import ACCEPTED, REASONS, Attempt, Backward, play
 from robolearn.learning.bottlenecks import MARKED, check_step, find_bottlenecks
-from robolearn.learning.paths import action_towards, draw_paths
+from robolearn.learning.paths import action_towards, draw_paths, turned_round
 from robolearn.learning.replay import replay
 from robolearn.rotation import matrix_from_rotvec, rotvec_from_matrix
 from robolearn.seeding import split_seeds
@@ -67,6 +67,19 @@ def test_the_same_seed_draws_the_same_path_beside_any_others():
     length = int(alone.length[0])
     assert length == together.length[3]
     np.testing.assert_array_equal(alone.position[0, :length], together.position[3, :length])
+
+
+def test_a_way_back_begins_where_the_tool_moves_however_slow_the_whole_way_is():
+    still = np.tile(np.eye(3), (6, 1, 1))
+
+    def begins(*paces):
+        return turned_round(Backward(), np.cumsum([0.0, *paces])[:, None] * np.array([Backward().step, 0, 0]), still)
+
+    assert begins(0.1, 0.4, 0.6, 1, 1) == 2
+    assert begins(0, 0.1, 0.2, 0.3, 0.3) == 2  # a way that is never at half the pace of the settings is kept, too
+    assert begins(0, 0, 0, 0, 0) == 0
+    turning = matrix_from_rotvec(np.radians([0.0, 1, 7, 14, 21, 28])[:, None] * np.array([0, 0, 1]))
+    assert turned_round(Backward(), np.zeros((6, 3)), turning) == 1
 
 
 def test_a_recomputed_action_takes_the_tool_to_the_next_pose(worlds):
@@ -173,6 +186,14 @@ def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
     assert cli.main([*words, "snippets=5", "resume=true"]) == 0
     seeds = [DemoStore.open(out).provenance(index)["seed"] for index in range(5)]
     assert sorted(set(seeds)) == seeds
+
+
+def test_parts_that_cannot_be_moved_are_said_before_a_store_is_made(demos, tmp_path, capsys, monkeypatch):
+    monkeypatch.delattr(Assembly, "move_part")
+    out = tmp_path / "out.zarr"
+    assert cli.main(["augment", "backward", f"store={demos}", f"out={out}", "num_envs=4", "backward.grip_m=0.006"]) == 1
+    assert "move parts, which task 'one_leg' cannot" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_demonstrations_without_simulator_states_are_refused(tmp_path, demos, capsys):
