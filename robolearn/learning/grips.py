@@ -20,6 +20,7 @@ from robolearn.seeding import addressed_uniform
 Array = NDArray[np.float64]
 _WATCHED = 8  # steps from a state on in which a part in hand must go along with the hand
 _NEAR, _ALONG, _GONE = 0.12, 0.004, 0.005  # [m] from the tool; at most against the hand; at least against the table
+_EMPTY = 0.008  # [m] between the fingers of a closed hand that holds nothing, which may push a part along
 _LET_GO = 6  # steps after the gripper opens in which the hand goes over to the demonstration's own way
 
 
@@ -30,7 +31,10 @@ def part_in_hand(episode: Episode, start: int) -> int | None:
     if not closed[0]:
         return None
     steps = slice(start, start + (_WATCHED if closed.all() else int(np.argmin(closed))))
-    seen = {name: np.asarray(episode.observations[name][steps], np.float64) for name in ("tcp_pos", "tcp_rot6d", "parts_poses")}
+    names = ("tcp_pos", "tcp_rot6d", "gripper_width", "parts_poses")
+    seen = {name: np.asarray(episode.observations[name][steps], np.float64) for name in names}
+    if seen["gripper_width"].min() < _EMPTY:
+        return None
     parts = seen["parts_poses"].reshape(len(seen["tcp_pos"]), -1, 9)[..., :3]  # (T, P, 3)
     offset = np.einsum("tji,tpj->tpi", matrix_from_rot6d(seen["tcp_rot6d"]), parts - seen["tcp_pos"][:, None])
     slips = np.linalg.norm(offset - offset[:1], axis=2).max(0)

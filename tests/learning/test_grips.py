@@ -77,6 +77,13 @@ def test_the_part_in_hand_is_the_one_that_goes_along(demos, worlds):
         assert part_in_hand(episode, grasp[0]) is None
 
 
+def test_a_part_that_the_empty_closed_hand_pushes_is_not_in_it(demos):
+    for episode in demos:
+        empty = np.flatnonzero(episode.observations["gripper_width"][:, 0] < 0.0075)  # the push of the top
+        assert len(empty) > 20
+        assert {part_in_hand(episode, int(step)) for step in empty} == {None}
+
+
 def test_the_shift_ends_once_the_gripper_has_opened():
     actions = np.zeros((20, 10))
     actions[:, -1] = np.where(np.arange(20) < 6, 1.0, -1.0)
@@ -144,12 +151,14 @@ def test_snippets_insert_where_the_top_was_nudged_to(demos, worlds):
 def test_a_shift_that_cannot_be_is_refused(demos, worlds):
     with pytest.raises(UserError, match="grip_m must be"):
         Backward(grip_m=-0.01)
-    with pytest.raises(UserError, match=r"backward\.place_y takes the smallest and the largest"):
+    with pytest.raises(UserError, match=r"backward\.place_y takes the smallest and the largest, such as place_y=\[-1,0\]"):
         Backward(place_y=(0.01, -0.01))
+    with pytest.raises(UserError, match="grip_deg must be from 0 to 180, got inf"):
+        Backward(grip_deg=float("inf"))
 
     class Fixed:
         num_envs, env_spec = worlds.num_envs, worlds.env_spec
         reset, set_state, observation = worlds.reset, worlds.set_state, worlds.observation
 
-    with pytest.raises(UserError, match="cannot"):
+    with pytest.raises(UserError, match="move parts, which task 'one_leg' cannot: set them to 0"):
         play(Fixed(), [Attempt(demos[0], 50, 60, 0)], SHIFTED, {})
