@@ -39,7 +39,7 @@ class Backward:
         rotation_step_deg: turn of the tool in a control step [deg].
         response: share of the way to a commanded pose that the servo covers in a control step.
         settle: steps after the next gripper toggle at which the snippet is judged.
-        part_m: farthest a part may be from where the demonstration had it [m].
+        part_m: farthest a part may be from where the demonstration had it, moved as ``place_*`` say [m].
         part_deg: most that it may be turned [deg].
         gripper_m: largest difference of the gripper's width [m].
         grip_m: farthest that a part in hand is shifted along the pads first [m], see :mod:`robolearn.learning.grips`.

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 _WATCHED = 8  # steps from a state on in which a part in hand must go along with the hand
 _NEAR, _ALONG, _GONE = 0.12, 0.004, 0.005  # [m] from the tool; at most against the hand; at least against the table
 _EMPTY = 0.008  # [m] between the fingers of a closed hand that holds nothing, which may push a part along
-_LET_GO = 6  # steps after the gripper opens in which the hand goes over to the demonstration's own way
+_OPENING, _LET_GO = 3, 6  # steps until the fingers are open; then those in which the hand goes over to the demonstration's own way
 
 
 def part_in_hand(episode: Episode, start: int) -> int | None:
@@ -83,5 +83,5 @@ def share_after(actions: NDArray[Any]) -> Array:
     """How much of the shift is in each step of a continuation ``(T, A)``: all until its gripper has opened, then less and less."""
     opened = np.flatnonzero(np.asarray(actions)[:, -1] <= 0)
     since = np.arange(len(actions)) - (opened[0] if len(opened) else len(actions))
-    share: Array = np.clip(1.0 - (since - 3) / _LET_GO, 0.0, 1.0)
+    share: Array = np.clip(1.0 - (since - _OPENING) / _LET_GO, 0.0, 1.0)
     return share
