@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robolearn.errors import check_positive
 from robolearn.sim.engine import Engine
 from robolearn.sim.episodes import AWAY, DIVERGED, UNWATCHED, Episodes, check_states, find_autoreset, restore
-from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
 from robolearn.sim.robosuite.host import draw_start, make_host
@@ -176,7 +176,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def advance(self, substeps: int | None = None) -> None:
         """Let the controllers pursue the goals as they stand for a control step, or so many physics steps."""
-        with osc.installed():
+        with callbacks.installed():
             self.engine.step(self._substeps if substeps is None else substeps, self._episodes.live)
 
     def _counted(self, judged: Judgement) -> NDArray[np.bool_]:

@@ -1,34 +1,25 @@
 """robosuite's operational space controller as a compiled control callback: torques every physics step, without Python.
 
 Khatib 1987, as robosuite 1.5.2 has it: position and orientation uncoupled, gravity compensated, the arm's posture held in the
-null space. What MuJoCo calls is one function for every model: it reads what it needs of a model (addresses, gains) from the
-model's first ``numeric`` field, and goals from the simulation's ``userdata``. A model without that field is left alone.
+null space. Addresses and gains come from the model's table (:mod:`robolearn.sim.robosuite.native`), goals from the simulation's
+``userdata``.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numba
 import numba.extending
 import numpy as np
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from robolearn.sim.headless import mujoco
+from robolearn.sim.robosuite.native import ARMS, HEAD, ROOM, Array, has_table, numbers, room, word
 from robolearn.sim.robosuite.structs import offsets
 
-Array = NDArray[np.float64]
-
-MARK = 20250717.0415  # first number of a table; no other model's numeric field begins so
-NUMERIC = "operational_space"
 JOINTS = 7
 # userdata of one arm: goal position 3 [m] and rotation 9 in the world, posture 7 [rad], gripper's command 1 (-1 open, 1 closed)
 POSITION, ROTATION, POSTURE, GRIP = slice(0, 3), slice(3, 12), slice(12, 19), 19
@@ -57,34 +48,21 @@ class Arm:
     damping: NDArray[np.float64]
 
 
-def table_size(arms: int) -> int:
-    """Numbers in the table of a model with so many arms."""
-    return 2 + arms * TABLE
-
-
-def write_table(model: mujoco.MjModel, arms: tuple[Arm, ...]) -> None:
-    """Tell the callback about a compiled model, whose first numeric field has ``table_size`` numbers.
-
-    Raises:
-        ValueError: it has no such field, or too little userdata.
-    """
-    numeric = model.numeric(NUMERIC)
-    if int(numeric.adr[0]) or int(numeric.size[0]) != table_size(len(arms)) or model.nuserdata < USERDATA * len(arms):
-        raise ValueError("the model was not made for the operational space controller: see scene.py")
-    model.numeric_data[:2] = MARK, len(arms)
-    for index, arm in enumerate(arms):
-        row = model.numeric_data[2 + index * TABLE :][:TABLE]
-        joints = [model.joint(name) for name in arm.joints]
-        actuators = [model.actuator(name).id for name in arm.actuators]
-        dofs = [int(joint.dofadr[0]) for joint in joints]
-        row[_QPOS:_DOF] = [joint.qposadr[0] for joint in joints]
-        row[_DOF:_JOINT] = dofs
-        row[_JOINT:_ACTUATOR] = [joint.id for joint in joints]
-        row[_ACTUATOR:_SITE] = actuators
-        row[_SITE] = model.site(arm.site).id
-        row[_KP:_KD], row[_KD:_LOW] = arm.stiffness, arm.damping
-        row[_LOW:_HIGH], row[_HIGH:_MASS] = model.actuator_ctrlrange[actuators].T
-        row[_MASS:TABLE] = _mass_addresses(model, dofs).ravel()
+def row_of(model: mujoco.MjModel, arm: Arm) -> Array:
+    """The row of one arm in a compiled model's table, ``(TABLE,)``."""
+    row = np.empty(TABLE)
+    joints = [model.joint(name) for name in arm.joints]
+    actuators = [model.actuator(name).id for name in arm.actuators]
+    dofs = [int(joint.dofadr[0]) for joint in joints]
+    row[_QPOS:_DOF] = [joint.qposadr[0] for joint in joints]
+    row[_DOF:_JOINT] = dofs
+    row[_JOINT:_ACTUATOR] = [joint.id for joint in joints]
+    row[_ACTUATOR:_SITE] = actuators
+    row[_SITE] = model.site(arm.site).id
+    row[_KP:_KD], row[_KD:_LOW] = arm.stiffness, arm.damping
+    row[_LOW:_HIGH], row[_HIGH:_MASS] = model.actuator_ctrlrange[actuators].T
+    row[_MASS:TABLE] = _mass_addresses(model, dofs).ravel()
+    return row
 
 
 def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]:
@@ -98,81 +76,31 @@ def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]
     return addresses
 
 
-_lock = threading.Lock()
-_users = 0
-_before: tuple[Any, Any] = (None, None)
-
-
-@contextmanager
-def installed() -> Iterator[None]:
-    """Install the callback, which is the process's, for as long as anyone is inside; then put back what was there.
-
-    Meanwhile MuJoCo's stopwatches stand still: reading the clock thirty times a physics step costs a thirtieth of it.
-    """
-    global _users, _before
-    control, clock = _callbacks()
-    with _lock:
-        if not _users:
-            _before = mujoco.get_mjcb_control(), mujoco.get_mjcb_time()
-            mujoco.set_mjcb_control(control)
-            mujoco.set_mjcb_time(clock)
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                mujoco.set_mjcb_control(_before[0])
-                mujoco.set_mjcb_time(_before[1])
-
-
-@cache
-def _callbacks() -> tuple[Any, Any]:
-    """Controller and clock as MuJoCo takes them; compiled once, and kept beside this file for later processes."""
-    control = numba.cfunc(numba.void(numba.intp, numba.intp), cache=True)(_make())
-    clock = numba.cfunc(numba.float64(), cache=True)(_no_time)
-    _compiled.extend((control, clock))
-    return (
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(control.address),
-        ctypes.CFUNCTYPE(ctypes.c_double)(clock.address),
-    )
-
-
-_compiled: list[Any] = []  # machine code lives as long as its owner
-
-
-def _no_time() -> float:
-    return 0.0
-
-
-def _make() -> Callable[[int, int], None]:
+def make() -> Callable[[int, int], None]:
     """What MuJoCo calls, for the structures of the MuJoCo that is loaded: these places are part of what is compiled and kept."""
     at = offsets()
     numeric, count, user, ctrl, qpos, qvel = at.model_numeric, at.model_numeric_count, at.userdata, at.ctrl, at.qpos, at.qvel
     bias, mass, position, rotation, anchor, axis = at.qfrc_bias, at.mass, at.site_xpos, at.site_xmat, at.xanchor, at.xaxis
 
     def control(model: int, data: int) -> None:
-        if _word(model + count) < 2:
+        if not has_table(model, numeric, count):
             return
-        table = _numbers(_word(model + numeric))
-        if table[0] != MARK:
-            return
-        commands = _numbers(_word(data + user))
-        scratch = numba.carray(_stack(), (_SCRATCH,))
-        for index in range(int(table[1])):
+        table = numbers(word(model + numeric))
+        commands = numbers(word(data + user))
+        scratch = numba.carray(room(), (ROOM,))
+        for index in range(int(table[ARMS])):
             _arm(
-                table[2 + index * TABLE : 2 + (index + 1) * TABLE],
+                table[HEAD + index * TABLE : HEAD + (index + 1) * TABLE],
                 commands[index * USERDATA : (index + 1) * USERDATA],
-                _numbers(_word(data + qpos)),
-                _numbers(_word(data + qvel)),
-                _numbers(_word(data + bias)),
-                _numbers(_word(data + position)),
-                _numbers(_word(data + rotation)),
-                _numbers(_word(data + anchor)),
-                _numbers(_word(data + axis)),
-                _numbers(_word(data + mass)),
-                _numbers(_word(data + ctrl)),
+                numbers(word(data + qpos)),
+                numbers(word(data + qvel)),
+                numbers(word(data + bias)),
+                numbers(word(data + position)),
+                numbers(word(data + rotation)),
+                numbers(word(data + anchor)),
+                numbers(word(data + axis)),
+                numbers(word(data + mass)),
+                numbers(word(data + ctrl)),
                 scratch,
             )
 
@@ -294,42 +222,5 @@ def _solve(matrix: Array, vector: Array, size: int) -> None:
         vector[i] /= matrix[i, i]
 
 
-def _reading(kind: Any) -> Any:
-    """A function of compiled code that takes an address to be that of numbers of a kind."""
-
-    def definition(context: Any, address: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return numba.types.CPointer(kind)(numba.types.intp), build
-
-    return numba.extending.intrinsic(definition)
-
-
-def _stack_definition(context: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return cgutils.alloca_once(builder, context.get_value_type(numba.types.float64), size=_SCRATCH)
-
-    return numba.types.CPointer(numba.types.float64)(), build
-
-
-_SCRATCH = 229
-_stack = numba.extending.intrinsic(_stack_definition)  # room for so many numbers, given back when the function that asks returns
-_MANY = 1 << 30  # nominal length: compiled code does not look at it
-_floats_at, _words_at = _reading(numba.types.float64), _reading(numba.types.int64)
-
-
-def _numbers(address: int) -> Array:
-    """The numbers at an address."""
-    numbers: Array = numba.carray(_floats_at(address), (_MANY,))
-    return numbers
-
-
-def _word(address: int) -> int:
-    """The whole number, or address, at an address."""
-    word: int = numba.carray(_words_at(address), (1,))[0]
-    return word
-
-
-for _helper in (_arm, _accelerate, _mobility, _factorise, _solve, _numbers, _word):
+for _helper in (_arm, _accelerate, _mobility, _factorise, _solve):
     numba.extending.register_jitable(_helper)

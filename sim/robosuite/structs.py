@@ -42,6 +42,13 @@ class Offsets:
     mass: int
     ctrl: int
     userdata: int
+    cvel: int
+    cdof: int
+    subtree_com: int
+    xipos: int
+    ximat: int
+    qfrc_fluid: int
+    qfrc_passive: int
 
 
 @cache
@@ -55,7 +62,24 @@ def offsets() -> Offsets:
     for xml in _PROBES:
         model = mujoco.MjModel.from_xml_string(xml)
         worlds.append((model, mujoco.MjData(model)))
-    arrays = ("qpos", "qvel", "qfrc_bias", "site_xpos", "site_xmat", "xanchor", "xaxis", "ctrl", "userdata")
+    arrays = (
+        "qpos",
+        "qvel",
+        "qfrc_bias",
+        "site_xpos",
+        "site_xmat",
+        "xanchor",
+        "xaxis",
+        "ctrl",
+        "userdata",
+        "cvel",
+        "cdof",
+        "subtree_com",
+        "xipos",
+        "ximat",
+        "qfrc_fluid",
+        "qfrc_passive",
+    )
     of_data: dict[str, Callable[[Any, Any], int]] = {name: _address_of(name) for name in arrays}
     of_data["mass"] = _address_of("M")
     data = _search([data._address for _, data in worlds], {name: [find(*world) for world in worlds] for name, find in of_data.items()})
