@@ -1,4 +1,4 @@
-"""What MuJoCo calls in every physics step of a robosuite world, as machine code: the controller and the drag of the air.
+"""What MuJoCo calls in every physics step of a robosuite world, as machine code: controller, drag of the air, filter of contacts.
 
 MuJoCo has one callback of each kind a process: they are one function for every model, which reads what it needs of a model there.
 """
@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite import drag, osc
+from robolearn.sim.robosuite import apart, drag, osc
 from robolearn.sim.robosuite.native import HEAD, MARK
 
 NUMERIC = "robosuite_callbacks"
@@ -59,7 +59,7 @@ def installed() -> Iterator[None]:
     ours = _callbacks()
     with _lock:
         if not _users:
-            _before = mujoco.get_mjcb_control(), mujoco.get_mjcb_passive(), mujoco.get_mjcb_time()
+            _before = tuple(getattr(mujoco, f"get_mjcb_{name}")() for name in _NAMES)
             _install(ours)
         _users += 1
     try:
@@ -72,27 +72,26 @@ def installed() -> Iterator[None]:
 
 
 def _install(callbacks: tuple[Any, ...]) -> None:
-    control, passive, clock = callbacks
-    mujoco.set_mjcb_control(control)
-    mujoco.set_mjcb_passive(passive)
-    mujoco.set_mjcb_time(clock)
+    for name, callback in zip(_NAMES, callbacks, strict=True):
+        getattr(mujoco, f"set_mjcb_{name}")(callback)
 
 
 @cache
 def _callbacks() -> tuple[Any, ...]:
-    """Controller, drag and clock as MuJoCo takes them; compiled once, and kept beside their files for later processes."""
-    general = numba.void(numba.intp, numba.intp)
-    compiled = (
-        numba.cfunc(general, cache=True, error_model="numpy")(osc.make()),
-        numba.cfunc(general, cache=True, error_model="numpy")(drag.make()),
-        numba.cfunc(numba.float64(), cache=True)(_no_time),
+    """Those of ``_NAMES`` as MuJoCo takes them; compiled once, and kept beside their files for later processes."""
+    word, index = numba.intp, numba.int32
+    made = (
+        (numba.void(word, word), osc.make(), ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)),
+        (numba.void(word, word), drag.make(), ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)),
+        (index(word, word, index, index), apart.make(), ctypes.CFUNCTYPE(ctypes.c_int, *(ctypes.c_void_p,) * 2, *(ctypes.c_int,) * 2)),
+        (numba.float64(), _no_time, ctypes.CFUNCTYPE(ctypes.c_double)),
     )
+    compiled = [numba.cfunc(signature, cache=True, error_model="numpy")(function) for signature, function, _ in made]
     _compiled.extend(compiled)
-    kinds = (_GENERAL, _GENERAL, ctypes.CFUNCTYPE(ctypes.c_double))
-    return tuple(kind(code.address) for kind, code in zip(kinds, compiled, strict=True))
+    return tuple(kind(code.address) for code, (_, _, kind) in zip(compiled, made, strict=True))
 
 
-_GENERAL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+_NAMES = ("control", "passive", "contactfilter", "time")
 _compiled: list[Any] = []  # machine code lives as long as its owner
 
 

@@ -18,8 +18,7 @@ from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite.native import ARMS, DOFS, DRAGGED, HEAD, Array, has_table, numbers, word
 from robolearn.sim.robosuite.osc import TABLE
 from robolearn.sim.robosuite.structs import offsets
-
-Vector = tuple[float, float, float]
+from robolearn.sim.robosuite.vectors import axes_at, cross, dot, minus, transposed, turned, vector_at
 
 # row of one body: itself, its tree's root, coefficients of its turning and moving, linear 2, quadratic 3 + 3, and its degrees of
 # freedom: two runs [first, end)
@@ -103,51 +102,25 @@ def make() -> Callable[[int, int], None]:
 def _body(row: Array, velocities: Array, centres: Array, places: Array, turns: Array, motions: Array, force: Array) -> None:
     """Add what the air does to one body to ``force`` (nv,)."""
     body = int(row[_BODY])
-    place, centre, axes = _three(places, 3 * body), _three(centres, 3 * int(row[_ROOT])), _nine(turns, 9 * body)
-    lever = (place[0] - centre[0], place[1] - centre[1], place[2] - centre[2])
-    turning, moving = _three(velocities, 6 * body), _three(velocities, 6 * body + 3)
-    swept = _cross(lever, turning)
-    w = _seen(axes, turning)
-    v = _seen(axes, (moving[0] - swept[0], moving[1] - swept[1], moving[2] - swept[2]))
-    t = _turned(axes, (_resist(row, 0, 0, w[0], 64.0), _resist(row, 0, 1, w[1], 64.0), _resist(row, 0, 2, w[2], 64.0)))
-    f = _turned(axes, (_resist(row, 1, 3, v[0], 1.0), _resist(row, 1, 4, v[1], 1.0), _resist(row, 1, 5, v[2], 1.0)))
+    axes, lever = axes_at(turns, body), minus(vector_at(places, body), vector_at(centres, int(row[_ROOT])))
+    turning, moving = vector_at(velocities, 2 * body), vector_at(velocities, 2 * body + 1)
+    seen = transposed(axes)
+    w, v = turned(seen, turning), turned(seen, minus(moving, cross(lever, turning)))
+    torque = turned(axes, (_resist(row, 0, 0, w[0], 64.0), _resist(row, 0, 1, w[1], 64.0), _resist(row, 0, 2, w[2], 64.0)))
+    push = turned(axes, (_resist(row, 1, 3, v[0], 1.0), _resist(row, 1, 4, v[1], 1.0), _resist(row, 1, 5, v[2], 1.0)))
     for run in range(2):
         for dof in range(int(row[_RUNS + 2 * run]), int(row[_RUNS + 2 * run + 1])):
-            axis, slide = _three(motions, 6 * dof), _three(motions, 6 * dof + 3)
-            swung = _cross(axis, lever)
-            push = (slide[0] + swung[0]) * f[0] + (slide[1] + swung[1]) * f[1] + (slide[2] + swung[2]) * f[2]
-            force[dof] = (force[dof] + push) + (axis[0] * t[0] + axis[1] * t[1] + axis[2] * t[2])
+            axis, slide = vector_at(motions, 2 * dof), vector_at(motions, 2 * dof + 1)
+            swing = cross(axis, lever)
+            force[dof] += dot((slide[0] + swing[0], slide[1] + swing[1], slide[2] + swing[2]), push)
+            force[dof] += dot(axis, torque)
 
 
 def _resist(row: Array, linear: int, quadratic: int, speed: float, parts: float) -> float:
-    """Of one direction: against ``speed``, which is an angular one for torques."""
+    """The air's answer to one component of the speed, which is an angular one for torques."""
     force: float = speed * row[_LINEAR + linear] - row[_TURNING + quadratic] * abs(speed) * speed / parts
     return force
 
 
-def _three(values: Array, first: int) -> Vector:
-    return values[first], values[first + 1], values[first + 2]
-
-
-def _nine(values: Array, first: int) -> tuple[Vector, Vector, Vector]:
-    return _three(values, first), _three(values, first + 3), _three(values, first + 6)
-
-
-def _cross(a: Vector, b: Vector) -> Vector:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-def _turned(axes: tuple[Vector, Vector, Vector], v: Vector) -> Vector:
-    """A body's vector in the world."""
-    a, b, c = axes
-    return a[0] * v[0] + a[1] * v[1] + a[2] * v[2], b[0] * v[0] + b[1] * v[1] + b[2] * v[2], c[0] * v[0] + c[1] * v[1] + c[2] * v[2]
-
-
-def _seen(axes: tuple[Vector, Vector, Vector], v: Vector) -> Vector:
-    """The inverse of :func:`_turned`."""
-    a, b, c = axes
-    return a[0] * v[0] + b[0] * v[1] + c[0] * v[2], a[1] * v[0] + b[1] * v[1] + c[1] * v[2], a[2] * v[0] + b[2] * v[1] + c[2] * v[2]
-
-
-for _helper in (_body, _resist, _three, _nine, _cross, _turned, _seen):
+for _helper in (_body, _resist):
     numba.extending.register_jitable(_helper)

@@ -43,12 +43,18 @@ def _stack_definition(context: Any) -> Any:
 
 room = numba.extending.intrinsic(_stack_definition)  # for ``ROOM`` numbers, given back when the function that asks returns
 _MANY = 1 << 30  # nominal length: compiled code does not look at it
-_floats_at, _words_at = _reading(numba.types.float64), _reading(numba.types.int64)
+_floats_at, _words_at, _integers_at = (_reading(kind) for kind in (numba.types.float64, numba.types.int64, numba.types.int32))
 
 
 def numbers(address: int) -> Array:
     """The numbers at an address."""
     found: Array = numba.carray(_floats_at(address), (_MANY,))
+    return found
+
+
+def integers(address: int) -> NDArray[np.int32]:
+    """The integers at an address."""
+    found: NDArray[np.int32] = numba.carray(_integers_at(address), (_MANY,))
     return found
 
 
@@ -64,5 +70,5 @@ def has_table(model: int, numeric: int, count: int) -> bool:
     return ours
 
 
-for _helper in (numbers, word, has_table):
+for _helper in (numbers, integers, word, has_table):
     numba.extending.register_jitable(_helper)
