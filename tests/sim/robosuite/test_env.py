@@ -167,7 +167,7 @@ def test_stepping_leaves_the_processs_callbacks_as_they_were(lift):
         assert mujoco.get_mjcb_control() is control
     finally:
         mujoco.set_mjcb_control(None)
-    assert mujoco.get_mjcb_time() is None
+    assert all(there() is None for there in (mujoco.get_mjcb_time, mujoco.get_mjcb_passive, mujoco.get_mjcb_contactfilter))
 
 
 def test_the_controller_leaves_other_models_alone():
