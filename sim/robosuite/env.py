@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robolearn.sim.engine import Engine
 from robolearn.sim.engines import step_soundly
 from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
-from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
 from robolearn.sim.robosuite.host import draw_start, make_host
@@ -180,7 +180,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def advance(self, substeps: int | None = None) -> NDArray[np.bool_]:
         """Let the controllers pursue the goals as they stand for a control step, or so many physics steps; which rows failed, ``(N,)``."""
-        with osc.installed():
+        with callbacks.installed():
             return step_soundly(self.engine, self._substeps if substeps is None else substeps, self._episodes.live)
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:

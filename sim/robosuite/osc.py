@@ -1,34 +1,26 @@
 """robosuite's operational space controller as a compiled control callback: torques every physics step, without Python.
 
 Khatib 1987, as robosuite 1.5.2 has it: position and orientation uncoupled, gravity compensated, the arm's posture held in the
-null space. What MuJoCo calls is one function for every model: it reads what it needs of a model (addresses, gains) from the
-model's first ``numeric`` field, and goals from the simulation's ``userdata``. A model without that field is left alone.
+null space. Addresses and gains come from the model's table (:mod:`robolearn.sim.robosuite.native`), goals from the simulation's
+``userdata``.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numba
 import numba.extending
 import numpy as np
-from numba.core import cgutils
 from numpy.typing import NDArray
 
 from robolearn.sim.headless import mujoco
+from robolearn.sim.robosuite.native import ARMS, HEAD, ROOM, Array, has_table, numbers, room, word
 from robolearn.sim.robosuite.structs import offsets
+from robolearn.sim.robosuite.vectors import Axes, Vector, axes_at, cross, dot, minus, vector_at
 
-Array = NDArray[np.float64]
-
-MARK = 20250717.0415  # first number of a table; no other model's numeric field begins so
-NUMERIC = "operational_space"
 JOINTS = 7
 # userdata of one arm: goal position 3 [m] and rotation 9 in the world, posture 7 [rad], gripper's command 1 (-1 open, 1 closed)
 POSITION, ROTATION, POSTURE, GRIP = slice(0, 3), slice(3, 12), slice(12, 19), 19
@@ -36,6 +28,7 @@ USERDATA = 20
 # table of one arm: addresses of qpos, dof, joint, actuator (7 each), site, gains 6 + 6, limits of torque 7 + 7, addresses in M 49
 _QPOS, _DOF, _JOINT, _ACTUATOR, _SITE, _KP, _KD, _LOW, _HIGH, _MASS, TABLE = 0, 7, 14, 21, 28, 29, 35, 41, 48, 55, 104
 POSTURE_STIFFNESS = 10.0
+POSTURE_DAMPING = 2 * math.sqrt(POSTURE_STIFFNESS)
 
 
 @dataclass(frozen=True)
@@ -57,34 +50,21 @@ class Arm:
     damping: NDArray[np.float64]
 
 
-def table_size(arms: int) -> int:
-    """Numbers in the table of a model with so many arms."""
-    return 2 + arms * TABLE
-
-
-def write_table(model: mujoco.MjModel, arms: tuple[Arm, ...]) -> None:
-    """Tell the callback about a compiled model, whose first numeric field has ``table_size`` numbers.
-
-    Raises:
-        ValueError: it has no such field, or too little userdata.
-    """
-    numeric = model.numeric(NUMERIC)
-    if int(numeric.adr[0]) or int(numeric.size[0]) != table_size(len(arms)) or model.nuserdata < USERDATA * len(arms):
-        raise ValueError("the model was not made for the operational space controller: see scene.py")
-    model.numeric_data[:2] = MARK, len(arms)
-    for index, arm in enumerate(arms):
-        row = model.numeric_data[2 + index * TABLE :][:TABLE]
-        joints = [model.joint(name) for name in arm.joints]
-        actuators = [model.actuator(name).id for name in arm.actuators]
-        dofs = [int(joint.dofadr[0]) for joint in joints]
-        row[_QPOS:_DOF] = [joint.qposadr[0] for joint in joints]
-        row[_DOF:_JOINT] = dofs
-        row[_JOINT:_ACTUATOR] = [joint.id for joint in joints]
-        row[_ACTUATOR:_SITE] = actuators
-        row[_SITE] = model.site(arm.site).id
-        row[_KP:_KD], row[_KD:_LOW] = arm.stiffness, arm.damping
-        row[_LOW:_HIGH], row[_HIGH:_MASS] = model.actuator_ctrlrange[actuators].T
-        row[_MASS:TABLE] = _mass_addresses(model, dofs).ravel()
+def row_of(model: mujoco.MjModel, arm: Arm) -> Array:
+    """The row of one arm in a compiled model's table, ``(TABLE,)``."""
+    row = np.empty(TABLE)
+    joints = [model.joint(name) for name in arm.joints]
+    actuators = [model.actuator(name).id for name in arm.actuators]
+    dofs = [int(joint.dofadr[0]) for joint in joints]
+    row[_QPOS:_DOF] = [joint.qposadr[0] for joint in joints]
+    row[_DOF:_JOINT] = dofs
+    row[_JOINT:_ACTUATOR] = [joint.id for joint in joints]
+    row[_ACTUATOR:_SITE] = actuators
+    row[_SITE] = model.site(arm.site).id
+    row[_KP:_KD], row[_KD:_LOW] = arm.stiffness, arm.damping
+    row[_LOW:_HIGH], row[_HIGH:_MASS] = model.actuator_ctrlrange[actuators].T
+    row[_MASS:TABLE] = _mass_addresses(model, dofs).ravel()
+    return row
 
 
 def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]:
@@ -98,81 +78,31 @@ def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]
     return addresses
 
 
-_lock = threading.Lock()
-_users = 0
-_before: tuple[Any, Any] = (None, None)
-
-
-@contextmanager
-def installed() -> Iterator[None]:
-    """Install the callback, which is the process's, for as long as anyone is inside; then put back what was there.
-
-    Meanwhile MuJoCo's stopwatches stand still: reading the clock thirty times a physics step costs a thirtieth of it.
-    """
-    global _users, _before
-    control, clock = _callbacks()
-    with _lock:
-        if not _users:
-            _before = mujoco.get_mjcb_control(), mujoco.get_mjcb_time()
-            mujoco.set_mjcb_control(control)
-            mujoco.set_mjcb_time(clock)
-        _users += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                mujoco.set_mjcb_control(_before[0])
-                mujoco.set_mjcb_time(_before[1])
-
-
-@cache
-def _callbacks() -> tuple[Any, Any]:
-    """Controller and clock as MuJoCo takes them; compiled once, and kept beside this file for later processes."""
-    control = numba.cfunc(numba.void(numba.intp, numba.intp), cache=True)(_make())
-    clock = numba.cfunc(numba.float64(), cache=True)(_no_time)
-    _compiled.extend((control, clock))
-    return (
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(control.address),
-        ctypes.CFUNCTYPE(ctypes.c_double)(clock.address),
-    )
-
-
-_compiled: list[Any] = []  # machine code lives as long as its owner
-
-
-def _no_time() -> float:
-    return 0.0
-
-
-def _make() -> Callable[[int, int], None]:
+def make() -> Callable[[int, int], None]:
     """What MuJoCo calls, for the structures of the MuJoCo that is loaded: these places are part of what is compiled and kept."""
     at = offsets()
     numeric, count, user, ctrl, qpos, qvel = at.model_numeric, at.model_numeric_count, at.userdata, at.ctrl, at.qpos, at.qvel
     bias, mass, position, rotation, anchor, axis = at.qfrc_bias, at.mass, at.site_xpos, at.site_xmat, at.xanchor, at.xaxis
 
     def control(model: int, data: int) -> None:
-        if _word(model + count) < 2:
+        if not has_table(model, numeric, count):
             return
-        table = _numbers(_word(model + numeric))
-        if table[0] != MARK:
-            return
-        commands = _numbers(_word(data + user))
-        scratch = numba.carray(_stack(), (_SCRATCH,))
-        for index in range(int(table[1])):
+        table = numbers(word(model + numeric))
+        commands = numbers(word(data + user))
+        scratch = numba.carray(room(), (ROOM,))
+        for index in range(int(table[ARMS])):
             _arm(
-                table[2 + index * TABLE : 2 + (index + 1) * TABLE],
+                table[HEAD + index * TABLE : HEAD + (index + 1) * TABLE],
                 commands[index * USERDATA : (index + 1) * USERDATA],
-                _numbers(_word(data + qpos)),
-                _numbers(_word(data + qvel)),
-                _numbers(_word(data + bias)),
-                _numbers(_word(data + position)),
-                _numbers(_word(data + rotation)),
-                _numbers(_word(data + anchor)),
-                _numbers(_word(data + axis)),
-                _numbers(_word(data + mass)),
-                _numbers(_word(data + ctrl)),
+                numbers(word(data + qpos)),
+                numbers(word(data + qvel)),
+                numbers(word(data + bias)),
+                numbers(word(data + position)),
+                numbers(word(data + rotation)),
+                numbers(word(data + anchor)),
+                numbers(word(data + axis)),
+                numbers(word(data + mass)),
+                numbers(word(data + ctrl)),
                 scratch,
             )
 
@@ -194,142 +124,126 @@ def _arm(
     scratch: Array,
 ) -> None:
     """One arm's torques, from MjData's arrays into ``ctrl``; all of them flat. ``scratch`` is room to work in."""
-    inertia, jacobian, half = scratch[:49].reshape(7, 7), scratch[49:91].reshape(6, 7), scratch[91:133].reshape(6, 7)
-    mobility, linear, angular = scratch[133:169].reshape(6, 6), scratch[169:178].reshape(3, 3), scratch[178:187].reshape(3, 3)
+    inertia, jacobian, half = scratch[:49].reshape(7, 7), scratch[49:91].reshape(7, 6), scratch[91:133].reshape(7, 6)
+    mobility = scratch[133:169].reshape(6, 6)
     rate, posture, torque = scratch[187:194], scratch[194:201], scratch[201:208]
-    error, wrench, drift, lever = scratch[208:214], scratch[214:220], scratch[220:226], scratch[226:229]
+    wrench, drift = scratch[208:214], scratch[214:220]
     site = int(table[_SITE])
-    here, turned = positions[3 * site : 3 * site + 3], rotations[9 * site : 9 * site + 9]
-    for j in range(JOINTS):
-        joint = 3 * int(table[_JOINT + j])
-        a = axes[joint : joint + 3]
-        for k in range(3):
-            lever[k] = here[k] - anchors[joint + k]
-            jacobian[3 + k, j] = a[k]
-        jacobian[0, j] = a[1] * lever[2] - a[2] * lever[1]
-        jacobian[1, j] = a[2] * lever[0] - a[0] * lever[2]
-        jacobian[2, j] = a[0] * lever[1] - a[1] * lever[0]
-        rate[j] = qvel[int(table[_DOF + j])]
-        for i in range(JOINTS):
-            inertia[i, j] = masses[int(table[_MASS + JOINTS * i + j])]
-    _accelerate(table, command, here, turned, jacobian, rate, error, wrench)
-    # What keeps the posture, before it is confined to the null space, and the acceleration of the tool that it would cause.
+    here = vector_at(positions, site)
     drift[:] = 0.0
     for j in range(JOINTS):
+        joint = int(table[_JOINT + j])
+        axis = vector_at(axes, joint)
+        jacobian[j, 0], jacobian[j, 1], jacobian[j, 2] = cross(axis, minus(here, vector_at(anchors, joint)))
+        jacobian[j, 3], jacobian[j, 4], jacobian[j, 5] = axis
+        rate[j] = qvel[int(table[_DOF + j])]
+        # What keeps the posture, before it is confined to the null space, and the acceleration of the tool that it would cause.
         away = command[12 + j] - qpos[int(table[_QPOS + j])]
-        posture[j] = POSTURE_STIFFNESS * away - 2 * math.sqrt(POSTURE_STIFFNESS) * rate[j]
+        posture[j] = POSTURE_STIFFNESS * away - POSTURE_DAMPING * rate[j]
         for k in range(6):
-            drift[k] += jacobian[k, j] * posture[j]
-    for i in range(JOINTS):
-        torque[i] = bias[int(table[_DOF + i])]
-        for j in range(JOINTS):
-            torque[i] += inertia[i, j] * posture[j]
+            drift[k] += jacobian[j, k] * posture[j]
+        torque[j] = bias[int(table[_DOF + j])]
+        for i in range(j + 1):
+            inertia[j, i] = inertia[i, j] = masses[int(table[_MASS + JOINTS * j + i])]
+    for j in range(JOINTS):
+        for i in range(JOINTS):
+            torque[i] += inertia[j, i] * posture[j]
+    _accelerate(table, command, here, axes_at(rotations, site), jacobian, rate, wrench)
     _mobility(inertia, jacobian, half, mobility)
-    linear[:], angular[:] = mobility[:3, :3], mobility[3:, 3:]
-    _solve(linear, wrench[:3], 3)
-    _solve(angular, wrench[3:], 3)
-    _solve(mobility, drift, 6)
+    wrench[0], wrench[1], wrench[2] = _uncoupled(mobility, wrench, 0)
+    wrench[3], wrench[4], wrench[5] = _uncoupled(mobility, wrench, 3)
+    _solve(mobility, drift)
     for j in range(JOINTS):
         for k in range(6):
-            torque[j] += jacobian[k, j] * (wrench[k] - drift[k])
+            torque[j] += jacobian[j, k] * (wrench[k] - drift[k])
         ctrl[int(table[_ACTUATOR + j])] = min(max(torque[j], table[_LOW + j]), table[_HIGH + j])
 
 
-def _accelerate(
-    table: Array, command: Array, here: Array, turned: Array, jacobian: Array, rate: Array, error: Array, wanted: Array
-) -> None:
+def _accelerate(table: Array, command: Array, here: Vector, turn: Axes, jacobian: Array, rate: Array, wanted: Array) -> None:
     """What the tool is asked to do, a damped spring to its goal: ``wanted`` 3 [m/s^2], 3 [rad/s^2], in the world."""
+    speed = wanted
+    speed[:] = 0.0
+    for j in range(JOINTS):
+        for k in range(6):
+            speed[k] += jacobian[j, k] * rate[j]
+    goal, asked = vector_at(command, 0), axes_at(command[3:12], 0)
+    away, angle = minus(goal, here), _angle(turn, asked)
     for k in range(3):
-        error[k] = command[k] - here[k]
-        # Half the sum of the cross products of the columns of both rotations: the sine of the angle, along the axis.
-        one, two = (k + 1) % 3, (k + 2) % 3
-        error[3 + k] = 0.0
-        for column in range(3):
-            error[3 + k] += 0.5 * turned[3 * one + column] * command[3 + 3 * two + column]
-            error[3 + k] -= 0.5 * turned[3 * two + column] * command[3 + 3 * one + column]
-    for k in range(6):
-        speed = 0.0
-        for j in range(JOINTS):
-            speed += jacobian[k, j] * rate[j]
-        wanted[k] = table[_KP + k] * error[k] - table[_KD + k] * speed
+        wanted[k] = table[_KP + k] * away[k] - table[_KD + k] * speed[k]
+        wanted[3 + k] = table[_KP + 3 + k] * angle[k] - table[_KD + 3 + k] * speed[3 + k]
+
+
+def _angle(turn: Axes, asked: Axes) -> Vector:
+    """Half the sum of the cross products of the columns of both rotations: the sine of the angle between them, along its axis."""
+    a, b, c = turn
+    d, e, f = asked
+    return 0.5 * (dot(b, f) - dot(c, e)), 0.5 * (dot(c, d) - dot(a, f)), 0.5 * (dot(a, e) - dot(b, d))
 
 
 def _mobility(inertia: Array, jacobian: Array, half: Array, mobility: Array) -> None:
-    """``J M^-1 J^T`` into ``mobility`` (6, 6); ``inertia`` becomes its Cholesky factor L, ``half`` (6, 7) the transpose of ``L^-1 J^T``."""
+    """``J M^-1 J^T`` (6, 6), of ``jacobian`` J^T (7, 6); ``inertia`` M becomes its factor, ``half`` (7, 6) is ``L^-1 J^T``."""
     _factorise(inertia, JOINTS)
     for k in range(6):
-        for i in range(JOINTS):
-            total = jacobian[k, i]
+        for other in range(6):
+            mobility[k, other] = 0.0
+    for i in range(JOINTS):
+        for k in range(6):
+            total = jacobian[i, k]
             for j in range(i):
-                total -= inertia[i, j] * half[k, j]
-            half[k, i] = total / inertia[i, i]
-    for k in range(6):
-        for other in range(k + 1):
-            total = 0.0
-            for i in range(JOINTS):
-                total += half[k, i] * half[other, i]
-            mobility[k, other] = mobility[other, k] = total
+                total -= inertia[i, j] * half[j, k]
+            half[i, k] = total * inertia[i, i]
+        for k in range(6):
+            for other in range(6):
+                mobility[k, other] += half[i, k] * half[i, other]
 
 
 def _factorise(matrix: Array, size: int) -> None:
-    """Put the Cholesky factor of a symmetric matrix into its lower triangle; a singular one becomes very stiff, not NaN."""
-    for i in range(size):
-        for j in range(i + 1):
+    """Put the Cholesky factor of a symmetric matrix into its lower triangle, the reciprocals of its diagonal on the diagonal.
+
+    A singular one becomes very stiff, not NaN.
+    """
+    for j in range(size):
+        total = matrix[j, j]
+        for k in range(j):
+            total -= matrix[j, k] * matrix[j, k]
+        matrix[j, j] = 1.0 / math.sqrt(max(total, 1e-18))
+        for i in range(j + 1, size):
             total = matrix[i, j]
             for k in range(j):
                 total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = math.sqrt(max(total, 1e-18)) if i == j else total / matrix[j, j]
+            matrix[i, j] = total * matrix[j, j]
 
 
-def _solve(matrix: Array, vector: Array, size: int) -> None:
-    """Solve for a symmetric positive definite matrix, in place of ``vector``."""
-    _factorise(matrix, size)
-    for i in range(size):
+def _solve(matrix: Array, vector: Array) -> None:
+    """Solve for a symmetric positive definite matrix (6, 6), in place of ``vector`` (6,)."""
+    _factorise(matrix, 6)
+    for i in range(6):
         for j in range(i):
             vector[i] -= matrix[i, j] * vector[j]
-        vector[i] /= matrix[i, i]
-    for i in range(size - 1, -1, -1):
-        for j in range(i + 1, size):
+        vector[i] *= matrix[i, i]
+    for i in range(5, -1, -1):
+        for j in range(i + 1, 6):
             vector[i] -= matrix[j, i] * vector[j]
-        vector[i] /= matrix[i, i]
+        vector[i] *= matrix[i, i]
 
 
-def _reading(kind: Any) -> Any:
-    """A function of compiled code that takes an address to be that of numbers of a kind."""
-
-    def definition(context: Any, address: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return numba.types.CPointer(kind)(numba.types.intp), build
-
-    return numba.extending.intrinsic(definition)
+def _uncoupled(mobility: Array, vector: Array, first: int) -> Vector:
+    """Solve for the block (3, 3) of a symmetric matrix (6, 6) at ``first``, and that part of a vector, by Cramer's rule."""
+    a, b, c = _columns(mobility, first)
+    x = (vector[first], vector[first + 1], vector[first + 2])
+    bc, ca, ab = cross(b, c), cross(c, a), cross(a, b)
+    scale = 1.0 / max(dot(a, bc), 1e-18)
+    return scale * dot(x, bc), scale * dot(x, ca), scale * dot(x, ab)
 
 
-def _stack_definition(context: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return cgutils.alloca_once(builder, context.get_value_type(numba.types.float64), size=_SCRATCH)
-
-    return numba.types.CPointer(numba.types.float64)(), build
-
-
-_SCRATCH = 229
-_stack = numba.extending.intrinsic(_stack_definition)  # room for so many numbers, given back when the function that asks returns
-_MANY = 1 << 30  # nominal length: compiled code does not look at it
-_floats_at, _words_at = _reading(numba.types.float64), _reading(numba.types.int64)
+def _columns(matrix: Array, first: int) -> Axes:
+    a, b, c = first, first + 1, first + 2
+    return (
+        (matrix[a, a], matrix[b, a], matrix[c, a]),
+        (matrix[b, a], matrix[b, b], matrix[c, b]),
+        (matrix[c, a], matrix[c, b], matrix[c, c]),
+    )
 
 
-def _numbers(address: int) -> Array:
-    """The numbers at an address."""
-    numbers: Array = numba.carray(_floats_at(address), (_MANY,))
-    return numbers
-
-
-def _word(address: int) -> int:
-    """The whole number, or address, at an address."""
-    word: int = numba.carray(_words_at(address), (1,))[0]
-    return word
-
-
-for _helper in (_arm, _accelerate, _mobility, _factorise, _solve, _numbers, _word):
+for _helper in (_arm, _accelerate, _angle, _mobility, _factorise, _solve, _uncoupled, _columns):
     numba.extending.register_jitable(_helper)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite.osc import JOINTS, NUMERIC, USERDATA, Arm, table_size, write_table
+from robolearn.sim.robosuite.callbacks import NUMERIC, table_size, write_table
+from robolearn.sim.robosuite.osc import JOINTS, USERDATA, Arm
 
 Contacts = Mapping[str, Sequence[tuple[str, str]]]  # {what touches: [(one, other), ...]}, geoms or bodies with all that hangs on them
 # Links of the Panda that MuJoCo tests for contact in every step, and that no joint angles bring together; a test looks.
 NEVER_MEET = (("link1", "link0"), ("link2", "link0"), ("link4", "link2"), ("link5", "link3"))
+FEW_GEOMS = 8  # of a body: comparing each pair takes less than MuJoCo's trees of boxes, and finds the same contacts in the same order
 _FOUND = (1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value, 0, 1)  # whether there is a contact; any; one number
 
 
@@ -123,8 +125,11 @@ def build_model(
         for one, other in pairs:
             _add_contact(spec, one, other, bodies)
     spec.nuserdata = USERDATA * len(robots)
-    spec.add_numeric(name=NUMERIC, size=table_size(len(robots)), data=np.zeros(table_size(len(robots))))
+    size = table_size(len(robots), len(spec.bodies))
+    spec.add_numeric(name=NUMERIC, size=size, data=np.zeros(size))
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value  # a row that fails stays so, and is found
+    if max(len(body.geoms) for body in spec.bodies) <= FEW_GEOMS:
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE.value
     if len(robots) > 1:
         spec.option.jacobian = mujoco.mjtJacobian.mjJAC_SPARSE  # faster from 50 degrees of freedom on; MuJoCo itself turns at 60
     if sleep:

@@ -26,12 +26,24 @@ _PROBES = (
 )
 
 
+_OF_MODEL = ("geom_type", "geom_contype", "geom_conaffinity", "geom_aabb", "geom_margin")
+_OF_DATA = (
+    *("qpos", "qvel", "ctrl", "userdata", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat", "site_xpos", "site_xmat"),
+    *("subtree_com", "cdof", "cvel", "qfrc_bias", "qfrc_fluid", "qfrc_passive"),
+)
+
+
 @dataclass(frozen=True)
 class Offsets:
     """Bytes from a structure's beginning to the word that holds an address, or to a count."""
 
     model_numeric: int
     model_numeric_count: int
+    geom_type: int
+    geom_contype: int
+    geom_conaffinity: int
+    geom_aabb: int
+    geom_margin: int
     qpos: int
     qvel: int
     qfrc_bias: int
@@ -42,6 +54,15 @@ class Offsets:
     mass: int
     ctrl: int
     userdata: int
+    cvel: int
+    cdof: int
+    subtree_com: int
+    xipos: int
+    geom_xpos: int
+    geom_xmat: int
+    ximat: int
+    qfrc_fluid: int
+    qfrc_passive: int
 
 
 @cache
@@ -55,14 +76,12 @@ def offsets() -> Offsets:
     for xml in _PROBES:
         model = mujoco.MjModel.from_xml_string(xml)
         worlds.append((model, mujoco.MjData(model)))
-    arrays = ("qpos", "qvel", "qfrc_bias", "site_xpos", "site_xmat", "xanchor", "xaxis", "ctrl", "userdata")
-    of_data: dict[str, Callable[[Any, Any], int]] = {name: _address_of(name) for name in arrays}
+    of_data: dict[str, Callable[[Any, Any], int]] = {name: _address_of(name) for name in _OF_DATA}
     of_data["mass"] = _address_of("M")
     data = _search([data._address for _, data in worlds], {name: [find(*world) for world in worlds] for name, find in of_data.items()})
-    wanted = {
-        "model_numeric": [int(model.numeric_data.ctypes.data) for model, _ in worlds],
-        "model_numeric_count": [len(model.numeric_data) for model, _ in worlds],
-    }
+    wanted = {name: [int(getattr(model, name).ctypes.data) for model, _ in worlds] for name in _OF_MODEL}
+    wanted["model_numeric"] = [int(model.numeric_data.ctypes.data) for model, _ in worlds]
+    wanted["model_numeric_count"] = [len(model.numeric_data) for model, _ in worlds]
     return Offsets(**data, **_search([model._address for model, _ in worlds], wanted))
 
 

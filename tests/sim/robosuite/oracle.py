@@ -3,7 +3,7 @@
 import numpy as np
 
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.env import RobosuiteEnv
 from robolearn.sim.robosuite.host import draw_start, make_host
 
@@ -71,7 +71,7 @@ class Pair:
         data = mujoco.MjData(self.model)
         data.qpos, data.qvel, data.userdata = self.qpos, self.qvel, self.env.view.commands[0].ravel()
         data.ctrl = self.env.engine.view("ctrl")[0]
-        with osc.installed():
+        with callbacks.installed():
             mujoco.mj_step1(self.model, data)
         return data.ctrl
 

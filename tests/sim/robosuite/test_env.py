@@ -11,7 +11,7 @@ from robolearn.protocols import Environment
 from robolearn.seeding import split_seeds
 from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite import osc
+from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
 from robolearn.sim.robosuite.pictures import StatePictures
 from robolearn.tasks import env_spec_of
@@ -166,7 +166,7 @@ def test_stepping_leaves_the_processs_callbacks_as_they_were(lift):
         assert mujoco.get_mjcb_control() is control
     finally:
         mujoco.set_mjcb_control(None)
-    assert mujoco.get_mjcb_time() is None
+    assert all(there() is None for there in (mujoco.get_mjcb_time, mujoco.get_mjcb_passive, mujoco.get_mjcb_contactfilter))
 
 
 def test_the_controller_leaves_other_models_alone():
@@ -176,7 +176,7 @@ def test_the_controller_leaves_other_models_alone():
     )
     data = mujoco.MjData(model)
     data.ctrl[0], data.userdata[:] = 0.25, (4, 5, 6)
-    with osc.installed():
+    with callbacks.installed():
         mujoco.mj_step(model, data)
     assert data.ctrl[0] == 0.25
     assert data.userdata.tolist() == [4, 5, 6]
