@@ -116,6 +116,7 @@ def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(caps
         (["data", "sim", "task=lift"], "task takes one_leg, square_table"),
         (["sim", "task=lift"], "got 'lift'; lift is measured by sim.robosuite_tasks.names"),
         (["sim", "sim.tasks=[can]"], "sim.tasks takes one_leg"),
+        (["sim", "sim.tasks=lamp"], "sim.tasks takes a list"),
         (["sim", "sim.tasks=[lmap]"], "got 'lmap'; did you mean 'lamp'?"),
         (["sim", "sim.robosuite_tasks.names=[one_leg]"], "sim.robosuite_tasks.names takes lift, stack"),
         (["sim", "sim.ppo.base=/nowhere"], "/nowhere"),

@@ -50,14 +50,14 @@ def test_the_hand_makes_up_for_the_shift_of_the_part_it_holds():
     grips = Grips.draw(0.01, 10.0, SEEDS)
     moved = grips.shifted(*part, *hand)
     gone = grips.hand(*later, np.ones(32))
-    # Carried along rigidly from `hand` to `gone`, the shifted part is where the part would be, carried from `hand` to `later`.
-    for (place, turn), (goal, facing) in ((moved, gone), (part, later)):
-        back = hand[1].transpose(0, 2, 1)
-        ends = goal + (facing @ back @ (place - hand[0])[..., None])[..., 0], facing @ back @ turn
-        if goal is gone[0]:
-            expected = ends
-    np.testing.assert_allclose(ends[0], expected[0], atol=1e-12)
-    np.testing.assert_allclose(ends[1], expected[1], atol=1e-12)
+
+    def carried(pose, to):
+        """Where a pose is once the hand it is held by has gone from `hand` to `to`."""
+        turn = to[1] @ hand[1].transpose(0, 2, 1)
+        return to[0] + (turn @ (pose[0] - hand[0])[..., None])[..., 0], turn @ pose[1]
+
+    for shifted, unshifted in zip(carried(moved, gone), carried(part, later), strict=True):
+        np.testing.assert_allclose(shifted, unshifted, atol=1e-12)
     assert np.linalg.norm(moved[0] - part[0], axis=1).max() > 0.005
 
 

@@ -58,6 +58,7 @@ def test_a_pin_gives_way_by_less_than_a_third_of_the_clearance_when_the_hand_pus
 def test_a_leg_held_over_its_hole_creeps_less_than_two_tenths_of_a_millimetre_in_ten_seconds():
     env = Assembly("one_leg", 4, threads=1)
     _, action, there = play_until(env, "align")
+    there &= env._view.part("leg4")[:, 2] > 0.1  # held: a hand may have come without its leg
 
     def in_hand():
         hand = env._view.arm
