@@ -19,7 +19,8 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup
 # Processes that share the tests, file by file, each with one thread for its numerics.
 WORKERS ?= 2
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "not alone"
+	$(BIN)/pytest -m alone
 
 lint: setup
 	$(BIN)/ruff check

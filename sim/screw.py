@@ -72,7 +72,7 @@ def add_threads(root: ET.Element, sockets: Sequence[Socket]) -> None:
     """A weld from each nut to each of its children, and the nut's screw law; all off until a pin has entered.
 
     The turn is joint1: with the slide as joint1 the light hinge makes the constraint ill-conditioned. Both are stiffer than
-    contacts, so that a part pressed with 10 N gives way by a millimetre and cannot seat unturned.
+    contacts, so that a part pressed with 10 N gives way by 0.15 mm and cannot seat unturned.
     """
     firm = {"solref": ".01 1", "solimp": ".99 .9999 .0005", "active": "false"}
     equality = ET.SubElement(root, "equality")

@@ -245,6 +245,7 @@ def test_a_store_that_is_read_only_is_not_recorded_to(store):
         Recorder(DemoStore.open(store.path))
 
 
+@pytest.mark.alone
 def test_recording_two_cameras_at_30_hz_does_not_hold_the_loop_up(tmp_path):
     pytest.importorskip("imagecodecs")
     figures = {figure.name.removeprefix("data/record_jpeg_"): figure for figure in recording.figures({"seconds": 2, "folder": tmp_path})}

@@ -57,9 +57,12 @@ class LegBench:
         self.force = self.engine.view("xfrc_applied")[:, model.body("leg4").id]
         damping = self.engine.expand("dof_damping")
         leg, top = model.joint("leg4"), model.joint("top")
-        # A hand is heavier than a leg: 1 N moves this one at 5 cm/s.
-        damping[0, leg.dofadr[0] : leg.dofadr[0] + 6] = (20.0, 20.0, 20.0, 2e-3, 2e-3, 2e-3)
+        # A hand is heavier than a leg: 1 N moves this one at 5 cm/s. One without inertia shakes the thread it pushes against:
+        # its spring is computed a step late.
+        damping[0, leg.dofadr[0] : leg.dofadr[0] + 6] = (20.0, 20.0, 20.0, 0.01, 0.01, 0.01)
+        self.engine.expand("dof_armature")[0, leg.dofadr[0] + 3 : leg.dofadr[0] + 6] = 1e-3
         damping[0, top.dofadr[0] : top.dofadr[0] + 6] = 1e4
+        self.engine.set_const(everything)
         qpos = self.engine.view("qpos")
         qpos[0, top.qposadr[0] : top.qposadr[0] + 2] = (0.5, -0.6)  # out of the way of the robot, the fence and the other legs
         self.target_height, self.target_twist = height, twist
@@ -91,7 +94,7 @@ class LegBench:
             leg = self.view.part("leg4")[0]
             force = 300.0 * (position - leg[:3])
             force[2] = push + 9.81 * LEG_MASS
-            torque = 0.2 * rotvec_from_matrix(rotation @ matrix_from_quaternion(leg[3:]).T)
+            torque = 0.4 * rotvec_from_matrix(rotation @ matrix_from_quaternion(leg[3:]).T)
             self.force[0] = np.concatenate([force, torque])
             self.engine.step(1)
             if (substep + 1) % OneLeg.physics.substeps == 0:
