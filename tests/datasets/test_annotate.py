@@ -144,3 +144,9 @@ def test_one_leg_has_one_bottleneck_and_it_lies_ahead_of_the_insertion(expert, t
         assert find_bottlenecks(env, bare, list(before.stages), int(before.before)) == found["stages"]
     finally:
         env.close()
+
+
+@pytest.mark.parametrize(("task", "count"), [("one_leg", 1), ("round_table", 3), ("lamp", 5), ("square_table", 4)])
+def test_a_task_marks_as_many_bottlenecks_as_juicer_counts(task, count):
+    bottlenecks = compose("data_annotate", [f"task={task}", "store=a.zarr", "out=b.zarr"]).task.bottlenecks
+    assert bottlenecks.count == len(bottlenecks.stages) == count
