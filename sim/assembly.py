@@ -21,7 +21,7 @@ from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episode
 from robolearn.sim.extras import Extras, split_extras
 from robolearn.sim.images import Images
 from robolearn.sim.looks import cameras_of
-from robolearn.sim.pose import Pose
+from robolearn.sim.mover import Mover
 from robolearn.sim.pushes import Pushes
 from robolearn.sim.randomize import DynamicsRanges, Randomization, find_ranges
 from robolearn.sim.scene import build_mjcf, build_model
@@ -294,24 +294,9 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self._episodes.lost[mask] = 0
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The free parts, in the order of ``parts_poses``, which holds fixtures behind them."""
-        return self.task.parts
-
-    def part_pose(self, part: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where a part is in every row: ``(N, 3)`` [m], ``(N, 3, 3)``."""
-        pose = self._view.pose(self.task.parts[part])
-        return pose.position, pose.rotation
-
-    def move_part(self, part: int, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
-        """Put a part of ``rows (N,)`` elsewhere, with the velocity it has: ``(N, 3)`` [m], ``(N, 3, 3)``."""
-        self._view.put(self.task.parts[part], rows, Pose(position, rotation))
-        self._engine.forward(rows)
-
-    def move_tool(self, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
-        """Bend the first arm of ``rows (N,)`` so that its tool is at ``(N, 3)`` [m], ``(N, 3, 3)``."""
-        self._view.reach(rows, Pose(position, rotation))
-        self._engine.forward(rows)
+    def mover(self) -> Mover:
+        """What puts parts and the tool elsewhere."""
+        return Mover(self._engine, self._view)
 
     def render(self, row: int | None = None) -> Any:
         """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""

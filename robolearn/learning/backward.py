@@ -18,7 +18,7 @@ from robolearn.episode import Episode
 from robolearn.errors import UserError, check_positive, check_share
 from robolearn.learning.grips import Grips, part_in_hand, share_after
 from robolearn.learning.paths import Path, action_towards, draw_paths, turned_round
-from robolearn.learning.places import Movable, Places
+from robolearn.learning.places import Places
 from robolearn.rotation import matrix_from_rot6d, rot6d_from_matrix, rotvec_from_matrix
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ class Attempt:
 def check_movable(env: Any, settings: Backward) -> None:
     """Raise ``UserError`` where the settings move parts and the world cannot."""
     moved = (settings.grip_m, settings.grip_deg, *settings.place_x, *settings.place_y, settings.place_deg)
-    if any(moved) and not isinstance(env, Movable):
+    if any(moved) and not hasattr(env, "mover"):
         wanted = "backward.grip_m, grip_deg, place_x, place_y and place_deg move parts"
         raise UserError(f"{wanted}, which task {env.env_spec.task!r} cannot: set them to 0")
 
@@ -137,7 +137,7 @@ class _Round:
         self.places = Places.draw(self.settings.place_x, self.settings.place_y, self.settings.place_deg, hand[0][:, :2], seeds)
         grips = Grips.draw(self.settings.grip_m, self.settings.grip_deg, seeds)
         if self.places.any():
-            self.places.apply(env, *hand)
+            self.places.apply(env.mover, *hand)
         self.grips = self._shift(grips, _pose(env.observation()))
         observation = env.observation()
         hand = self.grips.hand(*_pose(observation), np.ones(env.num_envs))
@@ -163,8 +163,8 @@ class _Round:
         parts = [part_in_hand(attempt.episode, attempt.start) for attempt in self.rows]
         for part in {part for part in parts if part is not None}:
             rows = np.array([held == part for held in parts])
-            position, rotation = self.env.part_pose(part)
-            self.env.move_part(part, rows, *grips.shifted(position, rotation, *hand))
+            position, rotation = self.env.mover.part_pose(part)
+            self.env.mover.move_part(part, rows, *grips.shifted(position, rotation, *hand))
         return grips.of(np.array([part is not None for part in parts]))
 
     def _adapt(self, continuation: NDArray[np.float32]) -> None:
@@ -210,7 +210,7 @@ class _Round:
         then = {name: np.asarray(values[attempt.check], np.float64) for name, values in attempt.episode.observations.items()}
         here, there = (_poses(values["parts_poses"]) for values in (now, then))
         if self.places.any():
-            free = len(self.env.parts)  # fixtures stay
+            free = len(self.env.mover.parts)  # fixtures stay
             for value, moved in zip(there, self.places.of(row).moved(there[0][None, :free], there[1][None, :free]), strict=True):
                 value[:free] = moved[0]
         if np.linalg.norm(here[0] - there[0], axis=1).max() > settings.part_m:

@@ -7,7 +7,7 @@ has to assemble beside that place, where nobody ever did.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,10 @@ from robolearn.seeding import addressed_uniform
 Array = NDArray[np.float64]
 
 
-@runtime_checkable
-class Movable(Protocol):
-    """A world in which parts and the tool can be put elsewhere; a part by its place in ``parts_poses``."""
+class Mover(Protocol):
+    """Puts parts and the tool of a world elsewhere, which has one as ``mover``; a part by its place in ``parts_poses``."""
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Names of those that can be."""
-        ...
+    parts: tuple[str, ...]
 
     def part_pose(self, part: int) -> tuple[Array, Array]:
         """Where it is in every row: ``(N, 3)`` [m], ``(N, 3, 3)``."""
@@ -70,9 +66,9 @@ class Places:
         pivot, offset = (np.pad(value, ((0, 0), (0, 1))).reshape(-1, *between, 3) for value in (self.pivot, self.offset))
         return pivot + (turn @ (position - pivot)[..., None])[..., 0] + offset, turn @ rotation
 
-    def apply(self, env: Movable, position: Array, rotation: Array) -> None:
+    def apply(self, mover: Mover, position: Array, rotation: Array) -> None:
         """Move the parts, and the tool that is at ``(N, 3), (N, 3, 3)``, in every row."""
         every = np.ones(len(self.turn), bool)
-        for part in range(len(env.parts)):
-            env.move_part(part, every, *self.moved(*env.part_pose(part)))
-        env.move_tool(every, *self.moved(position, rotation))
+        for part in range(len(mover.parts)):
+            mover.move_part(part, every, *self.moved(*mover.part_pose(part)))
+        mover.move_tool(every, *self.moved(position, rotation))

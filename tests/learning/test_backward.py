@@ -189,7 +189,7 @@ def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
 
 
 def test_parts_that_cannot_be_moved_are_said_before_a_store_is_made(demos, tmp_path, capsys, monkeypatch):
-    monkeypatch.delattr(Assembly, "move_part")
+    monkeypatch.delattr(Assembly, "mover")
     out = tmp_path / "out.zarr"
     assert cli.main(["augment", "backward", f"store={demos}", f"out={out}", "num_envs=4", "backward.grip_m=0.006"]) == 1
     assert "move parts, which task 'one_leg' cannot" in capsys.readouterr().err
