@@ -27,12 +27,11 @@ def matrix_from_rot6d(rot6d: Array) -> Array:
 def matrix_from_quaternion(wxyz: Array) -> Array:
     """``(..., 4) -> (..., 3, 3)``; the quaternion need not be normalised."""
     w, x, y, z = np.moveaxis(wxyz / np.linalg.norm(wxyz, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, -1) for row in rows], -2)
+    matrix = np.empty((*wxyz.shape[:-1], 3, 3), w.dtype)
+    matrix[..., 0, 0], matrix[..., 0, 1], matrix[..., 0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
+    matrix[..., 1, 0], matrix[..., 1, 1], matrix[..., 1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
+    matrix[..., 2, 0], matrix[..., 2, 1], matrix[..., 2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
+    return matrix
 
 
 def quaternion_from_matrix(matrix: Array) -> Array:

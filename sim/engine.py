@@ -29,7 +29,9 @@ class Engine:
 
     def __init__(self, model: mujoco.MjModel, num_envs: int, threads: int = 0) -> None:
         self.model = model
-        self._batch = mujoco.batch.Batch(model, num_envs, threads, persistent=True)
+        sleeps = bool(model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP.value)
+        # What sleeps is no part of a state, so each row keeps its own MjData; otherwise one a thread, which stays in the cache.
+        self._batch = mujoco.batch.Batch(model, num_envs, threads, persistent=sleeps)
         self.view("site_xpos")
         self.view("site_xmat")
         self.view("sensordata")

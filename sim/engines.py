@@ -77,8 +77,9 @@ def step_soundly(engine: PhysicsEngine, substeps: int, rows: NDArray[np.bool_]) 
     before = engine.state.copy()
     engine.step(substeps, rows)
     diverged = engine.diverged() & rows
-    engine.load(diverged, before[diverged])
-    engine.forward(diverged)
+    if diverged.any():
+        engine.load(diverged, before[diverged])
+        engine.forward(diverged)
     return diverged
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -122,25 +122,27 @@ class DeltaInputs:
     def goals(self, actions: Array, here: Goals) -> Goals:
         """``(N, A * 7)``, clipped to the input's limits."""
         wanted = actions.reshape(-1, len(self.frames.position), 7)
-        (low, high), (scale, middle_in, middle_out) = self._limits(), self._scale()
+        (low, high), (scale, middle_in, middle_out) = self._limits, self._scale
         step = (np.clip(wanted[..., :6], low, high) - middle_in) * scale + middle_out
         position, rotation = self.frames.from_world(here.position, here.rotation)
         return Goals(*self.frames.to_world(position + step[..., :3], _turns(step[..., 3:]) @ rotation), wanted[..., 6])
 
     def actions(self, goals: Goals, here: Goals) -> Array:
         """``(N, A * 7)``; steps that are too long are clipped."""
-        (low, high), (scale, middle_in, middle_out) = self._limits(), self._scale()
+        (low, high), (scale, middle_in, middle_out) = self._limits, self._scale
         position, rotation = self.frames.from_world(goals.position, goals.rotation)
         begin, turned = self.frames.from_world(here.position, here.rotation)
         step = np.concatenate([position - begin, rotvec_from_matrix(rotation @ turned.swapaxes(-1, -2))], -1)
         return _flat(np.clip((step - middle_out) / scale + middle_in, low, high), goals.gripper)
 
+    @cached_property
     def _limits(self) -> tuple[Array, Array]:
         low, high = (np.broadcast_to(np.asarray(self.controller[name], np.float64), 6) for name in ("input_min", "input_max"))
         return low, high
 
+    @cached_property
     def _scale(self) -> tuple[Array, Array, Array]:
-        low, high = self._limits()
+        low, high = self._limits
         least, most = (np.broadcast_to(np.asarray(self.controller[name], np.float64), 6) for name in ("output_min", "output_max"))
         return abs(most - least) / abs(high - low), (high + low) / 2, (most + least) / 2
 

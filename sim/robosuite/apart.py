@@ -1,7 +1,8 @@
-"""Which geoms MuJoCo need not compare, as a compiled contact filter: a mesh whose box is clear of the other's.
+"""Which geoms MuJoCo need not compare, as a compiled contact filter: a mesh or cylinder whose box is clear of the other's.
 
-MuJoCo compares oriented boxes before meshes only where a body has several geoms; where both have one, such as a link and a table, it
-compares the spheres around them, and a table's is so large that every mesh near it is searched for its deepest point.
+MuJoCo compares oriented boxes before such geoms only where it keeps a body's geoms in a tree; elsewhere it compares the spheres around
+them, and a table's is so large that every mesh near it is searched for its deepest point, as are the cylinders of a hammer for the
+walls of the bin that it lies in.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from robolearn.sim.robosuite.native import Array, has_table, integers, numbers, 
 from robolearn.sim.robosuite.structs import offsets
 from robolearn.sim.robosuite.vectors import Axes, Vector, axes_at, dot, minus, transposed, turned, vector_at
 
-_MESH, _HFIELD = mujoco.mjtGeom.mjGEOM_MESH.value, mujoco.mjtGeom.mjGEOM_HFIELD.value
+_MESH, _CYLINDER, _HFIELD = (getattr(mujoco.mjtGeom, f"mjGEOM_{kind}").value for kind in ("MESH", "CYLINDER", "HFIELD"))
 _ROUNDING = 1e-9  # [m] boxes that are closer are not clear of each other
 
 
@@ -31,7 +32,9 @@ def make() -> Callable[[int, int, int, int], int]:
         if not (contype[one] & conaffinity[other] or contype[other] & conaffinity[one]):
             return 1  # MuJoCo leaves this to the filter too
         kind = integers(word(model + kinds))
-        if max(kind[one], kind[other]) != _MESH or min(kind[one], kind[other]) <= _HFIELD or not has_table(model, numeric, count):
+        first, last = min(kind[one], kind[other]), max(kind[one], kind[other])
+        searched = last == _MESH or first == _CYLINDER  # other pairs have formulas, as fast as what follows
+        if not searched or first <= _HFIELD or not has_table(model, numeric, count):
             return 0
         boxes, places, turns = numbers(word(model + box)), numbers(word(data + place)), numbers(word(data + turn))
         margins = numbers(word(model + margin))

@@ -148,7 +148,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         """
         episodes, finite = self._episodes, self._command(np.asarray(actions, np.float64))
         diverged = episodes.lose(self.advance(), DIVERGED)
-        self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
+        if diverged.any():
+            self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
         judged, live = self.task.judge(), episodes.live
         episodes.steps += 1
         episodes.stages[:, :-1] |= judged.stages & live[:, None]
@@ -188,8 +189,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _settle(self, lost: NDArray[np.bool_]) -> None:
         """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
-        self.engine.load(lost, np.tile(self._blank, (int(lost.sum()), 1)))
-        self.engine.forward(lost)
+        if lost.any():
+            self.engine.load(lost, np.tile(self._blank, (int(lost.sum()), 1)))
+            self.engine.forward(lost)
 
     def park(self, rows: NDArray[np.bool_]) -> None:
         """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
