@@ -17,9 +17,12 @@ from zarr.codecs import Crc32cCodec
 
 from robolearn import __version__
 from robolearn.datasets.codecs import PictureCodec, codec_named, is_picture, state_codecs
+from robolearn.datasets.zarr_loop import wait_at_exit
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.spec import EnvSpec, SpecError
+
+wait_at_exit()  # whoever opens a store needs its schema
 
 SCHEMA_VERSION = 1
 ACTION, REWARD, SIM_STATE, END = "action", "reward", "sim_state", "end"
