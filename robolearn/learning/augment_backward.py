@@ -119,7 +119,7 @@ def _fill(
         task=env.env_spec.task,
         env=options["task"]["env"],
         parent_store=fingerprint,
-        edit={"tool": TOOL, **options["backward"]},
+        edit=_edit(options),
         versions=versions(),
     )
     with Progress(f"augment {options['store']}", wanted) as progress:
@@ -139,7 +139,7 @@ def _fill(
 
 
 def _open_out(store_type: Any, env: Any, options: dict[str, Any], fingerprint: str) -> Any:
-    """The store of snippets: a new one, or with ``resume`` the one that was begun from the same demonstrations."""
+    """The store of snippets: a new one, or with ``resume`` the one that was begun from the same demonstrations in the same way."""
     path = Path(options["out"])
     if not options["resume"]:
         if path.exists() and not options["overwrite"]:
@@ -148,10 +148,25 @@ def _open_out(store_type: Any, env: Any, options: dict[str, Any], fingerprint: s
     store = store_type.open(path, mode="a")
     for index in range(store.num_episodes):
         entry = store.provenance(index)
-        if entry.get("parent_store") != fingerprint or (entry.get("edit") or {}).get("tool") != TOOL:
+        edit = entry.get("edit") or {}
+        if entry.get("parent_store") != fingerprint or edit.get("tool") != TOOL:
             store.close()
             raise UserError(f"{path} holds other episodes than snippets of {options['store']}; give another out=")
+        if other := _differences(edit, _edit(options)):
+            store.close()
+            raise UserError(f"{path} holds snippets made {', '.join(other)}; go on with the same, or give another out=")
     return store
+
+
+def _differences(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """In words, the settings of ``made`` that are not those of ``asked``; what is not named has its default."""
+    names = sorted(name for name in made.keys() | asked.keys() if made.get(name) != asked.get(name))
+    return [f"with backward.{name}={json.dumps(made[name])}" if name in made else f"without backward.{name}" for name in names]
+
+
+def _edit(options: dict[str, Any]) -> dict[str, Any]:
+    """What a snippet's provenance says of the way it was made."""
+    return {"tool": TOOL, **options["backward"]}
 
 
 def _resume(out: Any, balance: Balance, first_seed: int) -> int:

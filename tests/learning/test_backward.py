@@ -183,6 +183,8 @@ def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
     assert {"parent", "parent_step", "seed", "judged_at"} <= set(store.provenance(0))
     assert cli.main([*words, "snippets=5"]) == 1
     assert "resume=true" in capsys.readouterr().err
+    assert cli.main([*words, "snippets=5", "resume=true", "backward.rotation_deg=30", "backward.grip_m=0.004"]) == 1
+    assert "made without backward.grip_m, with backward.rotation_deg=20; go on with the same" in capsys.readouterr().err
     assert cli.main([*words, "snippets=5", "resume=true"]) == 0
     seeds = [DemoStore.open(out).provenance(index)["seed"] for index in range(5)]
     assert sorted(set(seeds)) == seeds
