@@ -63,20 +63,10 @@ def load_policy(
     model = load_model(checkpoint, str(torch_device(device)))
     base: Any = model.base if isinstance(model, ResidualModel) else model
     _method(base, "sample", f"{checkpoint} holds a {type(model).__name__}, which is no policy")
-    if not 0 <= strength < math.inf:
-        raise UserError(f"strength is 0 (the base alone) or more, 1 is as trained; got {strength}")
-    if strength != 1 and not isinstance(model, ResidualModel):
-        raise UserError(
-            f"{checkpoint} holds a {type(model).__name__}, which has no residual to scale: strength={strength} is of a residual"
-        )
-    if inference_scheduler is not None or inference_steps is not None:
-        _method(base, "set_inference", f"{checkpoint} holds a {type(base).__name__}, which has no inference_scheduler or inference_steps")(
-            inference_scheduler, inference_steps
-        )
-    if precision is not None:
-        _method(base, "set_precision", f"{checkpoint} holds a {type(base).__name__}, which has no precision to choose")(precision)
-    if task is not None:
-        _method(base, "set_task", f"{checkpoint} holds a {type(base).__name__}, which has no tasks to choose from")(task)
+    _check_strength(strength, model, checkpoint)
+    _set(base, "set_inference", checkpoint, "inference_scheduler or inference_steps", inference_scheduler, inference_steps)
+    _set(base, "set_precision", checkpoint, "precision to choose", precision)
+    _set(base, "set_task", checkpoint, "tasks to choose from", task)
     horizon = base.action_horizon if action_horizon is None else action_horizon
     options: dict[str, Any] = {"candidates": candidates, "strength": guidance, "temperature": temperature}
     options |= {"pick": pick, "caution": caution, "threshold": threshold}
@@ -108,6 +98,21 @@ def steer(sampler: ChunkSampler, critic: str | Path, action_horizon: int, device
         return SteeredSampler(sampler, judge, **options)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def _check_strength(strength: float, model: Any, checkpoint: str | Path) -> None:
+    if not 0 <= strength < math.inf:
+        raise UserError(f"strength is 0 (the base alone) or more, 1 is as trained; got {strength}")
+    if strength != 1 and not isinstance(model, ResidualModel):
+        raise UserError(
+            f"{checkpoint} holds a {type(model).__name__}, which has no residual to scale: strength={strength} is of a residual"
+        )
+
+
+def _set(base: Any, method: str, checkpoint: str | Path, what: str, *values: Any) -> None:
+    """Tell a base what was chosen, unless nothing was."""
+    if any(value is not None for value in values):
+        _method(base, method, f"{checkpoint} holds a {type(base).__name__}, which has no {what}")(*values)
 
 
 def _method(model: Any, name: str, complaint: str) -> Any:
