@@ -17,7 +17,7 @@ from robolearn.sim.pose import Pose
 from robolearn.sim.primitives import words
 
 TURN = 2 * np.pi
-_CLOSE = 0.006  # [m] of a pin's end from the hole's axis, along either of its sides
+_CLOSE = 0.006  # [m] of a pin's end from the hole's axis, along either of its sides, and below where it is when seated
 _SLACK = 5e-4  # [m] above its height at which the thread has been reached
 _UPRIGHT = 0.9  # cosine between pin and hole
 
@@ -150,7 +150,8 @@ class Screws:
             taken[:, place] = engaged[:, shared].any(1)
         seat = pose.seen_from(self._seat)
         end = seat.position + (seat.rotation @ self._pin_end[..., None])[..., 0]  # (N, P, 3)
-        inside = (np.abs(end[..., [0, 2]]) < _CLOSE).all(-1) & (end[..., 1] < self._mouth)
+        deep = end[..., 1] - self._pin_end[:, 1]  # a leg may also lie far below a top that flies over it
+        inside = (np.abs(end[..., [0, 2]]) < _CLOSE).all(-1) & (end[..., 1] < self._mouth) & (deep > -_CLOSE)
         low = self._entry[:, 0]
         turns = (seat.twist / TURN - low) % 1.0 + low
         rise = self._pitch * turns

@@ -84,3 +84,11 @@ def test_a_pin_beside_the_hole_or_a_leaning_leg_is_not_caught(sideways, lean):
     rotation = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ pose.rotation
     bench.thread.update(type(pose)(pose.position, rotation))
     assert not bench.engaged
+
+
+def test_a_leg_that_lies_far_below_a_top_in_the_air_is_not_caught():
+    bench = LegBench(CAUGHT, TWIST)
+    pose = bench.view.pairs(bench.thread.pairs)
+    hole = bench.thread._seat.rotation[..., 1]  # its axis, which points out of the top's mouth
+    bench.thread.update(type(pose)(pose.position - 0.2 * hole, pose.rotation))
+    assert not bench.engaged
