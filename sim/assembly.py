@@ -186,15 +186,16 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._pushes.apply(episodes.seeds, episodes.steps)
         self._images.outdate(episodes.live)
         diverged = episodes.lose(step_soundly(self._engine, self.task.physics.substeps, episodes.live), DIVERGED)
-        self._settle(diverged & self._engine.diverged())  # it was broken from outside: nothing sound to show
+        if diverged.any():
+            self._settle(diverged & self._engine.diverged())  # it was broken from outside: nothing sound to show
         if self._screws is not None:
             self._screws.update(self._view.pairs(self._screws.pairs))
         episodes.steps += 1
         reward = self._advance()
         observation, info = self.observation(), self._episodes.progress()
         self._settle(diverged)
-        self._park(self._left_table(), AWAY)
-        self._park(~finite, NO_ACTION)
+        self._park(self._left_table() & ~info["success"], AWAY)
+        self._park(~finite & ~info["success"], NO_ACTION)
         terminated, truncated = episodes.ended(self.max_episode_steps)
         info |= episodes.fate()
         ended = terminated | truncated
@@ -296,7 +297,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
     @property
     def mover(self) -> Mover:
         """What puts parts and the tool elsewhere."""
-        return Mover(self._engine, self._view)
+        return Mover(self._engine, self._view, self._images.outdate)
 
     def render(self, row: int | None = None) -> Any:
         """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""

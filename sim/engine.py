@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from robolearn.sim.counted import Counted
 from robolearn.sim.headless import mujoco
 
 _CURRENT = mujoco.mjtStage.mjSTAGE_VEL.value  # positions, velocities and sensors belong to the state just reached
@@ -29,9 +28,10 @@ class Engine:
 
     def __init__(self, model: mujoco.MjModel, num_envs: int, threads: int = 0) -> None:
         self.model = model
-        sleeps = bool(model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP.value)
+        self._sleeps = bool(model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP.value)
         # What sleeps is no part of a state, so each row keeps its own MjData; otherwise one a thread, which stays in the cache.
-        self._batch = mujoco.batch.Batch(model, num_envs, threads, persistent=sleeps)
+        self._batch = mujoco.batch.Batch(model, num_envs, threads, persistent=self._sleeps)
+        self._failed = np.zeros(num_envs, bool)
         self.view("site_xpos")
         self.view("site_xmat")
         self.view("sensordata")
@@ -70,14 +70,18 @@ class Engine:
         """Advance every row, or only ``rows (N,)``, by ``substeps`` physics steps in native code, and refresh their outputs."""
         ids = None if rows is None or rows.all() else np.flatnonzero(rows)
         if ids is None or len(ids):
-            with _quiet():
-                self._batch.step(ids, nstep=substeps, stage=_CURRENT)
+            self._failed[:] = False
+            try:
+                with _quiet.on():
+                    self._batch.step(ids, nstep=substeps, stage=_CURRENT)
+            except mujoco.batch.SimulationError as error:  # an error of MuJoCo's in some rows, such as no memory for so many contacts
+                self._failed[error.ids] = True
 
     def forward(self, rows: NDArray[np.bool_]) -> None:
         """Recompute the outputs of ``rows`` after their state was written; the state itself stays as written, to the bit."""
         if rows.any():
             written = self.state[rows]
-            with _quiet():
+            with _quiet.on():
                 self._batch.forward(np.flatnonzero(rows))
             self.state[rows] = written  # forward leaves its own warm start behind
 
@@ -90,27 +94,29 @@ class Engine:
         if rows.any():
             self._batch.reset(np.flatnonzero(rows), stage=mujoco.mjtStage.mjSTAGE_NONE.value)
             self.state[rows] = state
+            self._failed[rows] = False
 
     def diverged(self) -> NDArray[np.bool_]:
-        """Rows whose state is no longer finite, or absurdly large, ``(N,)``."""
+        """Rows whose state is no longer finite, or absurdly large, or that MuJoCo could not step, ``(N,)``."""
         sound: NDArray[np.bool_] = (np.abs(self.view("qpos")) < _LARGEST).all(1) & (np.abs(self.view("qvel")) < _LARGEST).all(1)
-        return ~sound
+        unsound: NDArray[np.bool_] = ~sound | self._failed
+        return unsound
 
     def data(self, row: int) -> mujoco.MjData:
         """One row as an MjData, to draw it or to ask MuJoCo anything."""
-        return self._batch.get_data(row)
+        data = self._batch.get_data(row)
+        if not self._sleeps:  # rows share one: all but the state is to be computed
+            mujoco.mj_forward(self._batch.get_model(row), data)
+        return data
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MuJoCo's warnings off the screen and out of MUJOCO_LOG.TXT: rows that diverge are found by :meth:`Engine.diverged`.
-
-    The switch is MuJoCo's own and native; a Python callback would be called from the batch's threads. Errors still raise.
-    """
+def _silence() -> Any:
     before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
     silent.logto_console = silent.logto_file = False
     silent.set()
-    try:
-        yield
-    finally:
-        before.set()
+    return before
+
+
+# Keeps MuJoCo's warnings off the screen and out of MUJOCO_LOG.TXT: rows that diverge are found by :meth:`Engine.diverged`. The switch
+# is MuJoCo's own and native, of the whole process; a Python callback would be called from the batch's threads.
+_quiet = Counted(_silence, lambda before: before.set())

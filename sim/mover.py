@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,10 +18,11 @@ class Mover:
     Args:
         engine: the world's N rows.
         view: of them.
+        moved: is told which rows have moved, ``(N,)``.
     """
 
-    def __init__(self, engine: PhysicsEngine, view: View) -> None:
-        self._engine, self._view = engine, view
+    def __init__(self, engine: PhysicsEngine, view: View, moved: Callable[[NDArray[np.bool_]], None]) -> None:
+        self._engine, self._view, self._moved = engine, view, moved
         self.parts = view.task.parts  # the free ones, in the order of ``parts_poses``, which holds fixtures behind them
 
     def part_pose(self, part: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -30,9 +33,13 @@ class Mover:
     def move_part(self, part: int, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
         """Put a part of ``rows (N,)`` elsewhere, with the velocity it has: ``(N, 3)`` [m], ``(N, 3, 3)``."""
         self._view.put(self.parts[part], rows, Pose(position, rotation))
-        self._engine.forward(rows)
+        self._refresh(rows)
 
     def move_tool(self, rows: NDArray[np.bool_], position: NDArray[np.float64], rotation: NDArray[np.float64]) -> None:
         """Bend the first arm of ``rows (N,)`` so that its tool is at ``(N, 3)`` [m], ``(N, 3, 3)``."""
         self._view.reach(rows, Pose(position, rotation))
+        self._refresh(rows)
+
+    def _refresh(self, rows: NDArray[np.bool_]) -> None:
         self._engine.forward(rows)
+        self._moved(rows)

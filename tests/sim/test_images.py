@@ -171,3 +171,13 @@ def test_what_there_is_not_is_said_in_a_line(options, message):
 def test_the_ranges_that_come_along_are_ranges():
     assert find_ranges("resip").dynamics == find_ranges(None).dynamics  # ResiP varies pictures alone
     assert find_ranges("wide").looks.distractors > 0
+
+
+def test_a_part_that_was_put_elsewhere_is_seen_there(world):
+    env = world()
+    before = env.reset(seed=[1, 2])[0]["front"].copy()
+    position, rotation = env.mover.part_pose(0)
+    env.mover.move_part(0, np.array([True, False]), position + np.array([-0.1, 0.0, 0.0]), rotation)
+    after = env.observation()["front"]
+    assert not np.array_equal(after[0], before[0])
+    np.testing.assert_array_equal(after[1], before[1])

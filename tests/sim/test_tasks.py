@@ -127,10 +127,8 @@ def test_random_pushes_move_parts_and_are_those_of_the_seed(env):
     for force in (0.0, 3.0, 3.0):
         world = Assembly(env.task, 2, threads=1, push_force=force)
         begin(world)
-        hold = world._engine.view("ctrl").copy()
         for _ in range(30):
             world.step(np.nan_to_num(_stay(world)))
-        assert hold.shape == world._engine.view("ctrl").shape
         shown.append(world.observation()["parts_poses"])
         world.close()
     assert (shown[0] != shown[1]).any()
