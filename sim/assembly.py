@@ -279,7 +279,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return np.concatenate([self._engine.state, *self._memory()], 1)
 
     def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Restore rows from :meth:`get_state`'s output.
+        """Restore rows from :meth:`get_state`'s output, every part awake: rows that were given the same state go on alike to the bit.
 
         Raises:
             UserError: states of another world, or not finite.

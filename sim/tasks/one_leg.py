@@ -47,8 +47,8 @@ class OneLeg(Task):
     """The table top, four legs of which leg 4 is wanted, and the fence; any hole will do, untwisted.
 
     FurnitureSim displaces parts by random impulses, which depend on its friction; ``low`` has the displacements seen in the
-    recorded demonstrations, ``med`` JUICER's +-5 cm, +-45 degrees as far as the top clears the legs, ``high`` the fence's and
-    the joints' widest (ResiP) with the legs drawn anywhere in their strip.
+    recorded demonstrations, ``med`` JUICER's +-5 cm, +-45 degrees as far as the top clears the legs, which keep to their
+    strips, ``high`` the fence's and the joints' widest (ResiP) and a top that is turned further.
     """
 
     fit: Fit = field(default_factory=Fit)
@@ -64,7 +64,7 @@ class OneLeg(Task):
     levels = {  # noqa: RUF012
         "low": Randomness(parts=((0.018, 0.018, 0.33), *((0.005, 0.008, 0.45),) * 4), fixtures=(0.02,), joints=np.radians(5.0)),
         "med": Randomness(parts=((0.03, 0.05, 0.45), *((0.015, 0.008, 0.45),) * 4), fixtures=(0.04,), joints=np.radians(10.0)),
-        "high": Randomness(parts=((0.03, 0.05, 0.6), *((0.02, 0.009, 0.5),) * 4), fixtures=(0.06,), joints=np.radians(13.0)),
+        "high": Randomness(parts=((0.03, 0.05, 0.6), *((0.015, 0.008, 0.45),) * 4), fixtures=(0.06,), joints=np.radians(13.0)),
     }
 
     def add_bodies(self, world: ET.Element) -> None:
