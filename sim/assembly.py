@@ -27,6 +27,7 @@ from robolearn.sim.randomize import DynamicsRanges, Randomization, find_ranges
 from robolearn.sim.scene import build_mjcf, build_model
 from robolearn.sim.screw import Screws
 from robolearn.sim.spaces import give_spaces
+from robolearn.sim.spin import Brake
 from robolearn.sim.starts import draw_starts
 from robolearn.sim.task import Task
 from robolearn.sim.view import View, settled_state
@@ -116,6 +117,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
         sockets = self.task.sockets()
         self._screws = Screws(self._engine, sockets) if thread and sockets else None
         self._pushes = Pushes(self._engine, self.task.parts, push_force) if push_force else None
+        self._brake = Brake(self._engine, self.task.parts)
         self._ctrl = self._engine.view("ctrl")
         give_spaces(self, self.env_spec, self.autoreset_mode)
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
@@ -186,6 +188,7 @@ class Assembly(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._pushes.apply(episodes.seeds, episodes.steps)
         self._images.outdate(episodes.live)
         diverged = episodes.lose(step_soundly(self._engine, self.task.physics.substeps, episodes.live), DIVERGED)
+        self._brake.apply()
         if diverged.any():
             self._settle(diverged & self._engine.diverged())  # it was broken from outside: nothing sound to show
         if self._screws is not None:
