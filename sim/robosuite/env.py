@@ -179,10 +179,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.view.command(goals, finite & self._episodes.live)
         return finite
 
-    def advance(self, substeps: int | None = None) -> NDArray[np.bool_]:
-        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps; which rows failed, ``(N,)``."""
+    def advance(self) -> NDArray[np.bool_]:
+        """Let the controllers pursue the goals as they stand for a control step; which rows failed, ``(N,)``."""
         with callbacks.installed():
-            return step_soundly(self.engine, self._substeps if substeps is None else substeps, self._episodes.live)
+            return step_soundly(self.engine, self._substeps, self._episodes.live)
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
         self._settle(self._episodes.lose(lost, reason))

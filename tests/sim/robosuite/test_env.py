@@ -221,6 +221,7 @@ def test_pictures_of_its_states_are_drawn_by_the_tools_of_stores_in_robosuites_l
         pytest.skip(str(error))
     assert pictures.draw(lift.get_state()[0]).std() > 5
     pictures.close()
+    assert pictures._host.sim is None  # robosuite's environment is closed too
 
 
 def test_rows_that_nobody_looks_at_stand_still_until_they_are_reset(lift):
