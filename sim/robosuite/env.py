@@ -157,8 +157,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
         observation, info = self.observation(), episodes.progress()
         self._settle(diverged)
-        self._park((self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
-        self._park(~finite, NO_ACTION)
+        undecided = ~judged.success  # what succeeded in this step has its result
+        self._park(undecided & (self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
+        self._park(undecided & ~finite, NO_ACTION)
         terminated, truncated = episodes.ended(self.max_episode_steps)
         info |= episodes.fate()
         ended = terminated | truncated

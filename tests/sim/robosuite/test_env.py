@@ -1,6 +1,7 @@
 """The vector environment of robosuite's tasks: seeds, resets, snapshots, bad actions, and the callback's manners."""
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,6 +122,25 @@ def test_a_row_whose_physics_fails_is_cut_off_and_the_others_do_not_notice(lift)
     *_, terminated, truncated, info = lift.step(action)
     assert truncated[2] and not terminated[2]  # it stays what it was while it waits
     assert info["lost"][2]
+
+
+def say(env, monkeypatch, **said):
+    """Let an environment's task find that, whatever is the case."""
+    judge = env.task.judge
+    monkeypatch.setattr(env.task, "judge", lambda: replace(judge(), **said))
+
+
+def test_a_row_that_succeeds_is_not_lost_on_the_same_step(lift, monkeypatch):
+    lift.reset(seed=0)
+    action = stay(lift)
+    action[2:] = np.nan
+    lift.view.qpos[:2, -5] = 0.2  # the cube's height
+    say(lift, monkeypatch, success=np.array([True, False, True, False]))
+    *_, terminated, truncated, info = lift.step(action)
+    assert info["success"].tolist() == [True, False, True, False]
+    assert info["lost"].tolist() == [False, True, False, True]
+    assert terminated.tolist() == [True, True, True, False]
+    assert truncated.tolist() == [False, False, False, True]
 
 
 def test_states_of_another_width_are_refused(lift):
