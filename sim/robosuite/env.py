@@ -23,7 +23,7 @@ from robolearn.sim.robosuite.scene import build_model, columns, robots_of
 from robolearn.sim.robosuite.sizes import with_sizes_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
-from robolearn.sim.robosuite.task import Task
+from robolearn.sim.robosuite.task import Judgement, Task
 from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
@@ -152,8 +152,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
         judged, live = self.task.judge(), episodes.live
         episodes.steps += 1
-        episodes.stages[:, :-1] |= judged.stages & live[:, None]
-        episodes.stages[:, -1] = judged.success & live
+        self._latch(judged)
         reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
         observation, info = self.observation(), episodes.progress()
         self._settle(diverged)
@@ -168,6 +167,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._start(ended, episodes.following)
             observation = self.observation()
         return observation, reward, terminated, truncated, info
+
+    def _latch(self, judged: Judgement) -> None:
+        """Bring stages up to date: in order where the task's have one; success is what holds now."""
+        stages = self._episodes.stages
+        reached = live = self._episodes.live
+        for index, now in enumerate(judged.stages.T):
+            stages[:, index] |= now & reached
+            reached = stages[:, index] if self.task.ordered else live
+        stages[:, -1] = judged.success & live
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
         """Set the goals; a row whose action is not finite keeps those it has. Which rows were finite, ``(N,)``.

@@ -143,6 +143,22 @@ def test_a_row_that_succeeds_is_not_lost_on_the_same_step(lift, monkeypatch):
     assert truncated.tolist() == [False, False, False, True]
 
 
+@pytest.mark.parametrize(("task", "ordered"), [("can", True), ("transport", False)])
+def test_stages_latch_in_order_where_they_have_one(task, ordered, monkeypatch):
+    env = RobosuiteEnv(task, 2, threads=1)
+    env.reset(seed=0)
+    action = stay(env)
+    seen = []
+    for now in ([[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 1]]):
+        with monkeypatch.context() as context:
+            say(env, context, stages=np.array(now, bool))
+            seen.append(env.step(action)[-1]["stages"].astype(int).tolist())
+    chained = [[[0, 0, 0, 0], [1, 0, 0, 0]], [[0, 0, 0, 0], [1, 0, 0, 0]], [[1, 0, 0, 0], [1, 1, 0, 0]], [[1, 0, 0, 0], [1, 1, 1, 0]]]
+    alone = [[[0, 0, 1, 0], [1, 0, 0, 0]], [[0, 1, 1, 0], [1, 0, 1, 0]], [[1, 1, 1, 0], [1, 1, 1, 0]], [[1, 1, 1, 0], [1, 1, 1, 0]]]
+    assert seen == (chained if ordered else alone)
+    env.close()
+
+
 def test_states_of_another_width_are_refused(lift):
     lift.reset(seed=0)
     state = lift.get_state()
