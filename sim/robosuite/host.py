@@ -13,6 +13,7 @@ from robolearn.sim.robosuite_compat import make, quiet
 from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
 
 MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
+REWARD_SCALE = 1.0  # robosuite's default
 INPUT_TYPES = ("canonical", "delta", "absolute")
 
 
@@ -25,18 +26,26 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
         options: arguments of ``robosuite.make`` in place of the defaults, as :mod:`robolearn.sim.robosuite.env_args` reads them.
 
     Raises:
-        UserError: no such task or input type, or another version of robosuite or MuJoCo is installed.
+        UserError: no such task, input type or option, rewards of another scale, or another version of robosuite or MuJoCo is installed.
     """
     if task not in ROBOSUITE:
         raise UserError(f"no robosuite task {task!r}; there are {', '.join(sorted(ROBOSUITE))}{nearest(task, ROBOSUITE)}")
     if input_type not in INPUT_TYPES:
         raise UserError(f"no input type {input_type!r}; there are {', '.join(INPUT_TYPES)}{nearest(input_type, INPUT_TYPES)}")
     words = ROBOSUITE[task]
+    if options:
+        _check_options(words.world, options)
     settings: dict[str, Any] = {"control_freq": CONTROL_HZ, "ignore_done": True, "seed": MODEL_SEED, **(options or {})}
     if "controller_configs" not in settings:
         settings["controller_configs"] = [_controller(input_type) for _ in range(words.arms)]
     robots = settings.pop("robots", ["Panda"] * words.arms)
     return make(words.world, robot=robots if words.arms > 1 or isinstance(robots, str) else robots[0], **settings)
+
+
+def _check_options(world: str, options: Mapping[str, Any]) -> None:
+    scale = options.get("reward_scale", REWARD_SCALE)
+    if scale != REWARD_SCALE:
+        raise UserError(f"batched robosuite tasks have rewards with reward_scale={REWARD_SCALE}, not {scale!r}; leave it out")
 
 
 def _controller(input_type: str) -> dict[str, Any]:
