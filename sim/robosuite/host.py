@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.robosuite_compat import make, quiet
+from robolearn.sim.robosuite_compat import make, patch, quiet
 from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
 
 MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
 REWARD_SCALE = 1.0  # robosuite's default
+_SETTLED = ("self", "single_object_mode", "object_type", "nut_type")  # PickPlaceCan and NutAssemblySquare are these
 INPUT_TYPES = ("canonical", "delta", "absolute")
 
 
@@ -43,9 +45,25 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
 
 
 def _check_options(world: str, options: Mapping[str, Any]) -> None:
+    known = _arguments(world)
+    for name in options:
+        if name not in known:
+            raise UserError(f"robosuite's {world} has no option {name!r}{nearest(name, known) or '; there are ' + ', '.join(known)}")
     scale = options.get("reward_scale", REWARD_SCALE)
     if scale != REWARD_SCALE:
         raise UserError(f"batched robosuite tasks have rewards with reward_scale={REWARD_SCALE}, not {scale!r}; leave it out")
+
+
+def _arguments(world: str) -> tuple[str, ...]:
+    """Those of one of robosuite's environments that it has not settled itself."""
+    patch()
+    with quiet():
+        from robosuite.environments.base import REGISTERED_ENVS
+    for kind in REGISTERED_ENVS[world].__mro__:
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):  # else it hands on what it does not name
+            break
+    return tuple(parameter.name for parameter in parameters if parameter.name not in _SETTLED)
 
 
 def _controller(input_type: str) -> dict[str, Any]:

@@ -184,6 +184,10 @@ def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
         ({"task": "lifted"}, r"no robosuite task 'lifted'.*did you mean 'lift'"),
         ({"input_type": "deltas"}, r"no input type 'deltas'.*did you mean 'delta'"),
         ({"autoreset": "same"}, r"no autoreset mode 'same'"),
+        ({"options": {"table_frictions": 1.0}}, r"robosuite's Lift has no option 'table_frictions'; did you mean 'table_friction'\?"),
+        ({"task": "can", "options": {"z_offsets": 0.0}}, r"PickPlaceCan has no option 'z_offsets'; did you mean 'z_offset'\?"),
+        ({"task": "can", "options": {"object_type": "milk"}}, r"PickPlaceCan has no option 'object_type'"),
+        ({"options": {"weather": "mild"}}, r"Lift has no option 'weather'; there are robots, env_configuration, .*, seed"),
         ({"options": {"robots": "Sawyer"}}, r"have the robot Panda with its own gripper, not Sawyer"),
     ],
 )

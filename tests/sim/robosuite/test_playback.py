@@ -210,6 +210,7 @@ def test_env_args_say_whether_actions_are_absolute_and_can_be_overruled():
         (env_args({**OLD, "orientation_limits": [-1, 1]}), "orientation_limits=None, not"),
         (env_args(OLD, reward_scale=2.25), "reward_scale=1.0, not 2.25; leave it out"),
         (env_args(OLD, reward_scale=None), "reward_scale=1.0, not None"),
+        (env_args(OLD, control_frequ=20), "PickPlaceCan has no option 'control_frequ'; did you mean 'control_freq'"),
         (two_arms(input_ref_frame="base"), "input_ref_frame='world' and input_ref_frame='base'"),
         (two_arms(output_max=0.1), "output_max=0.1"),
     ],
