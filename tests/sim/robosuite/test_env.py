@@ -65,6 +65,28 @@ def test_two_arms_are_named_as_in_our_own_tasks_by_the_side_they_stand_on():
     env.close()
 
 
+def played(task, rows, threads):
+    """States and observations of a few steps of random deltas, a row's own; ``(T, rows, ...)``."""
+    env = RobosuiteEnv(task, rows, input_type="delta", threads=threads)
+    env.reset(seed=0)
+    rngs, states, shown = [np.random.default_rng(row) for row in range(rows)], [], []
+    for _ in range(6):
+        observation = env.step(np.array([rng.uniform(-1, 1, env.env_spec.action.size) for rng in rngs]))[0]
+        states.append(env.get_state())
+        shown.append(np.concatenate(list(observation.values()), 1))
+    env.close()
+    return np.array(states), np.array(shown)
+
+
+@pytest.mark.parametrize("task", ["lift", "can", "transport"])
+def test_rows_go_alike_to_the_bit_with_any_threads_and_neighbours(task):
+    one, two, few = (played(task, rows, threads) for rows, threads in ((6, 1), (6, 2), (2, 1)))
+    assert (one[0][-1] != one[0][0]).any(1).all()
+    for here, there, alone in zip(one, two, few, strict=True):
+        np.testing.assert_array_equal(here, there)
+        np.testing.assert_array_equal(here[:, :2], alone)
+
+
 def test_rows_restored_from_a_snapshot_go_on_to_the_bit(lift):
     lift.reset(seed=0)
     rng = np.random.default_rng(0)
