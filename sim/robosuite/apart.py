@@ -13,7 +13,7 @@ import numba
 import numba.extending
 
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite.native import Array, has_table, integers, numbers, word
+from robolearn.sim.robosuite.native import MARK, Array, has_table, integers, numbers, word
 from robolearn.sim.robosuite.structs import offsets
 from robolearn.sim.robosuite.vectors import Axes, Vector, axes_at, dot, minus, transposed, turned, vector_at
 
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9  # [m] boxes that are closer are not clear of each other
 
 def make() -> Callable[[int, int, int, int], int]:
     """What MuJoCo calls, for the structures of the MuJoCo that is loaded: 1 to leave a pair of geoms out."""
-    at = offsets()
+    at, mark = offsets(), MARK
     numeric, count, kinds, affine = at.model_numeric, at.model_numeric_count, at.geom_type, (at.geom_contype, at.geom_conaffinity)
     box, margin, place, turn = at.geom_aabb, at.geom_margin, at.geom_xpos, at.geom_xmat
 
@@ -34,7 +34,7 @@ def make() -> Callable[[int, int, int, int], int]:
         kind = integers(word(model + kinds))
         first, last = min(kind[one], kind[other]), max(kind[one], kind[other])
         searched = last == _MESH or first == _CYLINDER  # other pairs have formulas, as fast as what follows
-        if not searched or first <= _HFIELD or not has_table(model, numeric, count):
+        if not searched or first <= _HFIELD or not has_table(model, numeric, count, mark):
             return 0
         boxes, places, turns = numbers(word(model + box)), numbers(word(data + place)), numbers(word(data + turn))
         margins = numbers(word(model + margin))

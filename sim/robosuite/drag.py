@@ -15,7 +15,7 @@ import numpy as np
 
 from robolearn.errors import UserError
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite.native import ARMS, DOFS, DRAGGED, HEAD, Array, has_table, numbers, word
+from robolearn.sim.robosuite.native import ARMS, DOFS, DRAGGED, HEAD, MARK, Array, has_table, numbers, word
 from robolearn.sim.robosuite.osc import TABLE
 from robolearn.sim.robosuite.structs import offsets
 from robolearn.sim.robosuite.vectors import axes_at, cross, dot, minus, transposed, turned, vector_at
@@ -72,12 +72,12 @@ def _coefficients(model: mujoco.MjModel, body: int) -> list[float]:
 
 def make() -> Callable[[int, int], None]:
     """What MuJoCo calls, for the structures of the MuJoCo that is loaded."""
-    at = offsets()
+    at, mark = offsets(), MARK
     numeric, count, velocity, centre, place, turn = at.model_numeric, at.model_numeric_count, at.cvel, at.subtree_com, at.xipos, at.ximat
     motion, fluid, passive = at.cdof, at.qfrc_fluid, at.qfrc_passive
 
     def drag(model: int, data: int) -> None:
-        if not has_table(model, numeric, count):
+        if not has_table(model, numeric, count, mark):
             return
         table = numbers(word(model + numeric))
         force, total = numbers(word(data + fluid)), numbers(word(data + passive))

@@ -23,7 +23,7 @@ from robolearn.sim.robosuite.scene import build_model, columns, robots_of
 from robolearn.sim.robosuite.sizes import with_sizes_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
-from robolearn.sim.robosuite.task import Task
+from robolearn.sim.robosuite.task import Judgement, Task
 from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
@@ -152,13 +152,13 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
         judged, live = self.task.judge(), episodes.live
         episodes.steps += 1
-        episodes.stages[:, :-1] |= judged.stages & live[:, None]
-        episodes.stages[:, -1] = judged.success & live
+        self._latch(judged)
         reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
         observation, info = self.observation(), episodes.progress()
         self._settle(diverged)
-        self._park((self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
-        self._park(~finite, NO_ACTION)
+        undecided = ~judged.success  # what succeeded in this step has its result
+        self._park(undecided & (self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
+        self._park(undecided & ~finite, NO_ACTION)
         terminated, truncated = episodes.ended(self.max_episode_steps)
         info |= episodes.fate()
         ended = terminated | truncated
@@ -167,6 +167,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self._start(ended, episodes.following)
             observation = self.observation()
         return observation, reward, terminated, truncated, info
+
+    def _latch(self, judged: Judgement) -> None:
+        """Bring stages up to date: in order where the task's have one; success is what holds now."""
+        stages = self._episodes.stages
+        reached = live = self._episodes.live
+        for index, now in enumerate(judged.stages.T):
+            stages[:, index] |= now & reached
+            reached = stages[:, index] if self.task.ordered else live
+        stages[:, -1] = judged.success & live
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
         """Set the goals; a row whose action is not finite keeps those it has. Which rows were finite, ``(N,)``.
@@ -179,10 +188,10 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.view.command(goals, finite & self._episodes.live)
         return finite
 
-    def advance(self, substeps: int | None = None) -> NDArray[np.bool_]:
-        """Let the controllers pursue the goals as they stand for a control step, or so many physics steps; which rows failed, ``(N,)``."""
+    def advance(self) -> NDArray[np.bool_]:
+        """Let the controllers pursue the goals as they stand for a control step; which rows failed, ``(N,)``."""
         with callbacks.installed():
-            return step_soundly(self.engine, self._substeps if substeps is None else substeps, self._episodes.live)
+            return step_soundly(self.engine, self._substeps, self._episodes.live)
 
     def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
         self._settle(self._episodes.lose(lost, reason))

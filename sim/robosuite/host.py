@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.robosuite_compat import make, quiet
+from robolearn.sim.robosuite_compat import make, patch, quiet
 from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
 
 MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
+REWARD_SCALE = 1.0  # robosuite's default
+_SETTLED = ("self", "single_object_mode", "object_type", "nut_type")  # PickPlaceCan and NutAssemblySquare are these
 INPUT_TYPES = ("canonical", "delta", "absolute")
 
 
@@ -25,18 +28,42 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
         options: arguments of ``robosuite.make`` in place of the defaults, as :mod:`robolearn.sim.robosuite.env_args` reads them.
 
     Raises:
-        UserError: no such task or input type, or another version of robosuite or MuJoCo is installed.
+        UserError: no such task, input type or option, rewards of another scale, or another version of robosuite or MuJoCo is installed.
     """
     if task not in ROBOSUITE:
         raise UserError(f"no robosuite task {task!r}; there are {', '.join(sorted(ROBOSUITE))}{nearest(task, ROBOSUITE)}")
     if input_type not in INPUT_TYPES:
         raise UserError(f"no input type {input_type!r}; there are {', '.join(INPUT_TYPES)}{nearest(input_type, INPUT_TYPES)}")
     words = ROBOSUITE[task]
+    if options:
+        _check_options(words.world, options)
     settings: dict[str, Any] = {"control_freq": CONTROL_HZ, "ignore_done": True, "seed": MODEL_SEED, **(options or {})}
     if "controller_configs" not in settings:
         settings["controller_configs"] = [_controller(input_type) for _ in range(words.arms)]
     robots = settings.pop("robots", ["Panda"] * words.arms)
     return make(words.world, robot=robots if words.arms > 1 or isinstance(robots, str) else robots[0], **settings)
+
+
+def _check_options(world: str, options: Mapping[str, Any]) -> None:
+    known = _arguments(world)
+    for name in options:
+        if name not in known:
+            raise UserError(f"robosuite's {world} has no option {name!r}{nearest(name, known) or '; there are ' + ', '.join(known)}")
+    scale = options.get("reward_scale", REWARD_SCALE)
+    if scale != REWARD_SCALE:
+        raise UserError(f"batched robosuite tasks have rewards with reward_scale={REWARD_SCALE}, not {scale!r}; leave it out")
+
+
+def _arguments(world: str) -> tuple[str, ...]:
+    """Those of one of robosuite's environments that it has not settled itself."""
+    patch()
+    with quiet():
+        from robosuite.environments.base import REGISTERED_ENVS
+    for kind in REGISTERED_ENVS[world].__mro__:
+        parameters = inspect.signature(kind.__init__).parameters.values()
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):  # else it hands on what it does not name
+            break
+    return tuple(parameter.name for parameter in parameters if parameter.name not in _SETTLED)
 
 
 def _controller(input_type: str) -> dict[str, Any]:

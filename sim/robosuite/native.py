@@ -7,6 +7,8 @@ it is left alone.
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -15,9 +17,26 @@ import numpy as np
 from numba.core import cgutils
 from numpy.typing import NDArray
 
+from robolearn.sim.headless import mujoco
+
 Array = NDArray[np.float64]
 
-MARK = 20250717.0415  # first number of a table; no other model's numeric field begins so
+SOURCES = ("native", "vectors", "osc", "drag", "apart")  # what is compiled
+
+
+def mark_of(folder: Path) -> float:
+    """A number that differs between versions of the sources in a folder, and of MuJoCo, whose numbers for kinds of geoms are compiled too.
+
+    Numba takes kept machine code for current while the file of the outermost function and what that encloses are the same; functions and
+    constants of other files may have changed. So every ``make`` encloses this number.
+    """
+    digest = hashlib.sha256(mujoco.__version__.encode())
+    for name in SOURCES:
+        digest.update((folder / f"{name}.py").read_bytes())
+    return float(int.from_bytes(digest.digest()[:6], "little"))
+
+
+MARK = mark_of(Path(__file__).parent)  # first number of a table; no other model's numeric field begins so
 ARMS, DRAGGED, DOFS, HEAD = 1, 2, 3, 4  # places of the counts, and where the rows begin
 ROOM = 220  # numbers that :func:`room` gives
 
@@ -64,9 +83,9 @@ def word(address: int) -> int:
     return found
 
 
-def has_table(model: int, numeric: int, count: int) -> bool:
-    """Whether a model, with its numeric fields and their number at these places, was made for the callbacks."""
-    ours: bool = word(model + count) >= HEAD and numbers(word(model + numeric))[0] == MARK
+def has_table(model: int, numeric: int, count: int, mark: float) -> bool:
+    """Whether a model, with its numeric fields and their number at these places, was made for callbacks of ``mark``."""
+    ours: bool = word(model + count) >= HEAD and numbers(word(model + numeric))[0] == mark
     return ours
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.sim.headless import mujoco
-from robolearn.sim.robosuite.native import ARMS, HEAD, ROOM, Array, has_table, numbers, room, word
+from robolearn.sim.robosuite.native import ARMS, HEAD, MARK, ROOM, Array, has_table, numbers, room, word
 from robolearn.sim.robosuite.structs import offsets
 from robolearn.sim.robosuite.vectors import Axes, Vector, axes_at, cross, dot, minus, vector_at
 
@@ -80,12 +80,12 @@ def _mass_addresses(model: mujoco.MjModel, dofs: list[int]) -> NDArray[np.int64]
 
 def make() -> Callable[[int, int], None]:
     """What MuJoCo calls, for the structures of the MuJoCo that is loaded: these places are part of what is compiled and kept."""
-    at = offsets()
+    at, mark = offsets(), MARK
     numeric, count, user, ctrl, qpos, qvel = at.model_numeric, at.model_numeric_count, at.userdata, at.ctrl, at.qpos, at.qvel
     bias, mass, position, rotation, anchor, axis = at.qfrc_bias, at.mass, at.site_xpos, at.site_xmat, at.xanchor, at.xaxis
 
     def control(model: int, data: int) -> None:
-        if not has_table(model, numeric, count):
+        if not has_table(model, numeric, count, mark):
             return
         table = numbers(word(model + numeric))
         commands = numbers(word(data + user))

@@ -35,6 +35,7 @@ class StatePictures:
             raise UserError(f"{task} has robosuite's looks and no others; leave appearance={appearance} out")
         host, kind = make_host(task), TASKS.get(task)
         assert kind is not None  # make_host knows the same names
+        self._host = host
         host.reset()
         self._model, self._data = host.sim.model._model, host.sim.data._data
         light = build_model(host, robots_of(host), kind.contacts, hidden=kind.hidden, sites=kind.sites)
@@ -47,6 +48,7 @@ class StatePictures:
         try:
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # OpenGL bindings raise whatever they like
+            host.close()
             said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
             raise UserError(f"this machine draws no pictures ({said}): install libegl1 and libgl1-mesa-dri (Debian)") from error
 
@@ -67,5 +69,6 @@ class StatePictures:
         return picture
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Free the renderer, and robosuite's environment."""
         self._renderer.close()
+        self._host.close()

@@ -18,6 +18,15 @@ Contacts = Mapping[str, Sequence[tuple[str, str]]]  # {what touches: [(one, othe
 # Links of the Panda that MuJoCo tests for contact in every step, and that no joint angles bring together; a test looks.
 NEVER_MEET = (("link1", "link0"), ("link2", "link0"), ("link4", "link2"), ("link5", "link3"))
 FEW_GEOMS = 8  # of a body: comparing each pair takes less than MuJoCo's trees of boxes, and finds the same contacts in the same order
+_CONTROLLER: dict[str, Any] = {
+    "type": "OSC_POSE",
+    "impedance_mode": "fixed",
+    "interpolation": None,
+    "uncouple_pos_ori": True,
+    "position_limits": None,
+    "orientation_limits": None,
+}
+_OF_ACTIONS = ("input_type", "input_ref_frame", "input_min", "input_max", "output_min", "output_max")  # what a controller makes of them
 _FOUND = (1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value, 0, 1)  # whether there is a contact; any; one number
 
 
@@ -50,9 +59,11 @@ def robots_of(host: Any) -> tuple[Robot, ...]:
     """The arms of a robosuite environment.
 
     Raises:
-        UserError: an arm or controller that the compiled controller is not made for.
+        UserError: an arm or controller that the compiled controller is not made for, or two that read actions differently.
     """
-    return tuple(_robot(robot) for robot in host.robots)
+    robots = tuple(_robot(robot) for robot in host.robots)
+    _check_alike(robots)
+    return robots
 
 
 def _robot(robot: Any) -> Robot:
@@ -85,9 +96,20 @@ def _robot(robot: Any) -> Robot:
 
 def check_controller(settings: Mapping[str, Any]) -> None:
     """Raise ``UserError`` unless robosuite's settings of an arm's controller are those of the compiled one."""
-    for name, value in {"type": "OSC_POSE", "impedance_mode": "fixed", "interpolation": None, "uncouple_pos_ori": True}.items():
+    for name, value in _CONTROLLER.items():
         if settings.get(name, value) != value:
             raise UserError(f"batched robosuite tasks have a controller with {name}={value!r}, not {settings[name]!r}")
+
+
+def _check_alike(robots: tuple[Robot, ...]) -> None:
+    one, *others = robots
+    for other in others:
+        for name in _OF_ACTIONS:
+            first, second = one.controller.get(name), other.controller.get(name)
+            if not np.all(np.asarray(first) == np.asarray(second)):
+                raise UserError(
+                    f"batched robosuite tasks have arms that read actions alike, not with {name}={first!r} and {name}={second!r}"
+                )
 
 
 def build_model(

@@ -46,6 +46,7 @@ class Task(ABC):
     hidden: ClassVar[tuple[str, ...]] = ()  # bodies that robosuite parks beside the world
     contacts: ClassVar[Contacts]
     sites: ClassVar[tuple[str, ...]] = ()  # whose place is asked for
+    ordered: ClassVar[bool] = True  # whether a stage counts only after the one before it
 
     def __init__(self, view: View, host: Any) -> None:
         self.view, self.host = view, host

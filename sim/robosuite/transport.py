@@ -31,6 +31,8 @@ class TwoArmTransport(Task):
         "trash": [("transport_trash_bin_base", "trash_main")],
     }
 
+    ordered = False  # each arm has its own bin to see to
+
     def judge(self) -> Judgement:
         """Reward: 1 when the hammer is in the target bin and the trash in its own; robosuite has no shaping."""
         payload, trash = self.view.touching("payload"), self.view.touching("trash")

@@ -7,7 +7,7 @@ from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.env import RobosuiteEnv
 from robolearn.sim.robosuite.host import draw_start, make_host
 
-FIVE = ("lift", "can", "square", "tool_hang", "transport")
+SIX = ("lift", "stack", "can", "square", "tool_hang", "transport")
 SEED = 3
 ALL = np.ones(1, bool)
 
@@ -80,4 +80,4 @@ class Pair:
         self.sim.forward()
         for _ in range(2):  # what an object is to the hand is made of the pose observed before
             shown = self.host._get_observations(force_update=True)
-        return shown, float(self.host.reward()), bool(self.host._check_success())
+        return shown, float(self.host.reward(None)), bool(self.host._check_success())

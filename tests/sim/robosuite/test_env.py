@@ -1,6 +1,7 @@
 """The vector environment of robosuite's tasks: seeds, resets, snapshots, bad actions, and the callback's manners."""
 
 import ctypes
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,28 @@ def test_two_arms_are_named_as_in_our_own_tasks_by_the_side_they_stand_on():
     env.close()
 
 
+def played(task, rows, threads):
+    """States and observations of a few steps of random deltas, a row's own; ``(T, rows, ...)``."""
+    env = RobosuiteEnv(task, rows, input_type="delta", threads=threads)
+    env.reset(seed=0)
+    rngs, states, shown = [np.random.default_rng(row) for row in range(rows)], [], []
+    for _ in range(6):
+        observation = env.step(np.array([rng.uniform(-1, 1, env.env_spec.action.size) for rng in rngs]))[0]
+        states.append(env.get_state())
+        shown.append(np.concatenate(list(observation.values()), 1))
+    env.close()
+    return np.array(states), np.array(shown)
+
+
+@pytest.mark.parametrize("task", ["lift", "can", "transport"])
+def test_rows_go_alike_to_the_bit_with_any_threads_and_neighbours(task):
+    one, two, few = (played(task, rows, threads) for rows, threads in ((6, 1), (6, 2), (2, 1)))
+    assert (one[0][-1] != one[0][0]).any(1).all()
+    for here, there, alone in zip(one, two, few, strict=True):
+        np.testing.assert_array_equal(here, there)
+        np.testing.assert_array_equal(here[:, :2], alone)
+
+
 def test_rows_restored_from_a_snapshot_go_on_to_the_bit(lift):
     lift.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -123,6 +146,41 @@ def test_a_row_whose_physics_fails_is_cut_off_and_the_others_do_not_notice(lift)
     assert info["lost"][2]
 
 
+def say(env, monkeypatch, **said):
+    """Let an environment's task find that, whatever is the case."""
+    judge = env.task.judge
+    monkeypatch.setattr(env.task, "judge", lambda: replace(judge(), **said))
+
+
+def test_a_row_that_succeeds_is_not_lost_on_the_same_step(lift, monkeypatch):
+    lift.reset(seed=0)
+    action = stay(lift)
+    action[2:] = np.nan
+    lift.view.qpos[:2, -5] = 0.2  # the cube's height
+    say(lift, monkeypatch, success=np.array([True, False, True, False]))
+    *_, terminated, truncated, info = lift.step(action)
+    assert info["success"].tolist() == [True, False, True, False]
+    assert info["lost"].tolist() == [False, True, False, True]
+    assert terminated.tolist() == [True, True, True, False]
+    assert truncated.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("task", "ordered"), [("can", True), ("transport", False)])
+def test_stages_latch_in_order_where_they_have_one(task, ordered, monkeypatch):
+    env = RobosuiteEnv(task, 2, threads=1)
+    env.reset(seed=0)
+    action = stay(env)
+    seen = []
+    for now in ([[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 0]], [[0, 0, 0], [0, 0, 1]]):
+        with monkeypatch.context() as context:
+            say(env, context, stages=np.array(now, bool))
+            seen.append(env.step(action)[-1]["stages"].astype(int).tolist())
+    chained = [[[0, 0, 0, 0], [1, 0, 0, 0]], [[0, 0, 0, 0], [1, 0, 0, 0]], [[1, 0, 0, 0], [1, 1, 0, 0]], [[1, 0, 0, 0], [1, 1, 1, 0]]]
+    alone = [[[0, 0, 1, 0], [1, 0, 0, 0]], [[0, 1, 1, 0], [1, 0, 1, 0]], [[1, 1, 1, 0], [1, 1, 1, 0]], [[1, 1, 1, 0], [1, 1, 1, 0]]]
+    assert seen == (chained if ordered else alone)
+    env.close()
+
+
 def test_states_of_another_width_are_refused(lift):
     lift.reset(seed=0)
     state = lift.get_state()
@@ -148,6 +206,10 @@ def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
         ({"task": "lifted"}, r"no robosuite task 'lifted'.*did you mean 'lift'"),
         ({"input_type": "deltas"}, r"no input type 'deltas'.*did you mean 'delta'"),
         ({"autoreset": "same"}, r"no autoreset mode 'same'"),
+        ({"options": {"table_frictions": 1.0}}, r"robosuite's Lift has no option 'table_frictions'; did you mean 'table_friction'\?"),
+        ({"task": "can", "options": {"z_offsets": 0.0}}, r"PickPlaceCan has no option 'z_offsets'; did you mean 'z_offset'\?"),
+        ({"task": "can", "options": {"object_type": "milk"}}, r"PickPlaceCan has no option 'object_type'"),
+        ({"options": {"weather": "mild"}}, r"Lift has no option 'weather'; there are robots, env_configuration, .*, seed"),
         ({"options": {"robots": "Sawyer"}}, r"have the robot Panda with its own gripper, not Sawyer"),
     ],
 )
@@ -221,6 +283,7 @@ def test_pictures_of_its_states_are_drawn_by_the_tools_of_stores_in_robosuites_l
         pytest.skip(str(error))
     assert pictures.draw(lift.get_state()[0]).std() > 5
     pictures.close()
+    assert pictures._host.sim is None  # robosuite's environment is closed too
 
 
 def test_rows_that_nobody_looks_at_stand_still_until_they_are_reset(lift):

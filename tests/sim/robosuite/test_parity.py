@@ -1,21 +1,25 @@
 """The batched tasks are robosuite's: its torques, its physics, its observations, rewards and successes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from robolearn.sim.experts.pick_and_place import LiftExpert
+from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
 from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import callbacks
+from robolearn.sim.robosuite.actions import CanonicalInputs
 from robolearn.sim.robosuite.env import RobosuiteEnv
 from robolearn.sim.robosuite.host import draw_start, make_host
 from robolearn.sim.robosuite.scene import NEVER_MEET
-from tests.sim.robosuite.oracle import ALL, FIVE, Pair
+from robolearn.tasks_robosuite import robosuite_spec
+from tests.sim.robosuite.oracle import ALL, SEED, SIX, Pair
 
 BINS = (("payload", "target_bin"), ("trash", "trash_bin"))
 TOLERANCE = 1e-10  # [Nm], [rad], [m]
 
 
-@pytest.fixture(scope="module", params=FIVE)
+@pytest.fixture(scope="module", params=SIX)
 def pair(request):
     pair = Pair(request.param)
     yield pair
@@ -93,6 +97,8 @@ def solved_poses(pair):
     view, task = pair.env.view, pair.env.env_spec.task
     if task == "lift":
         return {"cube": [0.0, 0.0, 1.0]}
+    if task == "stack":
+        return {"cube_a": view.body("cubeB_main")[0][0] + (0.0, 0.0, 0.0449)}  # touching: their half heights are 2 and 2.5 cm
     if task == "can":
         return {"can": [0.2, 0.41, 0.86]}
     if task == "square":
@@ -112,6 +118,51 @@ def test_a_solved_state_is_one_for_both(pair):
     pair.env.engine.forward(ALL)
     _, success = assert_seen_alike(pair)
     assert success
+
+
+def carried(task):
+    """A pair while the batch's arm goes about its task, its states put into robosuite's world; yields ``(pair, whether it is held)``."""
+    pair = Pair(task)
+    env, inputs = pair.env, CanonicalInputs(pair.env.view.frames, robosuite_spec(task).action)
+    expert = (CanExpert if task == "can" else LiftExpert)(1)
+    expert.reset(ALL, np.array([SEED]))
+    for _ in range(60):
+        action = expert.act(env.observation()).astype(np.float64)
+        env.view.command(inputs.goals(action, env.view.here()), ALL)
+        env.advance()
+        yield pair, bool(env.task.grasped()[0])
+    env.close()
+    pair.host.close()
+
+
+@pytest.mark.parametrize("task", ["lift", "stack", "can"])
+def test_rewards_are_robosuites_while_a_part_is_grasped_and_carried(task):
+    rewards = []
+    for pair, held in carried(task):
+        reward, _ = assert_seen_alike(pair)
+        if held:
+            rewards.append(reward)
+    assert len(rewards) > 10
+    assert max(rewards) > min(rewards)  # shaped: it was lifted too
+
+
+def test_rewards_are_robosuites_while_a_nut_is_grasped():
+    """Its handle is held between the fingers until they have closed."""
+    pair = Pair("square")
+    env, view = pair.env, pair.env.view
+    nut = pair.model.joint(int(pair.model.body("SquareNut_main").jntadr[0]))
+    here = view.here()
+    goals = replace(here, position=here.position - (0.0, 0.0, 0.1), gripper=np.ones((1, 1)))  # where lifting is not yet rewarded in full
+    for step in range(20):
+        if step < 16:
+            view.qpos[0, nut.qposadr[0] :][:7] = [*(view.tool()[0] - (0.054, 0.0, 0.0)), 1.0, 0.0, 0.0, 0.0]
+            view.qvel[0, nut.dofadr[0] :][:6] = 0.0
+        view.command(goals, ALL)
+        env.advance()
+        assert_seen_alike(pair)
+    assert env.task.grasped()[0] and view.body("SquareNut_main")[0][0, 2] > 0.88  # in the air
+    env.close()
+    pair.host.close()
 
 
 def test_a_scripted_lift_succeeds_alike_in_both():

@@ -41,6 +41,10 @@ def env_args(controller, name="PickPlaceCan", robots="Panda", **kwargs):
     return json.dumps({"env_name": name, "env_version": "1.4.1", "type": 1, "env_kwargs": described})
 
 
+def two_arms(**second):
+    return env_args([OLD, {**OLD, **second}], "TwoArmTransport", ["Panda", "Panda"])
+
+
 def imported(source, out):
     assert cli.main(["data", "import", f"source={source}", f"out={out}"]) == 0
     return out
@@ -202,6 +206,13 @@ def test_env_args_say_whether_actions_are_absolute_and_can_be_overruled():
         (env_args(OLD, "Lift", "Sawyer"), "has 1 of the robot Panda, not Sawyer"),
         (env_args({**OLD, "impedance_mode": "variable"}), "impedance_mode='fixed', not 'variable'"),
         (env_args({**OLD, "type": "JOINT_VELOCITY"}), "type='OSC_POSE', not 'JOINT_VELOCITY'"),
+        (env_args({**OLD, "position_limits": [[-1, -1, 0], [1, 1, 1]]}), "position_limits=None, not"),
+        (env_args({**OLD, "orientation_limits": [-1, 1]}), "orientation_limits=None, not"),
+        (env_args(OLD, reward_scale=2.25), "reward_scale=1.0, not 2.25; leave it out"),
+        (env_args(OLD, reward_scale=None), "reward_scale=1.0, not None"),
+        (env_args(OLD, control_frequ=20), "PickPlaceCan has no option 'control_frequ'; did you mean 'control_freq'"),
+        (two_arms(input_ref_frame="base"), "input_ref_frame='world' and input_ref_frame='base'"),
+        (two_arms(output_max=0.1), "output_max=0.1"),
     ],
 )
 def test_what_batches_cannot_be_is_said(described, message):
