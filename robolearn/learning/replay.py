@@ -126,7 +126,7 @@ def _start(env: Any, episodes: Sequence[Episode], exact: bool) -> Any:
         if states.shape != (expected := env.get_state().shape):
             raise UserError(
                 f"the stored simulator state has {states.shape[1]} numbers, this simulator's has {expected[1]}: the store was made with"
-                " another scene or version; start from the first observation with exact=false"
+                " another scene or version, or with other latencies (task.env.randomize); start from the first observation with exact=false"
             )
         env.set_state(states)
         return env.observation() if hasattr(env, "observation") else {name: _first(episodes, name) for name in observation}
