@@ -73,3 +73,9 @@ def test_where_a_setting_is_in_the_way_no_package_is_asked_for(script, environme
 @pytest.mark.skipif(sys.platform != "linux", reason="EGL and OSMesa are Linux's")
 def test_a_backend_that_there_is_not_is_refused_with_those_that_there_are():
     assert "UserError: there is no MUJOCO_GL=foo; set egl or osmesa" in run("import robolearn.sim.headless", MUJOCO_GL="foo")[1]
+
+
+def test_without_opengls_libraries_the_doctor_does_not_ask_for_another_mujoco(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_LIBRARIES)
+    printed, _ = run("from robolearn import doctor; print(doctor._mujoco_batch().status)", tmp_path, MUJOCO_GL="egl")
+    assert printed == "ok\n"
