@@ -28,6 +28,12 @@ EXTRAS = {
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "mujoco-warp": "mujoco_warp", "warp-lang": "warp"}
 GL_PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
+BATCH = """
+import mujoco
+from mujoco.batch import Batch
+model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>")
+Batch(model, 2).step()
+"""
 FRAME = """
 import mujoco
 model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><light pos='0 0 2'/><geom size='.3'/></worldbody></mujoco>")
@@ -117,16 +123,20 @@ def _package(package: str, pins: dict[str, str], *, required: bool, extra: str) 
 
 
 def _mujoco_batch() -> Check:
-    try:
-        import mujoco
-        from mujoco.batch import Batch
-
-        model = mujoco.MjModel.from_xml_string("<mujoco><worldbody><body><freejoint/><geom size='.1'/></body></worldbody></mujoco>")
-        batch = Batch(model, 2)
-        batch.step()
-    except Exception as error:  # any failure of a native package is a finding, not a crash
-        return Check("mujoco batch", "fail", f"{type(error).__name__}: {error}", "pip install 'mujoco==4.0.*'")
+    trial = _tried(BATCH, "disable")  # where OpenGL is missing, importing MuJoCo fails with a backend that is asked for
+    if trial.returncode:
+        return Check("mujoco batch", "fail", _last_line(trial), "pip install 'mujoco==4.0.*'")
     return Check("mujoco batch", "ok", "two worlds stepped together")
+
+
+def _tried(script: str, backend: str) -> subprocess.CompletedProcess[str]:
+    """A script of MuJoCo's in a process of its own, with this ``MUJOCO_GL``."""
+    environment = {**os.environ, "MUJOCO_GL": backend}
+    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _last_line(trial: subprocess.CompletedProcess[str]) -> str:
+    return (trial.stderr.strip().splitlines() or ["crashed"])[-1][:120]
 
 
 def _robosuite_models() -> Check:
@@ -143,13 +153,11 @@ def _robosuite_models() -> Check:
 def _renderers() -> Iterator[Check]:
     """The OpenGL backends, up to the first that draws."""
     for backend, packages in GL_PACKAGES.items():
-        environment = {**os.environ, "MUJOCO_GL": backend}
-        trial = subprocess.run([sys.executable, "-c", FRAME], env=environment, capture_output=True, text=True, timeout=120, check=False)
+        trial = _tried(FRAME, backend)
         if trial.returncode == 0:
             yield Check(f"pictures by {backend}", "ok", "drew a frame")
             return
-        last = (trial.stderr.strip().splitlines() or ["crashed"])[-1]
-        yield Check(f"pictures by {backend}", "warn", last[:120], f"apt-get install {packages} (needed for pictures only)")
+        yield Check(f"pictures by {backend}", "warn", _last_line(trial), f"apt-get install {packages} (needed for pictures only)")
 
 
 def _torch() -> Check:

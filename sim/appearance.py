@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from robolearn.rotation import matrix_from_quaternion, matrix_from_rotvec, quaternion_from_matrix
 from robolearn.sim.headless import mujoco
-from robolearn.sim.looks import DISTRACTORS, MATERIALS
+from robolearn.sim.looks import DISTRACTORS, MATERIALS, check_cameras
 from robolearn.sim.randomize import Draws, LooksRanges
 
 Looks = dict[str, NDArray[Any]]  # values of model fields, those of the headlight as headlight_*; (n, ...), or of one episode
@@ -28,6 +28,9 @@ class Appearance:
         model: a scene built with ``visual=True``.
         parts: bodies that are coloured as parts.
         ranges: what differs, and how much.
+
+    Raises:
+        UserError: ranges of a camera that the scene does not have.
     """
 
     def __init__(self, model: mujoco.MjModel, parts: Sequence[str], ranges: LooksRanges) -> None:
@@ -38,6 +41,8 @@ class Appearance:
         self._distractors = np.array([model.geom(f"distractor{index}").id for index in range(DISTRACTORS)])
         self._materials = np.array([model.mat(name).id for name in MATERIALS])
         self._cameras = [model.cam(index).name for index in range(model.ncam)]
+        for entry in ("camera_position", "camera_rotation"):
+            check_cameras(f"looks.{entry}", getattr(ranges, entry), self._cameras)
         self._usual: Looks = {name: np.array(getattr(model, name)) for name in _FIELDS}
         for name in ("ambient", "diffuse"):
             self._usual[f"headlight_{name}"] = np.array(getattr(model.vis.headlight, name))
@@ -98,6 +103,7 @@ class Appearance:
                 looks["cam_quat"][:, index] = quaternion_from_matrix(rotation)
         if ranges.camera_fovy:
             looks["cam_fovy"] += ranges.camera_fovy * draws.normal("camera_fovy", (len(self._cameras),))
+            np.clip(looks["cam_fovy"], 1.0, 170.0, out=looks["cam_fovy"])
 
     def _distract(self, looks: Looks, draws: Draws) -> None:
         """Things on the table, to the left and the right of the parts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from robolearn.errors import UserError, nearest
@@ -69,6 +69,15 @@ def find_quality(name: str) -> Quality:
 def cameras_of(arms: Sequence[Arm]) -> tuple[str, ...]:
     """Names of a scene's cameras, the usual one first: those that stand, and one on each hand."""
     return (*_CAMERAS, *(f"{arm.prefix}wrist" for arm in arms))
+
+
+def check_cameras(what: str, names: Iterable[str], known: Sequence[str] | None = None) -> None:
+    """Raise ``UserError`` for a camera that is none of ``known``; without these, of any scene: each arm may have a prefix of its own."""
+    for name in names:
+        wrist = name == "wrist" or (known is None and name.endswith("_wrist"))  # those of several arms are of one kind
+        if not wrist and name not in (known or _CAMERAS):
+            there = dict.fromkeys((*(known or _CAMERAS), "wrist"))
+            raise UserError(f"{what} has no camera {name!r}; there are {', '.join(there)}{nearest(name, there)}")
 
 
 def add_looks(root: ET.Element, arms: Sequence[Arm]) -> None:

@@ -15,11 +15,28 @@ from yaml import YAMLError
 
 from robolearn.errors import UserError, nearest
 from robolearn.seeding import addressed_normal, addressed_uniform
+from robolearn.sim.looks import DISTRACTORS, check_cameras
 
 RANGES = Path(__file__).parent / "ranges"
 MOST_LATENCY = 3  # control steps
 Range = tuple[float, float]
 Color = tuple[float, float, float]
+_LIMITS: dict[str, Range] = {  # of every number of a range
+    "light_color": (0, 10),
+    "light_intensity": (0, 10),
+    "light_direction": (0, 180),
+    "part_colors": (0, 1),
+    "own_colors": (0, 1),
+    "table_color": (0, 1),
+    "materials": (0, 1),
+    "camera_position": (0, 1),
+    "camera_rotation": (0, 180),
+    "camera_fovy": (0, 45),
+    "distractors": (0, DISTRACTORS),
+    "mass": (0.01, 100),
+    "friction": (0, 100),
+    "gains": (0.01, 100),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,10 @@ class LooksRanges:
         camera_position: standard deviation along each axis by camera [m].
         camera_rotation: standard deviation about each axis by camera [deg].
         camera_fovy: standard deviation of every field of view [deg].
-        distractors: most things beside the parts.
+        distractors: most things beside the parts, a whole number.
+
+    Raises:
+        UserError: a number beyond its limits, or no such camera.
     """
 
     light_color: tuple[Color, Color] = ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
@@ -52,6 +72,11 @@ class LooksRanges:
     camera_fovy: float = 0.0
     distractors: int = 0
 
+    def __post_init__(self) -> None:
+        _check_limits("looks", self)
+        for name in ("camera_position", "camera_rotation"):
+            check_cameras(f"looks.{name}", getattr(self, name))
+
 
 @dataclass(frozen=True)
 class DynamicsRanges:
@@ -62,12 +87,26 @@ class DynamicsRanges:
         friction: times the usual sliding friction, of everything alike.
         gains: times the usual stiffness and damping, each servo.
         latency: least and most control steps by which actions come late.
+
+    Raises:
+        UserError: a number beyond its limits.
     """
 
     mass: Range = (1.0, 1.0)
     friction: Range = (1.0, 1.0)
     gains: Range = (1.0, 1.0)
     latency: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        _check_limits("dynamics", self)
+
+
+def _check_limits(what: str, ranges: LooksRanges | DynamicsRanges) -> None:
+    for name, value in vars(ranges).items():
+        low, high = _LIMITS.get(name, (0, np.inf))
+        numbers = np.array(list(value.values()) if isinstance(value, Mapping) else value, float)
+        if not ((low <= numbers) & (numbers <= high)).all():
+            raise UserError(f"{what}.{name} takes numbers from {low:g} to {high:g}; got {value}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +171,9 @@ def _make(name: str, kind: type[Any], node: Any) -> Any:
                 values[key] = _ordered(value, np.shape(usual))
             else:
                 values[key] = type(usual)(value)
-        except (TypeError, ValueError, AttributeError) as error:
+                if isinstance(usual, int) and values[key] != float(value):
+                    raise ValueError("no whole number")
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             wanted = (
                 "deviations by camera" if isinstance(usual, dict) else f"something like {'a list of [low, high]' if usual == () else usual}"
             )

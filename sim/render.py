@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from robolearn.errors import UserError
 from robolearn.sim.appearance import Looks, dress
-from robolearn.sim.headless import mujoco
+from robolearn.sim.headless import mujoco, no_pictures
 from robolearn.sim.looks import CAMERA, LARGEST_PICTURE, Quality, find_quality
 
 FINE = find_quality("fine")
@@ -45,10 +45,7 @@ class SceneRenderer:
         try:
             self._renderer: Any = mujoco.Renderer(model, height * finer, width * finer)
         except Exception as error:  # OpenGL bindings raise whatever they like
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-            raise UserError(
-                f"this machine draws no pictures ({said}): install libegl1 and libgl1-mesa-dri (Debian); `robolearn doctor` says what works"
-            ) from error
+            raise no_pictures(error) from error
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = quality.shadows
 

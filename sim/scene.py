@@ -26,7 +26,7 @@ def build_mjcf(task: Task, visual: bool = False, touch: bool = False, quality: s
     """The scene as MJCF; the world frame is the robot's base frame, z = 0 the table top."""
     root = ET.Element("mujoco", model=task.name)
     ET.SubElement(root, "compiler", angle="radian", autolimits="true")
-    _add_option(root, task)
+    _add_option(root, task, sleep=not visual)
     _add_defaults(root, task.contacts)
     world = ET.SubElement(root, "worldbody")
     _add_surroundings(world)
@@ -44,15 +44,16 @@ def build_mjcf(task: Task, visual: bool = False, touch: bool = False, quality: s
     return root
 
 
-def _add_option(root: ET.Element, task: Task) -> None:
+def _add_option(root: ET.Element, task: Task, sleep: bool) -> None:
     physics = task.physics
     numerics = {"timestep": str(physics.timestep), "iterations": str(physics.iterations)}
     numerics["ls_iterations"] = str(physics.linesearch)
     option = ET.SubElement(root, "option", {**numerics, "integrator": "implicitfast", "cone": "elliptic", "impratio": "10"})
     if physics.noslip:
         option.set("noslip_iterations", str(physics.noslip))
-    # A state that is not finite must stay visible: MuJoCo's own reset would hide it.
-    ET.SubElement(option, "flag", sleep="enable", autoreset="disable")
+    # A state that is not finite must stay visible: MuJoCo's own reset would hide it. Where things may sleep, MuJoCo leaves alone what is
+    # fixed to the world, so that a scene which is drawn would keep its first cameras, lights and distractors.
+    ET.SubElement(option, "flag", sleep="enable" if sleep else "disable", autoreset="disable")
 
 
 def _add_defaults(root: ET.Element, contacts: Contacts) -> None:

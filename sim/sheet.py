@@ -25,7 +25,7 @@ def main(cfg: DictConfig) -> int:
     """``robolearn sheet``.
 
     Raises:
-        UserError: no such task or level, this machine draws nothing, or the file is there.
+        UserError: no such task or level, none of them, a size that is none, this machine draws nothing, or the file is there.
     """
     options = to_dict(cfg)
     tasks, levels = _chosen("task", options["tasks"], tuple(TASKS)), _chosen("level", options["levels"], LEVELS)
@@ -35,8 +35,10 @@ def main(cfg: DictConfig) -> int:
         raise UserError(f"a sheet is a PNG file, such as out=sheet.png; got {out}")
     if out.exists() and not options["overwrite"]:
         raise UserError(f"{out} exists; give another out=, or overwrite=true")
-    width, height = options["size"]
-    picture = contact_sheet(tasks, levels, int(options["starts"]), (int(width), int(height)), str(options["camera"]))
+    size = options["size"]
+    if len(size) != 2:
+        raise UserError(f"pictures have a width and a height, such as size=[240,180]; got {size}")
+    picture = contact_sheet(tasks, levels, int(options["starts"]), (size[0], size[1]), str(options["camera"]))
     _write(picture, out)
     facts = {"out": str(out), "tasks": list(tasks), "levels": list(levels), "starts": options["starts"], "size": list(picture.shape[1::-1])}
     print(json.dumps(facts) if options["json"] else f"{out}: {len(tasks)} tasks, {', '.join(levels)}, {options['starts']} starts each")
@@ -45,6 +47,8 @@ def main(cfg: DictConfig) -> int:
 
 def _chosen(what: str, given: Any, known: Sequence[str]) -> tuple[str, ...]:
     names = tuple(known) if given is None else tuple(map(str, given if isinstance(given, list) else [given]))
+    if not names:
+        raise UserError(f"a sheet shows at least one {what}; there are {', '.join(known)}, and null for all")
     for name in names:
         if name not in known:
             raise UserError(f"no {what} {name!r}; there are {', '.join(known)}{nearest(name, known)}")

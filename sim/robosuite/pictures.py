@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.errors import UserError, nearest
-from robolearn.sim.headless import mujoco
+from robolearn.sim.headless import mujoco, no_pictures
 from robolearn.sim.robosuite.env import TASKS
 from robolearn.sim.robosuite.host import make_host
 from robolearn.sim.robosuite.scene import build_model, columns, robots_of
@@ -49,8 +49,7 @@ class StatePictures:
             self._renderer = mujoco.Renderer(self._model, height, width)
         except Exception as error:  # OpenGL bindings raise whatever they like
             host.close()
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-            raise UserError(f"this machine draws no pictures ({said}): install libegl1 and libgl1-mesa-dri (Debian)") from error
+            raise no_pictures(error) from error
 
     def draw(self, state: NDArray[np.float64], camera: str = "agentview") -> NDArray[np.uint8]:
         """One stored state ``(S,)`` as RGB, ``(height, width, 3)``.

@@ -39,6 +39,9 @@ def test_a_sheet_is_a_picture_of_all_that_was_asked_for(tmp_path, capsys, monkey
         ("starts=0", "starts must be above 0"),
         ("camera=frnt", "no camera 'frnt'.*did you mean 'front'"),
         ("size=[0,10]", "too small"),
+        ("size=[64,48,3]", r"a width and a height, such as size=\[240,180\]; got \[64, 48, 3\]"),
+        ("tasks=[]", "at least one task; there are .*one_leg"),
+        ("levels=[]", "at least one level; there are low, med, high"),
     ],
 )
 def test_mistakes_are_one_line(option, message, tmp_path, monkeypatch):
