@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
 
 MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
 REWARD_SCALE = 1.0  # robosuite's default
+PHYSICS_HZ = 500  # robosuite's
 _SETTLED = ("self", "single_object_mode", "object_type", "nut_type")  # PickPlaceCan and NutAssemblySquare are these
 INPUT_TYPES = ("canonical", "delta", "absolute")
 
@@ -28,7 +30,8 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
         options: arguments of ``robosuite.make`` in place of the defaults, as :mod:`robolearn.sim.robosuite.env_args` reads them.
 
     Raises:
-        UserError: no such task, input type or option, rewards of another scale, or another version of robosuite or MuJoCo is installed.
+        UserError: no such task, input type or option, rewards of another scale, a control rate that no physics step fits into, or another
+            version of robosuite or MuJoCo is installed.
     """
     if task not in ROBOSUITE:
         raise UserError(f"no robosuite task {task!r}; there are {', '.join(sorted(ROBOSUITE))}{nearest(task, ROBOSUITE)}")
@@ -52,6 +55,9 @@ def _check_options(world: str, options: Mapping[str, Any]) -> None:
     scale = options.get("reward_scale", REWARD_SCALE)
     if scale != REWARD_SCALE:
         raise UserError(f"batched robosuite tasks have rewards with reward_scale={REWARD_SCALE}, not {scale!r}; leave it out")
+    rate = options.get("control_freq", CONTROL_HZ)
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) <= PHYSICS_HZ:
+        raise UserError(f"control_freq is a number above 0 and up to {PHYSICS_HZ}, robosuite's physics steps a second, not {rate!r}")
 
 
 def _arguments(world: str) -> tuple[str, ...]:

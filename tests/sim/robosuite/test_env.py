@@ -14,6 +14,7 @@ from robolearn.sim.experts.pick_and_place import CanExpert, LiftExpert
 from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.env import TASKS, RobosuiteEnv
+from robolearn.sim.robosuite.host import draw_start, make_host
 from robolearn.sim.robosuite.pictures import StatePictures
 from robolearn.tasks import env_spec_of
 
@@ -210,12 +211,32 @@ def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
         ({"task": "can", "options": {"z_offsets": 0.0}}, r"PickPlaceCan has no option 'z_offsets'; did you mean 'z_offset'\?"),
         ({"task": "can", "options": {"object_type": "milk"}}, r"PickPlaceCan has no option 'object_type'"),
         ({"options": {"weather": "mild"}}, r"Lift has no option 'weather'; there are robots, env_configuration, .*, seed"),
+        *(
+            ({"options": {"control_freq": rate}}, rf"control_freq is a number above 0 and up to 500, .* not {rate!r}")
+            for rate in (0, -20, 501, "20", None, True, float("nan"))
+        ),
         ({"options": {"robots": "Sawyer"}}, r"have the robot Panda with its own gripper, not Sawyer"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(options, message):
     with pytest.raises(UserError, match=message):
         RobosuiteEnv(**{"task": "lift", "num_envs": 1, **options})
+
+
+@pytest.mark.parametrize("rate", [30, 180, 500])
+def test_a_control_step_has_as_many_physics_steps_as_robosuites(rate):
+    options = {"control_freq": rate}
+    env, host = RobosuiteEnv("lift", 1, input_type="delta", threads=1, options=options), make_host("lift", "delta", options)
+    env.reset(seed=0)
+    draw_start(host, 0)
+    begun = env.engine.view("time")[0].item(), host.sim.data.time
+    env.step(np.zeros((1, 7)))
+    host.step(np.zeros(7))
+    taken = env.engine.view("time")[0].item() - begun[0]
+    assert taken == pytest.approx(host.sim.data.time - begun[1])
+    assert env.env_spec.control_hz == pytest.approx(1 / taken)
+    env.close()
+    host.close()
 
 
 def test_stepping_leaves_the_processs_callbacks_as_they_were(lift):
