@@ -215,7 +215,12 @@ def test_ended_rows_restart_within_the_step_where_that_is_asked_for():
             ({"options": {"control_freq": rate}}, rf"control_freq is a number above 0 and up to 500, .* not {rate!r}")
             for rate in (0, -20, 501, "20", None, True, float("nan"))
         ),
-        ({"options": {"robots": "Sawyer"}}, r"have the robot Panda with its own gripper, not Sawyer"),
+        ({"options": {"robots": "Pandaa"}}, r"Lift in batches has 1 of the robot Panda, robots='Panda', not 'Pandaa'"),
+        ({"options": {"robots": ["Panda", "Panda"]}}, r"has 1 of the robot Panda, .* not \['Panda', 'Panda'\]"),
+        ({"task": "transport", "options": {"robots": "Panda"}}, r"robots=\['Panda', 'Panda'\], not 'Panda'"),
+        ({"options": {"gripper_types": "RethinkGripper"}}, r"with its own gripper, PandaGripper, not Panda with RethinkGripper"),
+        ({"options": {"controller_configs": "OSC_POSE"}}, r"robosuite cannot make Lift with controller_configs='OSC_POSE': .* leave out"),
+        ({"options": {"table_full_size": 3}}, r"robosuite cannot make Lift with table_full_size=3: TypeError 'int' .* leave out"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(options, message):
