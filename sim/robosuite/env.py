@@ -180,13 +180,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         stages[:, -1] = judged.success & live
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
-        """Set the goals; a row whose action is not finite keeps those it has. Which rows were finite, ``(N,)``.
+        """Set the goals; a row whose action, or what it asks for, is not finite keeps those it has. Which rows were finite, ``(N,)``.
 
         Raises:
             UserError: actions of another shape.
         """
         finite = self._episodes.check_actions(actions, self.env_spec.task, self.env_spec.action.size)
-        goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
+        with np.errstate(over="ignore", invalid="ignore"):  # a finite action can ask for more than numbers hold, a turn of 1e155 rad
+            goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
+        finite &= goals.sound
         self.view.command(goals, finite & self._episodes.live)
         return finite
 

@@ -147,6 +147,27 @@ def test_a_row_whose_physics_fails_is_cut_off_and_the_others_do_not_notice(lift)
     assert info["lost"][2]
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("input_type", ["canonical", "delta", "absolute"])
+@pytest.mark.parametrize(("channel", "value"), [(3, 1e155), (3, -1.7e308), (0, 1.7e308), (-1, 1.7e308)])
+def test_a_row_whose_action_asks_for_more_than_numbers_hold_harms_no_state(input_type, channel, value):
+    env = RobosuiteEnv("lift", 2, input_type=input_type, threads=1)
+    ends = []
+    for wrong in (False, True):
+        env.reset(seed=0)
+        action = stay(env)
+        if wrong:
+            action[1, channel] = value
+        *_, truncated, info = env.step(action)
+        ends.append(env.get_state())
+    np.testing.assert_array_equal(ends[0][0], ends[1][0])
+    assert np.isfinite(ends[1]).all()
+    lost = input_type == "absolute" and channel >= 0  # the others clip, or take a direction
+    assert truncated.tolist() == [False, lost]
+    assert info.get("reason", ["", ""])[1] == ("the action was not finite" if lost else "")
+    env.close()
+
+
 def say(env, monkeypatch, **said):
     """Let an environment's task find that, whatever is the case."""
     judge = env.task.judge
