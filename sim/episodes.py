@@ -26,13 +26,17 @@ def find_autoreset(name: str) -> AutoresetMode:
     Raises:
         UserError: no such mode.
     """
-    if name not in AUTORESET:
-        raise UserError(f"no autoreset mode {name!r}; there are {', '.join(AUTORESET)}{nearest(name, AUTORESET)}")
+    if not isinstance(name, str) or name not in AUTORESET:
+        raise UserError(f"no autoreset mode {name!r}; there are {', '.join(AUTORESET)}{nearest(str(name), AUTORESET)}")
     return AUTORESET[name]
 
 
 def check_world(num_envs: int, max_episode_steps: int, threads: int, render_mode: str | None) -> None:
     """Raise ``UserError`` for what no world can be made with."""
+    counts: dict[str, Any] = {"num_envs": num_envs, "max_episode_steps": max_episode_steps, "threads": threads}
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int | np.integer):
+            raise UserError(f"{name} must be a whole number, got {count!r}")
     check_positive(max_episode_steps=max_episode_steps, num_envs=num_envs)
     if threads < 0:
         raise UserError(f"threads must be at least 0, which takes every core, got {threads}")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
-from robolearn.learning.players import Job, Players, expert_of, make_players
+from robolearn.learning.players import Job, Players, check_expert, expert_of, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
@@ -175,7 +175,7 @@ def _policies(options: dict[str, Any], env: Any) -> list[dict[str, Any]]:
     """Nodes of what plays, each built once to see that it fits; several checkpoints take turns."""
     if options["source"] == "expert":
         expert = expert_of(options["task"])
-        instantiate(expert, num_envs=1)
+        check_expert(env.env_spec, instantiate(expert, num_envs=1))
         return [expert]
     paths = _checkpoints(options)
     if not paths:

@@ -18,7 +18,7 @@ from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
 from robolearn.learning.multitask import take_task
-from robolearn.learning.players import Job, Players, expert_of, make_players
+from robolearn.learning.players import Job, Players, check_expert, expert_of, make_players
 from robolearn.nodes import accepted_arguments, find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
@@ -115,7 +115,7 @@ def check_arms(arms: Sequence[Arm], env_spec: Any, options: Mapping[str, Any]) -
     """Hold every arm's checkpoints against the environment and build its policy once, before anything runs.
 
     Raises:
-        UserError: a checkpoint is missing or does not fit, or an option that what acts does not take.
+        UserError: a checkpoint or expert is missing or does not fit, or an option that what acts does not take.
     """
     for arm in arms:
         node = acting(options, arm)
@@ -130,7 +130,10 @@ def check_arms(arms: Sequence[Arm], env_spec: Any, options: Mapping[str, Any]) -
             except UserError as error:
                 raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
         try:
-            take_task(instantiate(node, num_envs=1), env_spec.task)
+            policy = instantiate(node, num_envs=1)
+            take_task(policy, env_spec.task)
+            if arm.options.get("expert"):
+                check_expert(env_spec, policy)
         except UserError as error:
             raise UserError(f"arm {arm.name!r}: {error}") from error
 

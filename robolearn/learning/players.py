@@ -15,6 +15,7 @@ from robolearn.learning.backward import Attempt, Backward, play
 from robolearn.learning.rollout import Outcome, RolloutResult, file, no_result, outcomes
 from robolearn.nodes import instantiate
 from robolearn.protocols import Environment, Observation, Policy
+from robolearn.spec import EnvSpec
 
 TRY = 1 << 44  # added to the seeds of a policy's noise with every try of a start; beyond all blocks of seeds
 
@@ -227,6 +228,18 @@ def expert_of(task: Mapping[str, Any]) -> dict[str, Any]:
     if not task.get("expert"):
         raise UserError(f"task {task['name']} has no scripted expert; give a policy's checkpoint (collect: source=policy checkpoint=...)")
     return dict(task["expert"])
+
+
+def check_expert(env_spec: EnvSpec, expert: Policy) -> None:
+    """Raise ``UserError`` unless a scripted expert was written for the task and the actions of this environment."""
+    wanted = expert.env_spec
+    if wanted.task != env_spec.task:
+        raise UserError(f"the expert plays task {wanted.task!r}, this world is task {env_spec.task!r}; give task={env_spec.task}")
+    if wanted.action.names != env_spec.action.names:
+        theirs, ours = ", ".join(wanted.action.names), ", ".join(env_spec.action.names)
+        raise UserError(
+            f"the expert of task {wanted.task!r} acts on {theirs}, this world takes {ours}; leave out what task.env says of actions"
+        )
 
 
 def make_players(node: Mapping[str, Any] | None) -> Players:

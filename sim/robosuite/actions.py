@@ -14,6 +14,7 @@ from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from
 from robolearn.spec import ActionSpec
 
 Array = NDArray[np.float64]
+FAR = 1e100  # [m] what is asked of a tool beyond overflows in the controller
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Goals:
     position: Array
     rotation: Array
     gripper: Array
+
+    @property
+    def sound(self) -> NDArray[np.bool_]:
+        """Rows whose tools can be sent there, ``(N,)``: finite, and not so far that numbers end."""
+        sound: NDArray[np.bool_] = (abs(self.position) < FAR).all((1, 2)) & np.isfinite(self.rotation).all((1, 2, 3))
+        return sound
 
 
 @dataclass(frozen=True)

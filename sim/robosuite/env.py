@@ -66,7 +66,8 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         autoreset: ``disabled`` (the caller resets rows by mask) or ``same_step`` (ended rows restart within the step that
             ended them, their last observation in ``info["final_obs"]``).
         sleep: whether what rests costs nothing; contacts then differ in their last digits.
-        options: further arguments of ``robosuite.make``.
+        options: further arguments of ``robosuite.make``; a ``control_freq`` that does not divide 500 Hz becomes the next higher that
+            does, as in robosuite, and ``env_spec.control_hz`` says which.
         recorded: the document of a recording's world, whose objects' sizes this one is to have.
         render_mode: Gymnasium's, ``rgb_array`` or None: what ``render()`` without a row gives.
 
@@ -97,12 +98,13 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         xml = recorded and with_sizes_of(self.host.model.get_xml(), recorded)
         model = build_model(self.host, self.robots, kind.contacts, hidden=kind.hidden, sites=kind.sites, sleep=sleep, xml=xml)
         self._positions, self._velocities = columns(self.host, model)
-        self._substeps = round(1 / (float(self.host.control_freq) * model.opt.timestep))
+        self._substeps = int(self.host.control_timestep / model.opt.timestep)  # rounded down, as robosuite does
         self.engine = Engine(model, num_envs, threads)
         self.view = View(self.engine, self.robots, kind.contacts)
         self.task = kind(self.view, self.host)
         self.inputs = inputs_of(task, input_type, self.view)
-        self.env_spec = replace(robosuite_spec(task), control_hz=float(self.host.control_freq), action=_action(task, input_type, self.view))
+        rate = 1 / (self._substeps * model.opt.timestep)
+        self.env_spec = replace(robosuite_spec(task), control_hz=rate, action=_action(task, input_type, self.view))
         self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
         self.render_mode = render_mode
         give_spaces(self, self.env_spec, self.autoreset_mode)
@@ -178,13 +180,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         stages[:, -1] = judged.success & live
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
-        """Set the goals; a row whose action is not finite keeps those it has. Which rows were finite, ``(N,)``.
+        """Set the goals; a row whose action, or what it asks for, is not finite keeps those it has. Which rows were finite, ``(N,)``.
 
         Raises:
             UserError: actions of another shape.
         """
         finite = self._episodes.check_actions(actions, self.env_spec.task, self.env_spec.action.size)
-        goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
+        with np.errstate(over="ignore", invalid="ignore"):  # a finite action can ask for more than numbers hold, a turn of 1e155 rad
+            goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
+        finite &= goals.sound
         self.view.command(goals, finite & self._episodes.live)
         return finite
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from robolearn.errors import UserError, nearest
 from robolearn.sim.robosuite.env import RobosuiteEnv
+from robolearn.sim.robosuite.host import ROBOT, check_robots
 from robolearn.sim.robosuite.scene import check_controller
 from robolearn.sim.robosuite_compat import quiet
 from robolearn.tasks_robosuite import ROBOSUITE
 
-ROBOSUITE_TYPE = 1  # robomimic's number for it, and ROBOTS the arms that batches have
-ROBOT = "Panda"
+ROBOSUITE_TYPE = 1  # robomimic's number for it
 # What says how robosuite draws, or how long it plays, and nothing about the world.
 _BESIDE = (
     "has_renderer",
@@ -44,26 +44,21 @@ def environment_of(env_args: str | Mapping[str, Any], num_envs: int, **options: 
     """
     described = _described(env_args)
     task = _task_of(str(described["env_name"]))
-    kwargs = dict(described.get("env_kwargs") or {})
-    robots = kwargs.get("robots", ROBOT)
-    names = [robots] if isinstance(robots, str) else list(robots)
-    if names != [ROBOT] * ROBOSUITE[task].arms:
-        raise UserError(
-            f"{described['env_name']} in batches has {ROBOSUITE[task].arms} of the robot {ROBOT}, not {', '.join(map(str, names))}"
-        )
+    kwargs, arms = described["env_kwargs"], ROBOSUITE[task].arms
+    check_robots(task, kwargs.get("robots", [ROBOT] * arms))
     worlds = {key: value for key, value in kwargs.items() if key not in (*_BESIDE, *_OF_THE_BATCH) and not key.startswith(_BESIDE_PREFIXES)}
-    if controllers := _controllers(kwargs, len(names)):
+    if controllers := _controllers(kwargs, arms):
         worlds["controller_configs"] = controllers
         for config in controllers:
-            check_controller(config["body_parts"].get("right", {}))
+            check_controller(config["body_parts"]["right"])
     found = {"reward_shaping": bool(kwargs.get("reward_shaping", False)), "input_type": input_type_of(described)}
     return RobosuiteEnv(task, num_envs, **{**found, **options}, options=worlds)
 
 
 def input_type_of(env_args: str | Mapping[str, Any]) -> str:
     """What the actions of those data are: ``delta``, robosuite's default, or ``absolute``."""
-    controllers = _controllers(_described(env_args).get("env_kwargs") or {}, 1)
-    return str(controllers[0]["body_parts"].get("right", {}).get("input_type", "delta")) if controllers else "delta"
+    controllers = _controllers(_described(env_args)["env_kwargs"], 1)
+    return str(controllers[0]["body_parts"]["right"].get("input_type", "delta")) if controllers else "delta"
 
 
 def _controllers(kwargs: Mapping[str, Any], arms: int) -> list[dict[str, Any]]:
@@ -75,6 +70,7 @@ def _controllers(kwargs: Mapping[str, Any], arms: int) -> list[dict[str, Any]]:
 
 
 def _described(env_args: str | Mapping[str, Any]) -> dict[str, Any]:
+    """``env_args`` with ``env_name`` and ``env_kwargs``."""
     try:
         described = json.loads(env_args) if isinstance(env_args, str) else dict(env_args)
         kind, _ = described.get("type", ROBOSUITE_TYPE), described["env_name"]
@@ -82,7 +78,12 @@ def _described(env_args: str | Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"env_args are JSON with env_name, type and env_kwargs; got {str(env_args)[:80]!r}") from error
     if kind != ROBOSUITE_TYPE:
         raise UserError(f"env_args of type {kind!r} are not robosuite's, whose type is {ROBOSUITE_TYPE}")
-    return dict(described)
+    kwargs = described.get("env_kwargs") or {}
+    if not isinstance(kwargs, Mapping):
+        raise UserError(
+            f"env_kwargs of env_args are robosuite's options by name, such as {{'robots': '{ROBOT}'}}; got {str(kwargs)[:80]!r}"
+        )
+    return {**described, "env_kwargs": dict(kwargs)}
 
 
 def _task_of(world: str) -> str:
@@ -93,17 +94,29 @@ def _task_of(world: str) -> str:
     return worlds[world]
 
 
-def composite(config: Mapping[str, Any]) -> dict[str, Any]:
+def composite(config: Any) -> dict[str, Any]:
     """A controller's settings as robosuite 1.5 writes them; those of 1.4 and before by its own conversion.
 
     That leaves out what has another name or default there: deltas were in the world's frame, and whether there were any was
     said by ``control_delta``.
+
+    Raises:
+        UserError: no such settings.
     """
+    if not isinstance(config, Mapping):
+        raise _no_controller(config)
     settings: dict[str, Any] = copy.deepcopy(dict(config))
-    if "body_parts" in settings:
-        parts = settings["body_parts"]
-        parts.update(parts.pop("arms", {}))
-        return settings
+    converted = settings if "body_parts" in settings else _converted(settings)
+    parts = converted.get("body_parts")
+    if not isinstance(parts, dict) or not isinstance(arms := parts.pop("arms", {}), Mapping):
+        raise _no_controller(config)
+    parts.update(arms)
+    if not isinstance(parts.get("right"), Mapping):
+        raise _no_controller(config)
+    return converted
+
+
+def _converted(settings: dict[str, Any]) -> dict[str, Any]:
     delta = bool(settings.pop("control_delta", True))
     settings.setdefault("input_type", "delta" if delta else "absolute")
     settings.setdefault("input_ref_frame", "world")
@@ -112,6 +125,11 @@ def composite(config: Mapping[str, Any]) -> dict[str, Any]:
         from robosuite.controllers.composite.composite_controller_factory import refactor_composite_controller_config
 
         converted: dict[str, Any] = refactor_composite_controller_config(settings, ROBOT, ["right"])
-    if "body_parts" not in converted:
-        raise UserError(f"no controller of robosuite's: {str(settings)[:120]}")
     return converted
+
+
+def _no_controller(config: Any) -> UserError:
+    return UserError(
+        "controller_configs are robosuite's settings of one controller, or a list of one an arm, such as "
+        f"{{'type': 'OSC_POSE', 'kp': 150, ...}} or {{'type': 'BASIC', 'body_parts': {{'right': {{...}}}}}}; got {str(config)[:80]!r}"
+    )

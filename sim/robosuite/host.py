@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from robolearn.errors import UserError, nearest
 from robolearn.sim.robosuite_compat import make, patch, quiet
 from robolearn.tasks_robosuite import CONTROL_HZ, ROBOSUITE
 
+ROBOT = "Panda"  # of which batches are made
 MODEL_SEED = 0  # of what robosuite draws once a world: the size of Lift's cube
 REWARD_SCALE = 1.0  # robosuite's default
+PHYSICS_HZ = 500  # robosuite's
 _SETTLED = ("self", "single_object_mode", "object_type", "nut_type")  # PickPlaceCan and NutAssemblySquare are these
 INPUT_TYPES = ("canonical", "delta", "absolute")
 
@@ -28,7 +31,8 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
         options: arguments of ``robosuite.make`` in place of the defaults, as :mod:`robolearn.sim.robosuite.env_args` reads them.
 
     Raises:
-        UserError: no such task, input type or option, rewards of another scale, or another version of robosuite or MuJoCo is installed.
+        UserError: no such task, input type or option, other robots, rewards of another scale, a control rate that no physics step fits
+            into, what robosuite makes nothing of, or another version of robosuite or MuJoCo is installed.
     """
     if task not in ROBOSUITE:
         raise UserError(f"no robosuite task {task!r}; there are {', '.join(sorted(ROBOSUITE))}{nearest(task, ROBOSUITE)}")
@@ -37,11 +41,33 @@ def make_host(task: str, input_type: str = "canonical", options: Mapping[str, An
     words = ROBOSUITE[task]
     if options:
         _check_options(words.world, options)
+        check_robots(task, options.get("robots", [ROBOT] * words.arms))
     settings: dict[str, Any] = {"control_freq": CONTROL_HZ, "ignore_done": True, "seed": MODEL_SEED, **(options or {})}
     if "controller_configs" not in settings:
         settings["controller_configs"] = [_controller(input_type) for _ in range(words.arms)]
-    robots = settings.pop("robots", ["Panda"] * words.arms)
-    return make(words.world, robot=robots if words.arms > 1 or isinstance(robots, str) else robots[0], **settings)
+    settings.pop("robots", None)
+    robots: Any = ROBOT if words.arms == 1 else [ROBOT] * words.arms
+    try:
+        return make(words.world, robot=robots, **settings)
+    except UserError:
+        raise
+    except Exception as error:  # robosuite asserts, indexes and looks up what it was given
+        if not options:
+            raise
+        why = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
+        raise UserError(f"robosuite cannot make {words.world} with {_short(options)}: {why}; leave out what it does not take") from error
+
+
+def check_robots(task: str, robots: Any) -> None:
+    """Raise ``UserError`` unless these are the robots of a batched task, by robosuite's names."""
+    arms = ROBOSUITE[task].arms
+    if ([robots] if isinstance(robots, str) else robots) not in ([ROBOT] * arms, (ROBOT,) * arms):
+        like = ROBOT if arms == 1 else [ROBOT] * arms
+        raise UserError(f"{ROBOSUITE[task].world} in batches has {arms} of the robot {ROBOT}, robots={like!r}, not {robots!r}")
+
+
+def _short(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={repr(value)[:60]}" for name, value in options.items())
 
 
 def _check_options(world: str, options: Mapping[str, Any]) -> None:
@@ -52,6 +78,9 @@ def _check_options(world: str, options: Mapping[str, Any]) -> None:
     scale = options.get("reward_scale", REWARD_SCALE)
     if scale != REWARD_SCALE:
         raise UserError(f"batched robosuite tasks have rewards with reward_scale={REWARD_SCALE}, not {scale!r}; leave it out")
+    rate = options.get("control_freq", CONTROL_HZ)
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) <= PHYSICS_HZ:
+        raise UserError(f"control_freq is a number above 0 and up to {PHYSICS_HZ}, robosuite's physics steps a second, not {rate!r}")
 
 
 def _arguments(world: str) -> tuple[str, ...]:

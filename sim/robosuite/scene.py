@@ -26,7 +26,8 @@ _CONTROLLER: dict[str, Any] = {
     "position_limits": None,
     "orientation_limits": None,
 }
-_OF_ACTIONS = ("input_type", "input_ref_frame", "input_min", "input_max", "output_min", "output_max")  # what a controller makes of them
+_LIMITS = ("input_min", "input_max", "output_min", "output_max")
+_OF_ACTIONS = ("input_type", "input_ref_frame", *_LIMITS)  # what a controller makes of them
 _FOUND = (1 << mujoco.mjtConDataField.mjCONDATA_FOUND.value, 0, 1)  # whether there is a contact; any; one number
 
 
@@ -67,10 +68,15 @@ def robots_of(host: Any) -> tuple[Robot, ...]:
 
 
 def _robot(robot: Any) -> Robot:
-    if list(robot.arms) != ["right"] or type(robot.gripper["right"]).__name__ != "PandaGripper":
-        raise UserError(f"batched robosuite tasks have the robot Panda with its own gripper, not {robot.name}")
+    grippers = [type(robot.gripper[arm]).__name__ for arm in robot.arms]
+    if list(robot.arms) != ["right"] or grippers != ["PandaGripper"]:
+        came = f"{robot.name} with {', '.join(grippers)}"
+        raise UserError(f"batched robosuite tasks have the robot Panda with its own gripper, PandaGripper, not {came}")
     settings, controller = robot.part_controller_config["right"], robot.part_controllers["right"]
     check_controller(settings)
+    for name in _LIMITS:
+        if np.shape(settings.get(name, 0)) not in ((), (6,)):
+            raise UserError(f"a controller's {name} is one number or 6, a step's and a turn's, not {settings[name]!r}")
     model, gripper = robot.robot_model, robot.gripper["right"]
     base_position, base_rotation = robot.composite_controller.get_controller_base_pose("right")
     osc = Arm(

@@ -10,6 +10,7 @@ from robolearn import cli
 from robolearn.datasets.store import DemoStore
 from robolearn.learning.players import TRY
 from robolearn.seeding import addressed_uniform, split_seeds
+from robolearn.spec import ActionSpec
 from tests.fakes import POINT_REACH_SPEC
 
 
@@ -100,6 +101,18 @@ def test_an_interrupted_collection_is_gone_on_with_to_the_same_store(collect, tm
     assert 0 < len(stored) < 6
     assert collect("resume=true") == 0
     assert stored_seeds(tmp_path / "demos.zarr") == successes(6)
+
+
+class OtherHands(MoodyExpert):
+    env_spec = replace(POINT_REACH_SPEC, action=ActionSpec(("x", "grip"), (-1.0, -1.0), (1.0, 1.0)))
+
+
+def test_an_expert_of_other_actions_is_refused_in_one_line_before_a_store_is_made(collect, tmp_path, capsys):
+    assert collect("task.expert._target_=tests.learning.test_collect.OtherHands") == 1
+    err = capsys.readouterr().err
+    assert "acts on x, grip, this world takes x, y, z, " in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "demos.zarr").exists()
 
 
 def test_a_store_is_gone_on_with_only_in_the_world_it_was_begun_in(collect, tmp_path, capsys):

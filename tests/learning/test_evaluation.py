@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from robolearn.protocols import Observation
 from robolearn.run import read_result
 from robolearn.seeding import SPLITS, split_seeds
 from robolearn.significance import mcnemar, wilson
+from robolearn.spec import ActionSpec
 from tests.fakes import POINT_REACH_SPEC
 from tests.learning.two_modes import save_two_modes, verb_config
 
@@ -251,6 +253,31 @@ def test_an_arm_may_be_the_tasks_own_expert_with_options_of_its(tmp_path: Path) 
     assert slow["stages"]["near"] < 1.0
     with pytest.raises(UserError, match=r"'slow' has an unknown option 'shar'; did you mean 'share'"):
         evaluate(tmp_path / "other", [{"name": "slow", "expert": True, "shar": 0.2}], task__expert=node)
+
+
+class OtherHands(Homing):
+    env_spec = replace(POINT_REACH_SPEC, action=ActionSpec(("x", "grip"), (-1.0, -1.0), (1.0, 1.0)))
+
+
+class OtherTask(Homing):
+    env_spec = replace(POINT_REACH_SPEC, task="point_leave")
+
+
+@pytest.mark.parametrize(
+    ("expert", "message"),
+    [
+        (
+            "OtherHands",
+            r"arm 'expert': the expert of task 'point_reach' acts on x, grip, this world takes x, y, z, .* task\.env says of actions",
+        ),
+        ("OtherTask", r"arm 'expert': the expert plays task 'point_leave', this world is task 'point_reach'; give task=point_reach"),
+    ],
+)
+def test_an_expert_of_another_task_or_other_actions_is_refused_before_anything_runs(tmp_path: Path, expert: str, message: str) -> None:
+    node = {"_target_": f"tests.learning.test_evaluation.{expert}"}
+    with pytest.raises(UserError, match=message):
+        evaluate(tmp_path / "out", [{"name": "expert", "expert": True}], n=8, task__expert=node)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_task_without_an_expert_says_so(tmp_path: Path) -> None:

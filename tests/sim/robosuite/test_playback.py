@@ -174,6 +174,15 @@ def test_a_store_of_a_task_that_is_not_batched_names_it(lifted, tmp_path, capsys
     assert "no batched robosuite task 'NutAssembly'; there are Lift, NutAssemblySquare" in capsys.readouterr().err
 
 
+def test_recordings_of_a_world_that_cannot_be_are_refused_in_one_line(lifted, tmp_path, capsys):
+    store = imported(lifted.write(tmp_path / "low_dim.hdf5", env_args("OSC_POSE", "Lift")), tmp_path / "store.zarr")
+    capsys.readouterr()
+    assert cli.main(["data", "replay", f"store={store}", "worlds.threads=1"]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1
+    assert "got 'OSC_POSE'" in told[0]
+
+
 @pytest.mark.parametrize("rows", [2])
 def test_env_args_of_either_version_build_the_same_world(rows):
     old, new = environment_of(env_args(OLD), rows, threads=1), environment_of(env_args([NEW]), rows, threads=1)
@@ -203,7 +212,20 @@ def test_env_args_say_whether_actions_are_absolute_and_can_be_overruled():
         ("{", "env_args are JSON with env_name"),
         (json.dumps({"env_name": "Lift", "type": 2}), "type 2 are not robosuite's"),
         (env_args(OLD, "Lifts"), "no batched robosuite task 'Lifts'.*did you mean 'Lift'"),
-        (env_args(OLD, "Lift", "Sawyer"), "has 1 of the robot Panda, not Sawyer"),
+        (env_args(OLD, "Lift", "Sawyer"), "has 1 of the robot Panda, robots='Panda', not 'Sawyer'"),
+        (env_args(OLD, "Lift", None), "has 1 of the robot Panda, robots='Panda', not None"),
+        (json.dumps({"env_name": "Lift", "type": 1, "env_kwargs": [1]}), r"env_kwargs .* such as {'robots': 'Panda'}; got '\[1\]'"),
+        *(
+            (env_args(controller), r"controller_configs are .* such as {'type': 'OSC_POSE', .*; got \S")
+            for controller in (
+                "OSC_POSE",
+                [1],
+                {"type": "LOST"},
+                *({"body_parts": parts} for parts in ({}, [1], {"arms": 3}, {"right": "OSC"})),
+            )
+        ),
+        (env_args({**OLD, "kp": "high"}, "Lift"), "robosuite cannot make Lift with .* Only numeric inputs are supported"),
+        (env_args({**OLD, "output_max": [1, 2]}, "Lift"), r"output_max is one number or 6, a step's and a turn's, not \[1, 2\]"),
         (env_args({**OLD, "impedance_mode": "variable"}), "impedance_mode='fixed', not 'variable'"),
         (env_args({**OLD, "type": "JOINT_VELOCITY"}), "type='OSC_POSE', not 'JOINT_VELOCITY'"),
         (env_args({**OLD, "position_limits": [[-1, -1, 0], [1, 1, 1]]}), "position_limits=None, not"),
