@@ -28,11 +28,20 @@ class MortalExpert(MoodyExpert):
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         self.steps += 1
-        if self.steps == 20 and len(list(self.graves.iterdir())) < self.deaths:
-            (self.graves / str(os.getpid())).touch()
+        if self.steps == 20 and self._takes_a_grave():
             os.kill(os.getpid(), signal.SIGKILL)
         actions: NDArray[np.float32] = super().act(observation)
         return actions
+
+    def _takes_a_grave(self) -> bool:
+        """Whether one was free; two actors that come to it together do not both get it."""
+        for number in range(self.deaths):
+            try:
+                (self.graves / str(number)).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            return True
+        return False
 
 
 class UnevenReach(PointReach):
