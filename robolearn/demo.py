@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from robolearn.config import CONF, option_value
 from robolearn.errors import UserError, nearest
 from robolearn.jobs import Command, play_together
-from robolearn.learning.interrupt import Terminated
+from robolearn.learning.interrupt import Held, Terminated
 from robolearn.nodes import to_dict
 from robolearn.run import Run, go_on, read_json, start_run, write_json
 
@@ -229,13 +229,18 @@ def _call(words: list[str], quiet: bool) -> int:
 
 def wait_for(command: Sequence[str], stdout: int | None) -> int:
     """Exit code of a process; Ctrl-C and SIGTERM are passed on to it and raised once it has ended, its work saved."""
-    process = subprocess.Popen(command, stdout=stdout)
+    process: subprocess.Popen[bytes] | None = None
     asked: KeyboardInterrupt | None = None
     while True:
         try:
+            if process is None:
+                with Held():  # a signal amid its start would leave it behind
+                    process = subprocess.Popen(command, stdout=stdout)
             code = process.wait()
             break
         except KeyboardInterrupt as stop:
+            if process is None:
+                raise
             asked = stop
             process.send_signal(signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     if asked is not None:

@@ -1,6 +1,9 @@
 """The demo: a chain of commands, each done once, gone on with where it stopped."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -200,3 +203,18 @@ def test_stages_that_wait_for_each_other_are_named_before_any_begins(chain):
     with pytest.raises(UserError, match="stages a, b need each other's work"):
         chain(jobs=2, stages={**stages, "c": {"verb": "train", "makes": "c", "options": []}})
     assert not list((chain.folder / "stages").glob("*.log"))
+
+
+def test_a_signal_amid_the_start_of_a_stage_leaves_no_process_behind(monkeypatch):
+    started = []
+
+    class Slow(subprocess.Popen):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with Stop(), pytest.raises(KeyboardInterrupt):
+        demo.wait_for([sys.executable, "-c", "import time; time.sleep(30)"], None)
+    assert started[0].poll() is not None

@@ -42,6 +42,22 @@ class Stop:
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
+class Held(Stop):
+    """While open, a signal waits; when it closes, it raises as :class:`Stop` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: int | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if self._waiting is not None and error is None:
+            super()._act(self._waiting)
+
+    def _act(self, number: int) -> None:
+        self._waiting = number
+
+
 class Interrupt(Stop):
     """While open, the first SIGINT or SIGTERM only sets ``requested``; a second one raises as :class:`Stop` does.
 
