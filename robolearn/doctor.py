@@ -17,6 +17,8 @@ from typing import Literal
 
 from omegaconf import DictConfig
 
+from robolearn.gl import GL_PACKAGES
+
 ROOT = Path(__file__).parent.parent
 CORE = ("numpy", "zarr", "numcodecs", "rich", "hydra-core")
 EXTRAS = {
@@ -27,7 +29,6 @@ EXTRAS = {
     "warp": ("mujoco-warp", "warp-lang"),
 }
 IMPORT_NAMES = {"hydra-core": "hydra", "mujoco-warp": "mujoco_warp", "warp-lang": "warp"}
-GL_PACKAGES = {"egl": "libegl1 libgl1-mesa-dri", "osmesa": "libosmesa6"}
 BATCH = """
 import mujoco
 from mujoco.batch import Batch

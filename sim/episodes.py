@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,20 @@ class Episodes:
         """Rows that terminated and rows that were truncated, ``(N,)`` each; ``most`` steps are the time limit."""
         terminated: NDArray[np.bool_] = self.stages[:, -1] | (self.lost == AWAY)
         return terminated, ~terminated & ((self.steps >= most) | ~self.live)
+
+    def latch(self, stages: Iterable[NDArray[np.bool_]], success: NDArray[np.bool_], *, ordered: bool = True) -> None:
+        """Bring the stages of rows that still play up to date.
+
+        Args:
+            stages: (N,) each, what is the case now of all but the last, success.
+            success: (N,) which is what holds now.
+            ordered: a stage is reached only after those before it.
+        """
+        reached = live = self.live
+        for index, now in enumerate(stages):
+            self.stages[:, index] |= now & reached
+            reached = self.stages[:, index] if ordered else live
+        self.stages[:, -1] = success & live
 
     def begin(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Start the episodes of ``seeds (N,)`` in ``rows (N,)``."""

@@ -6,8 +6,8 @@ import importlib
 import os
 import sys
 
-from robolearn.doctor import GL_PACKAGES
 from robolearn.errors import UserError
+from robolearn.gl import GL_PACKAGES
 
 _BINDINGS = {"egl": ("OpenGL.EGL",), "osmesa": ("OpenGL.GL", "OpenGL.osmesa")}  # what MuJoCo imports for each
 _ON_SCREEN, _OFF = ("", "enable", "enabled", "on", "true", "1", "glfw", "glx"), ("disable", "disabled", "off", "false", "0")

@@ -8,7 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.sim.assembly import Assembly, Observation
+from robolearn.sim.assembly import Assembly
+from robolearn.sim.world import Observation
 
 
 class SingleAssembly(gymnasium.Env[Observation, NDArray[np.float32]]):

@@ -6,7 +6,6 @@ MuJoCo has one callback of each kind a process: they are one function for every 
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from robolearn.sim.counted import Counted
 from robolearn.sim.headless import mujoco
 from robolearn.sim.robosuite import apart, drag, osc
 from robolearn.sim.robosuite.native import HEAD, MARK
@@ -44,36 +44,28 @@ def write_table(model: mujoco.MjModel, arms: tuple[osc.Arm, ...]) -> None:
     model.opt.density = model.opt.viscosity = 0.0
 
 
-_lock = threading.Lock()
-_users = 0
-_before: tuple[Any, ...] = ()
-
-
 @contextmanager
 def installed() -> Iterator[None]:
     """Install the callbacks, which are the process's, for as long as anyone is inside; then put back what was there.
 
     Meanwhile MuJoCo's stopwatches stand still: reading the clock thirty times a physics step costs a thirtieth of it.
     """
-    global _users, _before
-    ours = _callbacks()
-    with _lock:
-        if not _users:
-            _before = tuple(getattr(mujoco, f"get_mjcb_{name}")() for name in _NAMES)
-            _install(ours)
-        _users += 1
-    try:
+    with _installed.on():
         yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _install(_before)
+
+
+def _switch() -> tuple[Any, ...]:
+    before = tuple(getattr(mujoco, f"get_mjcb_{name}")() for name in _NAMES)
+    _install(_callbacks())
+    return before
 
 
 def _install(callbacks: tuple[Any, ...]) -> None:
     for name, callback in zip(_NAMES, callbacks, strict=True):
         getattr(mujoco, f"set_mjcb_{name}")(callback)
+
+
+_installed = Counted(_switch, _install)
 
 
 @cache

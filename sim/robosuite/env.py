@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from robolearn.sim.engine import Engine
 from robolearn.sim.engines import step_soundly
-from robolearn.sim.episodes import AWAY, DIVERGED, NO_ACTION, UNWATCHED, Episodes, check_states, check_world, find_autoreset, restore
+from robolearn.sim.episodes import check_world, find_autoreset
 from robolearn.sim.robosuite import callbacks
 from robolearn.sim.robosuite.actions import AbsoluteInputs, CanonicalInputs, DeltaInputs, Frames, Inputs
 from robolearn.sim.robosuite.can import PickPlaceCan
@@ -23,11 +21,11 @@ from robolearn.sim.robosuite.scene import build_model, columns, robots_of
 from robolearn.sim.robosuite.sizes import with_sizes_of
 from robolearn.sim.robosuite.square import NutAssemblySquare
 from robolearn.sim.robosuite.stack import Stack
-from robolearn.sim.robosuite.task import Judgement, Task
+from robolearn.sim.robosuite.task import Task
 from robolearn.sim.robosuite.tool_hang import ToolHang
 from robolearn.sim.robosuite.transport import TwoArmTransport
 from robolearn.sim.robosuite.view import View
-from robolearn.sim.spaces import give_spaces
+from robolearn.sim.world import Mask, Observation, World
 from robolearn.spec import ActionSpec
 from robolearn.tasks_robosuite import pose_steps_action, robosuite_spec
 
@@ -44,11 +42,8 @@ TASKS: dict[str, type[Task]] = {
 }
 _FLOOR = 0.4  # [m] above the ground: a part below has fallen off its table, which is 0.8 m high
 
-Observation = dict[str, NDArray[np.float32]]
-Step = tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
-
-class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
+class RobosuiteEnv(World):
     """N worlds of one of robosuite's tasks: its physics, controller, starts, observations, rewards and success checks.
 
     Observation: see :func:`robolearn.tasks_robosuite.robosuite_spec`. Reward: robosuite's, 1 at success; success ends the episode.
@@ -90,7 +85,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         recorded: str | None = None,
         render_mode: str | None = None,
     ) -> None:
-        self.autoreset_mode = find_autoreset(autoreset)
+        mode = find_autoreset(autoreset)
         check_world(num_envs, max_episode_steps, threads, render_mode)
         self.host = make_host(task, input_type, options)
         self.robots = robots_of(self.host)
@@ -104,25 +99,15 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.task = kind(self.view, self.host)
         self.inputs = inputs_of(task, input_type, self.view)
         rate = 1 / (self._substeps * model.opt.timestep)
-        self.env_spec = replace(robosuite_spec(task), control_hz=rate, action=_action(task, input_type, self.view))
-        self.num_envs, self.max_episode_steps, self._shaping = num_envs, max_episode_steps, reward_shaping
-        self.render_mode = render_mode
-        give_spaces(self, self.env_spec, self.autoreset_mode)
+        spec = replace(robosuite_spec(task), control_hz=rate, action=_action(task, input_type, self.view))
+        self._open(spec, self.engine, max_episode_steps, mode, render_mode)
+        self._shaping = reward_shaping
         self._parts = [model.body(body).id for body in kind.parts.values()]
         self._heights = self.engine.view("xpos")[..., 2]
         self._pictures: StatePictures | None = None
-        self._blank = self.engine.state[0].copy()
-        self._episodes = Episodes(num_envs, len(self.env_spec.stages))
+        self._settled = self.engine.state[0].copy()
 
-    def reset(
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Start episodes: ``seed`` one per row, ``options={"reset_mask": (N,) bool}`` for some rows only; see :class:`Episodes`."""
-        mask, seeds = self._episodes.asked(seed, options)
-        self._start(mask, seeds)
-        return self.observation(), self._episodes.progress()
-
-    def _start(self, mask: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+    def _start(self, mask: Mask, seeds: NDArray[np.int64]) -> None:
         self.place(mask, np.array([draw_start(self.host, int(seed)) for seed in seeds[mask]]))
         self._episodes.begin(mask, seeds)
 
@@ -132,7 +117,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         The controller's posture is the arms' present one; the episodes' seeds stay.
         """
         if rows.any():
-            self.engine.load(rows, np.tile(self._blank, (int(rows.sum()), 1)))
+            self.engine.load(rows, self._settled)
             self.view.qpos[rows] = qpos[:, self._positions]
             if qvel is not None:
                 self.view.qvel[rows] = qvel[:, self._velocities]
@@ -140,51 +125,16 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             self.view.begin(rows)
             self._episodes.begin(rows, self._episodes.seeds)
 
-    def step(self, actions: NDArray[Any]) -> Step:
-        """Follow each row's command for a control step: ``(N, A)``.
+    def _judge(self) -> NDArray[np.float64]:
+        judged = self.task.judge()
+        self._episodes.latch(judged.stages.T, judged.success, ordered=self.task.ordered)
+        return np.where(self._episodes.live, judged.shaped if self._shaping else judged.sparse, 0.0)
 
-        See :class:`robolearn.protocols.Environment` and :class:`RobosuiteEnv` for ``info``.
-
-        Raises:
-            UserError: actions of another shape.
-        """
-        episodes, finite = self._episodes, self._command(np.asarray(actions, np.float64))
-        diverged = episodes.lose(self.advance(), DIVERGED)
-        if diverged.any():
-            self._settle(diverged & self.engine.diverged())  # it was broken from outside: nothing sound to show
-        judged, live = self.task.judge(), episodes.live
-        episodes.steps += 1
-        self._latch(judged)
-        reward = np.where(live, judged.shaped if self._shaping else judged.sparse, 0.0)
-        observation, info = self.observation(), episodes.progress()
-        self._settle(diverged)
-        undecided = ~judged.success  # what succeeded in this step has its result
-        self._park(undecided & (self._heights[:, self._parts] < _FLOOR).any(1), AWAY)
-        self._park(undecided & ~finite, NO_ACTION)
-        terminated, truncated = episodes.ended(self.max_episode_steps)
-        info |= episodes.fate()
-        ended = terminated | truncated
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            info["final_obs"], info["_final_obs"] = observation, ended
-            self._start(ended, episodes.following)
-            observation = self.observation()
-        return observation, reward, terminated, truncated, info
-
-    def _latch(self, judged: Judgement) -> None:
-        """Bring stages up to date: in order where the task's have one; success is what holds now."""
-        stages = self._episodes.stages
-        reached = live = self._episodes.live
-        for index, now in enumerate(judged.stages.T):
-            stages[:, index] |= now & reached
-            reached = stages[:, index] if self.task.ordered else live
-        stages[:, -1] = judged.success & live
+    def _away(self) -> Mask:
+        away: Mask = (self._heights[:, self._parts] < _FLOOR).any(1)
+        return away
 
     def _command(self, actions: NDArray[Any]) -> NDArray[np.bool_]:
-        """Set the goals; a row whose action, or what it asks for, is not finite keeps those it has. Which rows were finite, ``(N,)``.
-
-        Raises:
-            UserError: actions of another shape.
-        """
         finite = self._episodes.check_actions(actions, self.env_spec.task, self.env_spec.action.size)
         with np.errstate(over="ignore", invalid="ignore"):  # a finite action can ask for more than numbers hold, a turn of 1e155 rad
             goals = self.inputs.goals(np.where(finite[:, None], actions, 0.0), self.view.here())
@@ -192,23 +142,9 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.view.command(goals, finite & self._episodes.live)
         return finite
 
-    def advance(self) -> NDArray[np.bool_]:
-        """Let the controllers pursue the goals as they stand for a control step; which rows failed, ``(N,)``."""
+    def _advance(self) -> Mask:
         with callbacks.installed():
             return step_soundly(self.engine, self._substeps, self._episodes.live)
-
-    def _park(self, lost: NDArray[np.bool_], reason: int) -> None:
-        self._settle(self._episodes.lose(lost, reason))
-
-    def _settle(self, lost: NDArray[np.bool_]) -> None:
-        """Put lost rows into the model's own state, where they wait for their reset: they are not stepped."""
-        if lost.any():
-            self.engine.load(lost, np.tile(self._blank, (int(lost.sum()), 1)))
-            self.engine.forward(lost)
-
-    def park(self, rows: NDArray[np.bool_]) -> None:
-        """Let ``rows (N,)`` stand still, at no cost, until they are reset: nobody looks at what they do."""
-        self._park(rows, UNWATCHED)
 
     def observation(self) -> Observation:
         """What the rows show now, without stepping."""
@@ -217,27 +153,7 @@ class RobosuiteEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         shown["object"] = self.task.objects()
         return {name: shown[name].astype(np.float32) for name in self.env_spec.observation}
 
-    def get_state(self) -> NDArray[np.float64]:
-        """Integration state (goals and grippers' commands included), steps taken, seed and stages of every row: ``(N, S)``."""
-        return np.concatenate([self.engine.state, *self._episodes.memory()], 1)
-
-    def set_state(self, state: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Restore rows from :meth:`get_state`'s output.
-
-        Raises:
-            UserError: states of another world, or not finite.
-        """
-        memory, size = self._episodes.memory(), self.engine.state.shape[1]
-        mask = check_states(state, rows, (self.num_envs, size + sum(column.shape[1] for column in memory)))
-        self.engine.load(mask, state[mask, :size])
-        self.engine.forward(mask)
-        restore(memory, state[:, size:], mask)
-        self._episodes.lost[mask] = 0
-
-    def render(self, row: int | None = None) -> Any:
-        """A picture of one row, ``(240, 320, 3)``; without a row those of all, as Gymnasium's ``render_mode`` asks. Needs EGL or OSMesa."""
-        if row is None:
-            return None if self.render_mode is None else tuple(self.render(each) for each in range(self.num_envs))
+    def _draw(self, row: int) -> NDArray[np.uint8]:
         if self._pictures is None:
             from robolearn.sim.robosuite.pictures import StatePictures
 

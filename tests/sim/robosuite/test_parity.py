@@ -64,7 +64,7 @@ def test_arms_stay_together_over_100_steps_without_contact(pair):
     for _ in range(100):
         action = pair.action(0.3)
         pair.env._command(action[None])
-        pair.env.advance()
+        pair.env._advance()
         for _ in pair.play(action):
             pass
     assert np.abs(pair.env.view.qpos[0, pair.arms] - pair.qpos[pair.arms]).max() < TOLERANCE
@@ -88,7 +88,7 @@ def test_observation_reward_and_success_are_robosuites(pair):
     pair.restart()
     for _ in range(8):
         pair.env._command(pair.action()[None])
-        pair.env.advance()
+        pair.env._advance()
         assert_seen_alike(pair)
 
 
@@ -129,7 +129,7 @@ def carried(task):
     for _ in range(60):
         action = expert.act(env.observation()).astype(np.float64)
         env.view.command(inputs.goals(action, env.view.here()), ALL)
-        env.advance()
+        env._advance()
         yield pair, bool(env.task.grasped()[0])
     env.close()
     pair.host.close()
@@ -158,7 +158,7 @@ def test_rewards_are_robosuites_while_a_nut_is_grasped():
             view.qpos[0, nut.qposadr[0] :][:7] = [*(view.tool()[0] - (0.054, 0.0, 0.0)), 1.0, 0.0, 0.0, 0.0]
             view.qvel[0, nut.dofadr[0] :][:6] = 0.0
         view.command(goals, ALL)
-        env.advance()
+        env._advance()
         assert_seen_alike(pair)
     assert env.task.grasped()[0] and view.body("SquareNut_main")[0][0, 2] > 0.88  # in the air
     env.close()
