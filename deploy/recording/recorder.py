@@ -229,7 +229,7 @@ class Recorder:
         self._closed = True
         if not self._link.end(timeout):
             self._ledger.heard({"kind": "died", "words": f"the recorder did not finish within {timeout:g} s and was killed"})
-        if self._unsaid or self._link.death or "events" in self._ledger.words:
+        if self._unsaid or {"died", "events"} & self._ledger.words.keys():
             with contextlib.suppress(OSError):  # a full disk, most likely, and said so
                 write_whole(self.folder / EVENTS, "".join(json.dumps(mark) + "\n" for mark in self._ledger.marks))
 
