@@ -165,12 +165,13 @@ class MotionGenerator:
         joints = self._spline.newest.copy()
         return (joints, *self.chain.forward(joints))
 
-    def follow(self, action: NDArray[Any], stamp: int) -> Setpoint:
+    def follow(self, action: NDArray[Any], stamp: int, share: float = 1.0) -> Setpoint:
         """One tick towards a canonical action ``(10,)``; what cannot be read in it repeats what was read before.
 
         Args:
             action: absolute pose of the tool in the base frame: position 3 [m], rot6d 6, gripper 1, which is not used.
             stamp: [ns] time of the tick. Ticks missed since the last are made up for by what the robot was promised: braking.
+            share: of its speed that the tool may have, 0 to 1: a beginning is ramped up.
 
         Raises:
             UserError: not started, or an action of another size.
@@ -179,7 +180,11 @@ class MotionGenerator:
         position, rotation, jacobian = self.chain.forward_jacobian(self._spline.newest)
         target = self._reader.read(action, position, rotation)
         reasons = list(target.reasons)
-        wanted = self._joint_velocities(self._twist(target, reasons), jacobian, reasons)
+        twist = self._twist(target, reasons)
+        if share < 1.0:
+            twist *= share
+            reasons.append("ramp")
+        wanted = self._joint_velocities(twist, jacobian, reasons)
         wanted = self._within_limits(wanted, reasons)
         return self._move(wanted, position, rotation, stamp, target, reasons)
 
