@@ -170,8 +170,8 @@ class MotionGenerator:
 
         Args:
             action: absolute pose of the tool in the base frame: position 3 [m], rot6d 6, gripper 1, which is not used.
-            share: of its speed that the tool may have, 0 to 1: a ramp after a start.
             stamp: [ns] time of the tick. Ticks missed since the last are made up for by what the robot was promised: braking.
+            share: of its speed that the tool may have, 0 to 1: a beginning is ramped up.
 
         Raises:
             UserError: not started, or an action of another size.

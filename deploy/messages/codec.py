@@ -143,7 +143,7 @@ class Messages:
 
 @functools.cache
 def typestore(distro: str) -> tuple[Any, Maker]:
-    """rosbags' types of a distribution and ours, one store for the whole process, and what makes messages of it."""
+    """Rosbags' types of a distribution and ours, one store for the whole process, and what makes messages of it."""
     base = Stores.ROS1_NOETIC if distro == "noetic" else Stores[f"ROS2_{distro.upper()}"]
     store = get_typestore(base)
     store.register({name: fields for name, fields in read_field_lists(distro).items() if name not in store.types})

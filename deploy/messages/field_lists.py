@@ -28,7 +28,8 @@ def read_field_lists(distro: str) -> Types:
     """Field lists of the messages, services and actions that a distribution has beyond rosbags'.
 
     Services and actions are in parts: ``pkg/srv/Y_Request``, ``pkg/action/Z_Goal``, and an action's own services and topics as in
-    ROS 2 (``pkg/action/Z_SendGoal_Request``) and ROS 1 (``pkg/msg/ZActionGoal``). ``noetic`` names them as ROS 1 does: ``pkg/msg/YRequest``.
+    ROS 2 (``pkg/action/Z_SendGoal_Request``) and ROS 1 (``pkg/msg/ZActionGoal``). ``noetic`` names parts as ROS 1 does:
+    ``pkg/msg/YRequest``.
     """
     found: Types = {}
     for layer in LAYERS[distro]:
@@ -93,8 +94,6 @@ def _action_ros1(package: str, name: str, ros1: bool) -> Types:
     found: Types = {}
     for part in PARTS[".action"]:
         payload = part_name(package, name, ".action", part, ros1)
-        head = "std_msgs/Header header\n" + (
-            "actionlib_msgs/GoalID goal_id\n" if part == "Goal" else "actionlib_msgs/GoalStatus status\n"
-        )
+        head = "std_msgs/Header header\n" + ("actionlib_msgs/GoalID goal_id\n" if part == "Goal" else "actionlib_msgs/GoalStatus status\n")
         found |= _types(f"{package}/msg/{name}Action{part}", f"{head}{payload} {part.lower()}\n")
     return found
