@@ -60,6 +60,20 @@ class Setpoint:
     twist: Array
     reasons: tuple[str, ...] = ()
 
+    def at(self, time: float) -> Array:
+        """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
+        times = self.times
+        if time >= times[-1]:
+            return self.positions[-1]
+        place = max(int(np.searchsorted(times, time, side="right")) - 1, 0)
+        width = float(times[place + 1] - times[place])
+        share = max(time - float(times[place]), 0.0) / width
+        start, end = self.positions[place], self.positions[place + 1]
+        leaving, arriving = self.velocities[place] * width, self.velocities[place + 1] * width
+        cubic, square = 2.0 * (start - end) + leaving + arriving, 3.0 * (end - start) - 2.0 * leaving - arriving
+        where: Array = ((cubic * share + square) * share + leaving) * share + start
+        return where
+
 
 class MotionGenerator:
     """Follows targets of the tool with an arm's joints.
