@@ -95,6 +95,7 @@ class Robot:
         cameras: name of an observation to :class:`Camera`, or its arguments.
         sensors: name of an observation to :class:`Sensor`, or its arguments.
         base_frame: name of the frame that poses are sent in.
+        recovery: brings it out of a fault, see :mod:`robolearn.deploy.recovery`; None where a person has to.
         estop: topic of ``std_msgs/msg/Bool`` that stops the robot while it is true; none if empty.
 
     Raises:
@@ -123,6 +124,7 @@ class Robot:
     cameras: Mapping[str, Any] = field(default_factory=dict)
     sensors: Mapping[str, Any] = field(default_factory=dict)
     base_frame: str = "base"
+    recovery: Any = None
     estop: str = ""
 
     def __post_init__(self) -> None:
