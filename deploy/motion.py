@@ -165,12 +165,13 @@ class MotionGenerator:
         joints = self._spline.newest.copy()
         return (joints, *self.chain.forward(joints))
 
-    def follow(self, action: NDArray[Any], stamp: int) -> Setpoint:
+    def follow(self, action: NDArray[Any], stamp: int, share: float = 1.0) -> Setpoint:
         """One tick towards a canonical action ``(10,)``; what cannot be read in it repeats what was read before.
 
         Args:
             action: absolute pose of the tool in the base frame: position 3 [m], rot6d 6, gripper 1, which is not used.
             stamp: [ns] time of the tick. Ticks missed since the last are made up for by what the robot was promised: braking.
+            share: of its speed that the tool may have, 0 to 1: a beginning is ramped up.
 
         Raises:
             UserError: not started, or an action of another size.
@@ -179,7 +180,7 @@ class MotionGenerator:
         position, rotation, jacobian = self.chain.forward_jacobian(self._spline.newest)
         target = self._reader.read(action, position, rotation)
         reasons = list(target.reasons)
-        wanted = self._joint_velocities(self._twist(target, reasons), jacobian, reasons)
+        wanted = self._joint_velocities(self._twist(target, share, reasons), jacobian, reasons)
         wanted = self._within_limits(wanted, reasons)
         return self._move(wanted, position, rotation, stamp, target, reasons)
 
@@ -203,9 +204,11 @@ class MotionGenerator:
         self._stamp += round(passed * period)
         return self._stamp
 
-    def _twist(self, target: Target, reasons: list[str]) -> Array:
+    def _twist(self, target: Target, share: float, reasons: list[str]) -> Array:
         """The lag's velocity ``(6,)``, linear and angular parts within the tool's speeds, directions kept."""
-        twist = np.concatenate([target.offset * self._gains[0], target.turn * self._gains[1]])
+        twist = np.concatenate([target.offset * (self._gains[0] * share), target.turn * (self._gains[1] * share)])
+        if share < 1.0:
+            reasons.append("ramp")
         for part, fastest, reason in ((twist[:3], self.tool.speed, "speed"), (twist[3:], self.tool.turning_speed, "turning speed")):
             speed = math.sqrt(part.dot(part))
             if speed > fastest:
@@ -256,7 +259,7 @@ class MotionGenerator:
         self.clamps.update(reasons)
         moved, turned = self.chain.forward(joints)
         offset, turn = moved - position, rotvec_between(turned, rotation)
-        times, positions, velocities, accelerations = self._spline.points(self._envelope.way_to_rest(joints, wanted))
+        times, positions, velocities, accelerations = self._spline.points(wanted, max(self._envelope.ticks_to_rest(wanted), 1))
         goal, facing = self._equilibrium(position, rotation, offset, turn, target, reasons, (moved, turned))
         twist = np.concatenate([offset, turn]) / self.dt
         return Setpoint(stamp, times, positions, velocities, accelerations, goal, facing, twist, tuple(reasons))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,32 +11,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.chunks.executor import Action, ChunkExecutor
-from robolearn.deploy.latency import DelayEstimator
+from robolearn.deploy.latency import InferenceDelay
 
 Observation = Mapping[str, NDArray[Any]]
 
 
 class Answer(Protocol):
-    """What came of a request to the inference: an array, or words on why there is none."""
+    """What came of a question to the inference, see :class:`robolearn.deploy.serving.inference.Outcome`."""
 
-    id: int
-    value: NDArray[np.float32] | None
-    error: str
-    seconds: float
+    @property
+    def id(self) -> int:
+        """What ``submit_...`` returned."""
+        ...
+
+    @property
+    def value(self) -> NDArray[np.float32] | None:
+        """A chunk or an action; None where there is none."""
+        ...
+
+    @property
+    def submitted(self) -> float:
+        """[s]."""
+        ...
+
+    @property
+    def finished(self) -> float:
+        """[s] on the same clock."""
+        ...
 
 
 class Inference(Protocol):
     """Asks a policy server without ever waiting for it."""
 
-    def submit_sample(self, history: Observation, seed: int, decision: int) -> int:
-        """Ask for a chunk from ``{name: (To, ...)}``; the request's number."""
+    def submit_sample(self, observation: Observation, seed: int, decision: int) -> int:
+        """Ask for a chunk from ``{name: (To, ...)}``; the question's number."""
         ...
 
-    def submit_refine(self, observation: Observation, base_action: NDArray[np.float32], phase: int) -> int:
-        """Ask what a residual makes of a base action ``(A,)``; the request's number."""
+    def submit_refine(self, observation: Observation, base_action: NDArray[Any], phase: int) -> int:
+        """Ask what a residual makes of a base action ``(A,)``; the question's number."""
         ...
 
-    def poll(self) -> list[Answer]:
+    def poll(self) -> Sequence[Answer]:
         """What came since the last call."""
         ...
 
@@ -74,7 +89,7 @@ class Autonomy:
         self,
         inference: Inference,
         executor: ChunkExecutor,
-        delay: DelayEstimator,
+        delay: InferenceDelay,
         *,
         observation_horizon: int,
         residual: bool,
@@ -142,7 +157,7 @@ class Autonomy:
         if reason:
             self.counts[f"refused chunks: {reason}"] += 1
         else:
-            self._delay.add(answer.seconds)
+            self._delay.add(answer.finished - answer.submitted)
 
     def _take_refined(self, answer: Answer) -> None:
         assert self._refining is not None
