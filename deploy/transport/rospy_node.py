@@ -8,7 +8,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xmlrpc.client import Error, ServerProxy, Transport
@@ -54,10 +53,11 @@ class Master:
     Args:
         node: name to ask under.
         timeout: for one answer [s].
+        uri: of the master; as ``ROS_MASTER_URI`` says without.
     """
 
-    def __init__(self, node: str, timeout: float) -> None:
-        self._node, self._timeout, self.uri = node, timeout, master_uri()
+    def __init__(self, node: str, timeout: float, uri: str = "") -> None:
+        self._node, self._timeout, self.uri = node, timeout, uri or master_uri()
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """The value of one answer; None where the master says that there is none.
@@ -114,20 +114,19 @@ def begin_node(rospy: Any, name: str, use_sim_time: bool, timeout: float) -> Mas
 
 
 def end_node(rospy: Any) -> list[str]:
-    """Leave the graph; names of threads of rospy's that have not ended a while later."""
+    """Leave the graph; names of threads that rospy started for connections and that have not ended a while later.
+
+    A few threads of rospy's that wait for requests idle on until the process ends: rospy has no way to end them.
+    """
     rospy.signal_shutdown("closed")
     deadline = time.monotonic() + _PATIENCE
-    for thread in _rospy_threads():
+    for thread in _connection_threads():
         thread.join(max(0.0, deadline - time.monotonic()))
-    return [thread.name for thread in _rospy_threads()]
+    return [thread.name for thread in _connection_threads()]
 
 
-def _rospy_threads() -> list[threading.Thread]:
-    """Threads that run rospy's code, which keeps no list of them."""
+def _connection_threads() -> list[threading.Thread]:
+    """Threads that run rospy's code, of which rospy keeps no list; a process does not end before they have."""
     own = threading.current_thread()
-    return [thread for thread in threading.enumerate() if thread is not own and _module(thread).startswith(("rospy", "rosgraph"))]
-
-
-def _module(thread: threading.Thread) -> str:
-    target: Callable[..., Any] | None = getattr(thread, "_target", None)
-    return getattr(target, "__module__", "") or type(thread).__module__
+    others = [thread for thread in threading.enumerate() if thread is not own and not thread.daemon]
+    return [thread for thread in others if getattr(getattr(thread, "_target", None), "__module__", "").startswith("rospy")]

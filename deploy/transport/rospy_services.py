@@ -32,7 +32,9 @@ def serve(owner: Rospy, service: str, type: str, handler: Callable[[Message], Me
     def answer(carrier: Any) -> Any:
         request = owner.messages.decode_ros1(f"{type}_Request", carrier._buff)  # an error goes to whoever asked
         response = owner.turns.run(f"the service {service}", handler, request)
-        return None if response is None else described._response_class(owner.messages.encode_ros1(response))
+        if response is None:
+            raise owner.rospy.ServiceException("its handler failed, and noted why")
+        return described._response_class(owner.messages.encode_ros1(response))
 
     def quiet(error: Exception, *_: Any) -> None:
         owner.troubles.note(f"the service {service} could not answer: {error}")

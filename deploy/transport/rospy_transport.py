@@ -61,6 +61,8 @@ class Rospy(Transport):
         self._ends: list[_RospyPublisher | _RospySubscription] = []
         self._lock = threading.RLock()
         self._open = True
+        self._guard = threading.Thread(target=self._close_with_main, name="rospy guard", daemon=True)
+        self._guard.start()
 
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
@@ -114,13 +116,22 @@ class Rospy(Transport):
         return [line for end in ends for line in end.diagnose(known.get(end.topic, ANY))] + self.troubles.told()
 
     def close(self) -> None:
-        """Leave the graph; rospy's threads have ended when this returns."""
+        """Leave the graph; nothing is called back when this has returned."""
         with self._lock:
             if not self._open:
                 return
             self._open = False
         for name in end_node(self.rospy):
             self.troubles.note(f"rospy's thread {name} has not ended")
+        if threading.current_thread() is not self._guard:
+            self._guard.join()
+
+    def _close_with_main(self) -> None:
+        """Close when the main thread ends: rospy's threads would keep a process alive that forgot to, or that an error ended."""
+        main = threading.main_thread()
+        while self._open and main.is_alive():
+            main.join(0.2)
+        self.close()
 
     def check_open(self) -> None:
         """Raise unless the graph can be changed: rospy waits without end for a master that has gone.

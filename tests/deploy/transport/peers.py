@@ -46,7 +46,7 @@ class Peer:
         return answer["value"]
 
     def close(self):
-        """End the program; gives its exit code."""
+        """End the program by ending its input; gives its exit code."""
         self._process.stdin.close()
         try:
             return self._process.wait(15)
