@@ -142,6 +142,7 @@ class MotionGenerator:
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
         self._fastest = np.array(limits.velocity)
         self._gain_a_tick = np.array(limits.acceleration) * self.dt
+        self._loss_a_tick = np.array(limits.braking) * self.dt
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
         self._sent: Setpoint | None = None
@@ -261,9 +262,9 @@ class MotionGenerator:
         if share > 1.0:
             wanted = self._velocity + change / share
             reasons.append("joint acceleration")
-        at, half = self._spline.newest, self._gain_a_tick / 2  # half of the braking it has, so that the end is approached smoothly
-        up = np.sqrt(half * (half / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - half / 2
-        down = np.sqrt(half * (half / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - half / 2
+        at, loss = self._spline.newest, self._loss_a_tick
+        up = np.sqrt(loss * (loss / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - loss / 2
+        down = np.sqrt(loss * (loss / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - loss / 2
         kept = np.minimum(np.maximum(wanted, -down), up)
         if (kept != wanted).any():
             kept = np.minimum(np.maximum(kept, self._velocity - self._gain_a_tick), self._velocity + self._gain_a_tick)

@@ -74,7 +74,7 @@ class Robot:
 
     Args:
         name: for people.
-        joints: names of the arm's joints as the driver says them, in the order of ``chain``.
+        joints: names of the arm's joints as the driver says them, in the order of ``chain``; the chain's if empty.
         chain: the arm and its tool centre point, from the frame that policies' poses are in.
         limits: of the joints, margins taken off.
         home: joint angles [rad] at which an episode starts.
@@ -130,6 +130,7 @@ class Robot:
     def __post_init__(self) -> None:
         for name in ("joints", "home", "fingers", "lag"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "joints", self.joints or self.chain.names)
         object.__setattr__(self, "robot_lag", None if self.robot_lag is None else tuple(self.robot_lag))
         object.__setattr__(self, "cameras", _built(Camera, self.cameras))
         object.__setattr__(self, "sensors", _built(Sensor, self.sensors))

@@ -33,7 +33,7 @@ class JointTrajectoryArm(Arm):
 
     def __init__(
         self,
-        controller: str = "/fr3_arm_controller",
+        controller: str = "/joint_trajectory_controller",
         *,
         topic: str = "",
         stamped: bool = True,
