@@ -117,6 +117,10 @@ class Integrator:
         self._target, self._time = tool.copy(), now_ns
         return self._target
 
+    def forget(self) -> None:
+        """Begin at the tool's pose when it is asked next."""
+        self._target = None
+
 
 class Heartbeat:
     """Whether an operator's device was heard of lately.

@@ -67,6 +67,13 @@ class Hand:
         """Of the banner: what is going on."""
         return self.page.get_attribute("[data-look]", "data-look")
 
+    def record(self, seconds=40.0):
+        """Press Record until the page records: the first pictures may keep it from answering."""
+        until = time.monotonic() + seconds
+        while self.look() != "recording" and time.monotonic() < until:
+            self.press("r", wait=1.5)
+        self.until("recording")
+
     def until(self, look, seconds=20.0):
         self.page.wait_for_selector(f"[data-look={look}]", timeout=1000 * seconds)
 
