@@ -64,9 +64,8 @@ class Setpoint:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
         times = self.times
         if time >= times[-1]:
-            end: Array = self.positions[-1]
-            return end
-        place = max(int(np.searchsorted(times, time, side="right")) - 1, 0)
+            time = float(times[-1])
+        place = min(max(int(np.searchsorted(times, time, side="right")) - 1, 0), len(times) - 2)
         width = float(times[place + 1] - times[place])
         share = max(time - float(times[place]), 0.0) / width
         start, goal = self.positions[place], self.positions[place + 1]
@@ -131,9 +130,8 @@ class MotionGenerator:
         self.tool = tool or ToolLimits()
         self.clamps: Counter[str] = Counter()
         self.missed = 0
-        stiff = robot_lag is None
+        stiff, averaged = robot_lag is None, ticks_averaged(limits, self.dt)
         self._lead = math.ceil(lead / self.dt - 1e-9) if stiff else 0
-        averaged = ticks_averaged(limits, self.dt)
         self.latency = (self._lead + averaged / 2) * self.dt + response if stiff else 0.0
         self._gains = tuple(self._gain(rate, self.latency - anticipated) for rate in lag)
         self._robot_gains = None if robot_lag is None else tuple(self._gain(rate, 0.0) for rate in robot_lag)
@@ -232,7 +230,7 @@ class MotionGenerator:
 
     def _twist(self, target: Target, share: float, reasons: list[str]) -> Array:
         """The lag's velocity ``(6,)``, linear and angular parts within the tool's speeds, directions kept."""
-        twist = np.concatenate([target.offset * (self._gains[0] * share), target.turn * (self._gains[1] * share)])
+        twist: Array = np.concatenate([target.offset * (self._gains[0] * share), target.turn * (self._gains[1] * share)])
         if share < 1.0:
             reasons.append("ramp")
         for part, fastest, reason in ((twist[:3], self.tool.speed, "speed"), (twist[3:], self.tool.turning_speed, "turning speed")):
