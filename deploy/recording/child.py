@@ -145,7 +145,8 @@ class Recording:
         if self._lost:
             self._drop("lost", fields["stamp"], reason=self._lost)
             return
-        self._end("committed", fields["stamp"], index=index, success=success, interventions=self._interventions)
+        told = {"index": index, "success": success, "interventions": self._interventions, "truncated": fields["truncated"]}
+        self._end("committed", fields["stamp"], **told, note=fields["provenance"].get("note", ""))
 
     def _on_discard(self, frame: Frame, fields: Fields) -> None:
         self._drop("lost" if fields["reason"] else "discarded", fields["stamp"], reason=fields["reason"])

@@ -9,7 +9,7 @@ from typing import Any
 
 MOST_MARKS = 10_000
 ENDS = ("committed", "discarded", "lost")
-TOLD = ("index", "success", "steps", "interventions", "reason")
+TOLD = ("index", "success", "steps", "interventions", "reason", "truncated", "note")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Outcome:
         steps: of it.
         interventions: steps that were the operator's.
         reason: why it was lost.
+        truncated: a time limit cut it.
+        note: the operator's.
     """
 
     number: int
@@ -46,6 +48,8 @@ class Outcome:
     steps: int = 0
     interventions: int = 0
     reason: str = ""
+    truncated: bool = False
+    note: str = ""
 
 
 class Ledger:

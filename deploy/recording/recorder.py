@@ -131,7 +131,7 @@ class Recorder:
         self._put(Order("begin", {"episode": number, "provenance": known}))
         if not self.alive:
             self._ledger.losing = self._link.death or ""
-        self.mark("episode begun")
+        self.mark("episode begun", source=source, **{name: known[name] for name in ("seed", "operator", "task") if name in known})
         return number
 
     def step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,26 +17,41 @@ Observation = Mapping[str, NDArray[Any]]
 
 
 class Answer(Protocol):
-    """What came of a request to the inference: an array, or words on why there is none."""
+    """What came of a question to the inference, see :class:`robolearn.deploy.serving.inference.Outcome`."""
 
-    id: int
-    value: NDArray[np.float32] | None
-    error: str
-    seconds: float
+    @property
+    def id(self) -> int:
+        """What ``submit_...`` returned."""
+        ...
+
+    @property
+    def value(self) -> NDArray[np.float32] | None:
+        """A chunk or an action; None where there is none."""
+        ...
+
+    @property
+    def submitted(self) -> float:
+        """[s]."""
+        ...
+
+    @property
+    def finished(self) -> float:
+        """[s] on the same clock."""
+        ...
 
 
 class Inference(Protocol):
     """Asks a policy server without ever waiting for it."""
 
-    def submit_sample(self, history: Observation, seed: int, decision: int) -> int:
-        """Ask for a chunk from ``{name: (To, ...)}``; the request's number."""
+    def submit_sample(self, observation: Observation, seed: int, decision: int) -> int:
+        """Ask for a chunk from ``{name: (To, ...)}``; the question's number."""
         ...
 
-    def submit_refine(self, observation: Observation, base_action: NDArray[np.float32], phase: int) -> int:
-        """Ask what a residual makes of a base action ``(A,)``; the request's number."""
+    def submit_refine(self, observation: Observation, base_action: NDArray[Any], phase: int) -> int:
+        """Ask what a residual makes of a base action ``(A,)``; the question's number."""
         ...
 
-    def poll(self) -> list[Answer]:
+    def poll(self) -> Sequence[Answer]:
         """What came since the last call."""
         ...
 
@@ -67,6 +82,7 @@ class Autonomy:
     Attributes:
         target: ``(A,)`` what to follow, None before the first.
         action: where the target came from.
+        late_steps: steps in a row that have passed without an action: what the robot has been holding for.
         counts: steps, refined, not refined in time, refused chunks and failures by reason.
     """
 
@@ -86,11 +102,19 @@ class Autonomy:
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Begin an episode, or begin again after a pause: history and plan are forgotten, and answers to come are not believed."""
+        """Begin an episode."""
+        self.late_steps = 0
+        self._begin(seed)
+
+    def restart(self) -> None:
+        """Begin again within the episode: history and plan are forgotten, and answers to come are not believed."""
+        self._begin(self._seed)
+
+    def _begin(self, seed: int) -> None:
         self.executor.reset(seed)
         self._seed = seed
         self._history: list[Observation] = []
-        self._samples: dict[int, int] = {}  # number of the inference's request to that of the executor's
+        self._samples: dict[int, int] = {}  # number of the inference's question to that of the executor's request
         self._step: _Step | None = None
         self._open = False  # whether the current step has no action yet
         self._refining: tuple[int, Action] | None = None
@@ -100,6 +124,7 @@ class Autonomy:
     def begin_step(self, number: int, observation: Observation, now: int) -> None:
         """A policy step ``number`` begins at ``now`` [ns] with ``{name: (...)}``."""
         self._settle_refinement()
+        self.late_steps += self._open
         self._history = ([observation] * self._horizon if not self._history else [*self._history, observation])[-self._horizon :]
         self._step, self._open = _Step(number, now, observation), True
         self.counts["steps"] += 1
@@ -123,16 +148,6 @@ class Autonomy:
         if self._refining is not None and self._step is not None and now - self._step.begun > self._refine_ns:
             self._settle_refinement()
 
-    @property
-    def late_steps(self) -> int:
-        """Steps for which the robot has been holding for want of an action."""
-        return 0 if self._step is None else self.executor.late(self._step.number) + (self._open and self.target is not None)
-
-    @property
-    def waiting_steps(self) -> int:
-        """Steps since the episode began without a first target."""
-        return self._step.number if self._step is not None and self.target is None else 0
-
     def _take_chunk(self, answer: Answer, request: int) -> None:
         if answer.value is None:
             self.executor.failed(request)
@@ -142,7 +157,7 @@ class Autonomy:
         if reason:
             self.counts[f"refused chunks: {reason}"] += 1
         else:
-            self._delay.add(answer.seconds)
+            self._delay.add(answer.finished - answer.submitted)
 
     def _take_refined(self, answer: Answer) -> None:
         assert self._refining is not None
@@ -166,7 +181,7 @@ class Autonomy:
         action = self.executor.action(self._step.number)
         if action is None:
             return
-        self._open, self.action = False, action
+        self._open, self.action, self.late_steps = False, action, 0
         if self._residual:
             self._refining = (self._inference.submit_refine(self._step.observation, action.target, action.phase), action)
         else:

@@ -124,9 +124,10 @@ def test_a_step_that_does_not_fit_costs_its_episode_and_no_other(tmp_path: Path)
 
 def test_a_store_of_another_spec_or_one_that_is_written_to_is_refused_before_the_run(tmp_path: Path) -> None:
     place = tmp_path / "episodes.zarr"
-    with DemoStore.create(place, SPEC):
-        with Recorder(tmp_path, definition, SPEC) as recorder, pytest.raises(UserError, match="is being written by process"):
-            recorder.wait_ready()
+    writing = DemoStore.create(place, SPEC)
+    with Recorder(tmp_path, definition, SPEC) as recorder, pytest.raises(UserError, match="is being written by process"):
+        recorder.wait_ready()
+    writing.close()
     with Recorder(tmp_path, definition, SPEC) as recorder, pytest.raises(UserError, match=r"another spec: its extras differ"):
         recorder.wait_ready()
     with Recorder(tmp_path, definition, compression="bzip") as recorder, pytest.raises(UserError, match="no compression 'bzip'"):
