@@ -37,10 +37,12 @@ class Envelope:
     def __init__(self, chain: Chain, limits: JointLimits, workspace: Workspace, tool: ToolLimits, dt: float) -> None:
         self._chain, self._dt = chain, dt
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
+        self._braking = np.array(limits.braking)
         self._slower = 1.0 / (np.array(limits.acceleration) * dt)  # ticks to rest for each rad/s
         self._low, self._high = np.array(workspace.low) - _SLACK, np.array(workspace.high) + _SLACK
         self._table = -math.inf if workspace.table_height is None else workspace.table_height - _SLACK
         self._points = np.array(workspace.tool_points)
+        self._fractions: dict[int, Array] = {}
         self._reach, self._angle = tool.speed * dt * _FASTER, tool.turning_speed * dt * _FASTER
 
     def ticks_to_rest(self, velocity: Array) -> int:
@@ -51,13 +53,6 @@ class Envelope:
         """Velocities ``(J,)`` [rad/s] a tick further on the way to rest."""
         ticks = self.ticks_to_rest(velocity)
         return velocity * ((ticks - 1) / ticks) if ticks > 1 else np.zeros_like(velocity)
-
-    def way_to_rest(self, joints: Array, velocity: Array) -> Array:
-        """Where the arm is at each tick of braking, ``(ticks, J)``; the last is where it rests."""
-        ticks = max(self.ticks_to_rest(velocity), 1)
-        left = 1.0 - np.arange(1, ticks + 1) / ticks  # shares of the velocity
-        way: Array = joints + np.cumsum(left)[:, None] * (velocity * self._dt)
-        return way
 
     def step(self, joints: Array, velocity: Array, wanted: Array, position: Array, rotation: Array) -> tuple[Array, str]:
         """Velocities ``(J,)`` for the next tick, as near to ``wanted`` as may be, and what stood in the way, if anything.
@@ -92,8 +87,15 @@ class Envelope:
         rest = begin + way
         if (rest > np.maximum(self._upper, joints)).any() or (rest < np.minimum(self._lower, joints)).any():
             return "joint position"
-        points = 1 + math.ceil(float(np.abs(way).max()) / _SPACING)
-        at = begin[None] if points == 1 else begin + np.linspace(0.0, 1.0, points)[:, None] * way
+        # The end that a joint turns to is approached by braking: the speed's square falls in line with the distance.
+        left = np.where(velocity > 0, self._upper - begin, begin - self._lower)
+        speed = np.abs(velocity)
+        if (speed * (speed - self._braking * self._dt) > 2 * self._braking * np.maximum(left, 0.0) + 1e-9).any():
+            return "joint position"
+        pieces = math.ceil(float(np.abs(way).max()) / _SPACING)
+        if pieces not in self._fractions:
+            self._fractions[pieces] = np.linspace(0.0, 1.0, pieces + 1)[:, None] if pieces else np.zeros((1, 1))
+        at = begin + self._fractions[pieces] * way
         tool, turned = self._chain.forward(at)  # (points, 3), (points, 3, 3)
         if (tool < low).any() or (tool > high).any():
             return "workspace ahead"

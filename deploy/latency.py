@@ -15,7 +15,7 @@ from robolearn.errors import UserError, check_positive, check_share
 _ROUNDING = 1e-6  # steps by which a latency may exceed a whole number of them for want of digits
 
 
-class InferenceDelay:
+class DelayEstimator:
     """Policy steps between an observation and the first action of the chunk drawn from it, as lately measured.
 
     The estimate is the longest of the recent latencies but for the one longest of all, so that a single outlier does not count and

@@ -27,6 +27,7 @@ VERBS = {
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
     "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
+    "serve": "a policy behind a websocket, for a robot computer without torch",
     "results": "the figures of a finished recipe as one JSON file, to keep",
     "report": "a self-contained report.html of finished runs",
     "sheet": "a picture of every simulated task at every level of randomness, to look at",

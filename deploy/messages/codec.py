@@ -146,6 +146,7 @@ def typestore(distro: str) -> tuple[Any, Maker]:
     """Rosbags' types of a distribution and ours, one store for the whole process, and what makes messages of it."""
     base = Stores.ROS1_NOETIC if distro == "noetic" else Stores[f"ROS2_{distro.upper()}"]
     store = get_typestore(base)
+    store.max_sequence_length = MOST_BULK
     store.register({name: fields for name, fields in read_field_lists(distro).items() if name not in store.types})
     return store, Maker(store)
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.deploy.latency import Grid, InferenceDelay, early_target
+from robolearn.deploy.latency import Grid, DelayEstimator, early_target
 from robolearn.errors import UserError
 from tests.deploy.chunk_fakes import H, Line, executor
 
 
 def measured(*seconds, **options):
-    delay = InferenceDelay(0.1, warmup=0, **options)
+    delay = DelayEstimator(0.1, warmup=0, **options)
     for latency in seconds:
         delay.add(latency)
     return delay
@@ -29,7 +29,7 @@ def test_a_reply_within_the_grace_is_in_time_for_its_own_step():
 
 
 def test_warm_up_never_counts():
-    delay = InferenceDelay(0.1, warmup=2, initial=0.15)
+    delay = DelayEstimator(0.1, warmup=2, initial=0.15)
     assert delay.steps == 2
     for cold in (30.0, 8.0):
         delay.add(cold)
@@ -56,7 +56,7 @@ def test_what_is_no_latency_is_refused(wrong):
 
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="period must be above 0"):
-        InferenceDelay(0.0)
+        DelayEstimator(0.0)
     with pytest.raises(UserError, match="hz must be above 0"):
         Grid(0, 0.0)
 
