@@ -39,8 +39,16 @@ def cyclonedds() -> Iterator[Pair]:
         yield one, other
 
 
+@contextmanager
+def rospy() -> Iterator[Pair]:
+    from tests.deploy.transport import ros1
+
+    with ros1.master() as environment, ros1.remote_pair(environment) as both:
+        yield both
+
+
 # A further backend adds itself here: a context that gives two participants, and skips where it cannot run.
-BACKENDS = {"in process": in_process, "cyclonedds": cyclonedds}
+BACKENDS = {"in process": in_process, "cyclonedds": cyclonedds, "rospy": rospy}
 
 
 @pytest.fixture(params=BACKENDS)
