@@ -18,6 +18,7 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from robolearn.gl import GL_PACKAGES
+from robolearn.nodes import find_target
 
 ROOT = Path(__file__).parent.parent
 CORE = ("numpy", "rich", "hydra-core")
@@ -26,6 +27,7 @@ EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
     "formats": ("h5py",),
+    "robot": ("rosbags", "mcap", "msgpack", "websockets"),
     "ray": ("ray",),
     "warp": ("mujoco-warp", "warp-lang"),
 }
@@ -85,6 +87,7 @@ def examine(*, render: bool = True) -> Iterator[Check]:
         yield _robosuite_models()
     if _installed("torch"):
         yield _torch()
+    yield from find_target("robolearn.deploy.transport.check.check_transports")()
     yield _fixtures()
     yield _disk()
 

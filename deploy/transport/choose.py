@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from pathlib import Path
 from typing import Any
 
 from robolearn.deploy.transport.base import Transport, TransportError
@@ -19,7 +20,7 @@ CLASSES = {
 NEEDS = {"rclpy": "rclpy", "cyclonedds": "cyclonedds", "rospy": "rospy"}
 MENDS = {
     "rclpy": "install ROS 2 and source its setup.bash",
-    "cyclonedds": "pip install 'robolearn[ros]'",
+    "cyclonedds": "pip install 'robolearn[robot]'",
     "rospy": "apt-get install python3-rospy (Debian 12), or source ROS 1's setup.bash",
 }
 
@@ -72,7 +73,7 @@ def is_there(kind: str) -> bool:
     if kind == "rospy":
         from robolearn.deploy.transport.rospy_node import DEBIAN
 
-        return _found("rospy") or os.path.isdir(os.path.join(DEBIAN, "rospy"))  # noqa: PTH112, PTH118
+        return _found("rospy") or (Path(DEBIAN) / "rospy").is_dir()
     return kind not in NEEDS or _found(NEEDS[kind])
 
 

@@ -32,9 +32,11 @@ class RclpyServiceClient(ServiceClient):
 
     @property
     def ready(self) -> bool:
+        """Whether somebody serves."""
         return self._owner.is_open and bool(self._client.service_is_ready())
 
     def call(self, request: Message, timeout: float) -> Message:
+        """The response to one request."""
         if getattr(request, "__msgtype__", None) != f"{self._type}_Request":
             raise TransportError(f"{self._service} takes {self._type}_Request, not {getattr(request, '__msgtype__', request)!s:.80}")
         if not self.ready:

@@ -70,12 +70,14 @@ class Rclpy(Transport):
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
         subscription = _RclpySubscription(self, topic, self.messages.check(type), callback, qos)
-        return self._added(subscription)
+        self._add(subscription)
+        return subscription
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
         """What sends a topic."""
         publisher = _RclpyPublisher(self, topic, self.messages.check(type), qos)
-        return self._added(publisher)
+        self._add(publisher)
+        return publisher
 
     def serve(self, service: str, type: str, handler: Callable[[Message], Message]) -> None:
         """Answer a service's requests with responses."""
@@ -134,11 +136,10 @@ class Rclpy(Transport):
         """Whether it can be used still."""
         return self._open
 
-    def _added(self, end: Any) -> Any:
+    def _add(self, end: _RclpyPublisher | _RclpySubscription) -> None:
         with self.changing():
             end.begin()
             self._ends.append(end)
-        return end
 
     def _spin(self) -> None:
         while self._open:
@@ -162,7 +163,7 @@ class _End:
         try:
             import rclpy.event_handler as events
         except ImportError:  # before Iron
-            import rclpy.qos_event as events  # type: ignore[no-redef]
+            import rclpy.qos_event as events
 
         told = getattr(events, callbacks)(incompatible_qos=self._on_incompatible)
         try:

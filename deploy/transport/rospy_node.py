@@ -100,7 +100,8 @@ def begin_node(rospy: Any, name: str, use_sim_time: bool, timeout: float) -> Mas
         raise TransportError(f"use_sim_time was asked for, but the master at {master.uri} has not set it: rosparam set /use_sim_time true")
     if _state["began"] or rospy.core.is_initialized() or rospy.core.is_shutdown_requested():
         raise TransportError(
-            "rospy allows one node a process, and no second one after it was closed: share this process's transport, or start another process"
+            "rospy allows one node a process, and no second one after it was closed:"
+            " share this process's transport, or start another process"
         )
     _state["began"] = True
     root = logging.getLogger()
