@@ -179,6 +179,7 @@ class ResidualPolicy:
     def __init__(self, base: PhasedPolicy, model: ResidualModel, strength: float = 1.0) -> None:
         self.base, self.model, self.strength = base, model, strength
         self.env_spec = model.env_spec
+        self.refine_keys = tuple(model.observation_keys)
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Forget the episodes of ``rows (N,)``; ``seeds (N,)`` address the base's noise."""
@@ -203,9 +204,17 @@ class ResidualPolicy:
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """``{name: (N, ...)} -> (N, A)`` in environment units."""
-        base_action, features = self.propose(observation)
+        base_action = self.base.act(observation)
+        return self.refine(observation, base_action, self.base.phase - 1)
+
+    def refine(self, observation: Observation, base_action: NDArray[np.float32], phase: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The base's action with the residual added, without a state of its own: ``{name: (N, ...)}, (N, A), (N,) -> (N, A)``.
+
+        ``phase`` is how many actions of its chunk the base executed before this one.
+        """
         if self.strength == 0:
             return base_action
+        features = self.model.features(observation, base_action, phase)
         with torch.inference_mode():
             device = self.model.log_std.device
             residual: NDArray[np.float32] = self.model.actor(torch.from_numpy(features).to(device)).cpu().numpy()

@@ -7,6 +7,7 @@ the pick abstains to candidate 0, which is what the base would have done.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,12 @@ class SteeredSampler(torch.nn.Module):
     def take_task(self, task: str) -> None:
         """Draw for the environment's task, where the sampler knows several."""
         take_task(self.sampler, task)
+
+    def wrap_critic(self, wrap: Callable[[Critic], Critic]) -> None:
+        """Have ``wrap(critic)`` score from now on, such as one with a time limit."""
+        critic = wrap(self.critic)
+        del self.critic  # a part that is a module could be replaced by a module alone
+        self.critic = critic
 
     def sample(
         self, observation: Observation, seeds: NDArray[np.int64], decisions: NDArray[np.int64], candidates: int = 1

@@ -184,6 +184,15 @@ def _read(file: Path) -> Checkpoint:
         raise CheckpointError(f"{file} is damaged: {error!r}") from error
 
 
+def read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Observations a saved model reads, its nested base's among them; None where its config does not say."""
+    nested = [read_keys(value) for value in config.values() if isinstance(value, Mapping) and "_target_" in value]
+    own = config.get("observation_keys")
+    if own is None and not nested:
+        return None
+    return tuple(dict.fromkeys([*(own or ()), *(name for keys in nested for name in keys or ())]))
+
+
 def build(config: Mapping[str, Any], env_spec: EnvSpec, normalizer: Normalizer, device: str = "cpu") -> Any:
     """Instantiate a model node: nested nodes first, each given ``env_spec`` and ``normalizer``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -107,6 +107,51 @@ class Critic(Protocol):
 
     def score(self, observation: Observation, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Value of each chunk by each ensemble member: ``{name: (B, ...)}, (B, K, h, A) -> (E, B, K)``."""
+        ...
+
+
+@runtime_checkable
+class ChunkedActing(Policy, Protocol):
+    """A policy that executes the first ``action_horizon`` actions of each chunk that ``sampler`` draws."""
+
+    sampler: ChunkSampler
+    action_horizon: int
+
+
+@runtime_checkable
+class RefinedActing(Policy, Protocol):
+    """A policy that adds a residual to what ``base`` does, ``strength`` times as much as was trained.
+
+    ``refine_keys`` are the observations that the residual reads.
+    """
+
+    base: ChunkedActing
+    strength: float
+    refine_keys: tuple[str, ...]
+
+    def refine(self, observation: Observation, base_action: NDArray[np.float32], phase: NDArray[np.int64]) -> NDArray[np.float32]:
+        """``{name: (N, ...)}``, the base's action ``(N, A)`` and how many actions of its chunk came before ``(N,)`` -> ``(N, A)``."""
+        ...
+
+
+@runtime_checkable
+class Steering(ChunkSampler, Protocol):
+    """A chunk sampler that picks among ``candidates`` draws of another by a critic; ``strength`` 0 is the other."""
+
+    candidates: int
+    strength: float
+
+    def wrap_critic(self, wrap: Callable[[Critic], Critic]) -> None:
+        """Have ``wrap(critic)`` score from now on."""
+        ...
+
+    def reset_statistics(self) -> None:
+        """Forget what :attr:`statistics` has seen."""
+        ...
+
+    @property
+    def statistics(self) -> dict[str, float]:
+        """Means over the decisions so far, among them ``abstained`` (share that kept the first draw) and ``gain``."""
         ...
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from robolearn.checkpoint import Checkpoint, open_checkpoint
+from robolearn.checkpoint import Checkpoint, open_checkpoint, read_keys
 from robolearn.errors import UserError, nearest, reading
 from robolearn.learning.comparison import Arm, ArmResult, as_text, read_episodes, summarize, write_episodes
 from robolearn.learning.methods import arms_of_methods, methods_as_text, summarize_methods
@@ -126,7 +126,7 @@ def check_arms(arms: Sequence[Arm], env_spec: Any, options: Mapping[str, Any]) -
                 raise UserError(f"arm {arm.name!r} has an unknown option {key!r}{nearest(key, known)}; there are {', '.join(known)}")
         for name, checkpoint in checkpoints_of(node).items():
             try:
-                env_spec.check_serves(checkpoint.env_spec, _read_keys(checkpoint.config))
+                env_spec.check_serves(checkpoint.env_spec, read_keys(checkpoint.config))
             except UserError as error:
                 raise UserError(f"arm {arm.name!r}, {name} {checkpoint.path}: {error}") from error
         try:
@@ -147,15 +147,6 @@ def origin(options: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
     """What an arm's episodes come from beside its options and seeds: the world, and what its checkpoints hold by now. JSON-ready."""
     contents = {name: checkpoint.fingerprint() for name, checkpoint in checkpoints_of(acting(options, arm)).items()}
     return {"task": options["task"], "policy": options["policy"], **contents}
-
-
-def _read_keys(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Observations a saved model reads, its nested base's among them; None where its config does not say."""
-    nested = [_read_keys(value) for value in config.values() if isinstance(value, Mapping) and "_target_" in value]
-    own = config.get("observation_keys")
-    if own is None and not nested:
-        return None
-    return tuple(dict.fromkeys([*(own or ()), *(name for keys in nested for name in keys or ())]))
 
 
 def play_arm(

@@ -56,6 +56,20 @@ def test_strength_zero_is_the_base_to_the_bit_and_other_strengths_are_not():
     assert actions_of(residual_policy(model, ROWS, strength=0.5)) != base
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_refining_the_bases_actions_from_outside_is_acting_to_the_bit(strength):
+    model = moved_model(phase_input=True)
+
+    class FromOutside(ResidualPolicy):
+        def act(self, observation):
+            base_action = self.base.act(observation)
+            fresh = ResidualPolicy(None, model, strength)
+            return fresh.refine(observation, base_action, self.base.phase - 1)
+
+    policy = residual_policy(model, ROWS, strength)
+    assert actions_of(FromOutside(policy.base, model, strength)) == actions_of(policy)
+
+
 def test_strength_scales_the_mean_residual():
     model, base = make_model(), np.zeros((1, 10), np.float32)
     residual = np.linspace(-1, 1, 10, dtype=np.float32)[None]
