@@ -213,7 +213,8 @@ class _Assembly:
             robot.motion(),
             Supervisor(hold_s=float(chosen["hold_s"]), ramp_s=float(chosen["ramp_s"])),
             [sensing, *checks, late, ClockCheck()],
-            TrackingCheck(float(chosen["tracking_rad"])),
+            TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=robot.robot_lag is not None),
+            compliant=robot.robot_lag is not None,
             dry_run=bool(self._options["dry_run"]),
         )
 
