@@ -60,13 +60,28 @@ class Setpoint:
     twist: Array
     reasons: tuple[str, ...] = ()
 
+    def at(self, time: float) -> Array:
+        """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
+        times = self.times
+        if time >= times[-1]:
+            return self.positions[-1]
+        place = max(int(np.searchsorted(times, time, side="right")) - 1, 0)
+        width = float(times[place + 1] - times[place])
+        share = max(time - float(times[place]), 0.0) / width
+        start, end = self.positions[place], self.positions[place + 1]
+        leaving, arriving = self.velocities[place] * width, self.velocities[place + 1] * width
+        cubic, square = 2.0 * (start - end) + leaving + arriving, 3.0 * (end - start) - 2.0 * leaving - arriving
+        where: Array = ((cubic * share + square) * share + leaving) * share + start
+        return where
+
 
 class MotionGenerator:
     """Follows targets of the tool with an arm's joints.
 
     Latency: what is asked at a tick moves the joints ``latency`` seconds later, because the trajectory up to ``lead`` after a tick is
-    what was promised before: messages that come up to ``lead`` late change nothing of what the robot does. The lag's time constant is
-    shortened by as much, so that the tool is where the servo's would be.
+    what was promised before: a message that comes half a tick less than ``lead`` late, or a tick less still if the one before it was
+    lost, joins what the robot does without a jump. The lag's time constant is shortened by as much, so that the tool is where the servo's
+    would be; where targets are known ahead of their time, ``anticipated`` says so, and the lag stays as it is.
 
     Args:
         chain: the arm and its tool.
@@ -101,7 +116,7 @@ class MotionGenerator:
         lag: tuple[float, float] = SERVO_LAG,
         robot_lag: tuple[float, float] | None = None,
         posture: tuple[float, ...] | None = None,
-        lead: float = 0.02,
+        lead: float = 0.03,
         response: float = 0.0,
         anticipated: float = 0.0,
     ) -> None:
@@ -118,7 +133,7 @@ class MotionGenerator:
         stiff = robot_lag is None
         self._lead = math.ceil(lead / self.dt - 1e-9) if stiff else 0
         averaged = ticks_averaged(limits, self.dt)
-        self.latency = (self._lead + 1 + (averaged - 1) / 2) * self.dt + response if stiff else 0.0
+        self.latency = (self._lead + averaged / 2) * self.dt + response if stiff else 0.0
         self._gains = tuple(self._gain(rate, self.latency - anticipated) for rate in lag)
         self._robot_gains = None if robot_lag is None else tuple(self._gain(rate, 0.0) for rate in robot_lag)
         self._reader = TargetReader(workspace, self.tool)
@@ -128,8 +143,10 @@ class MotionGenerator:
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
         self._fastest = np.array(limits.velocity)
         self._gain_a_tick = np.array(limits.acceleration) * self.dt
+        self._loss_a_tick = np.array(limits.braking) * self.dt
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
+        self._sent: Setpoint | None = None
 
     def _gain(self, rate: float, compensated: float) -> float:
         """Velocity for each metre of distance, so that ticks of constant velocity follow the lag exactly [1/s]."""
@@ -152,12 +169,12 @@ class MotionGenerator:
         self._velocity = np.zeros(self.chain.size)
         self._rest = at if self._posture is None else self._posture
         self._reader.reset(*self.chain.forward(at))
-        self._stamp = stamp - round(self.dt * 1e9)
+        self._stamp, self._sent = stamp - round(1.5 * self.dt * 1e9), None
 
     @property
     def resting(self) -> bool:
-        """Whether no joint moves any more, of what is planned."""
-        return not self._velocity.any()
+        """Whether no joint moves any more, nor will."""
+        return not self._velocity.any() and self._spline.still
 
     @property
     def planned(self) -> tuple[Array, Array, Array]:
@@ -170,39 +187,47 @@ class MotionGenerator:
 
         Args:
             action: absolute pose of the tool in the base frame: position 3 [m], rot6d 6, gripper 1, which is not used.
-            stamp: [ns] time of the tick. Ticks missed since the last are made up for by what the robot was promised: braking.
+            stamp: [ns] now. Ticks missed since the last are made up for by what the robot was promised: braking. One that comes before
+                its time, after one that came late, gives the last set point again.
             share: of its speed that the tool may have, 0 to 1: a beginning is ramped up.
 
         Raises:
             UserError: not started, or an action of another size.
         """
-        stamp = self._catch_up(stamp)
+        if not self._catch_up(stamp) and self._sent is not None:
+            return self._sent
         position, rotation, jacobian = self.chain.forward_jacobian(self._spline.newest)
         target = self._reader.read(action, position, rotation)
         reasons = list(target.reasons)
         wanted = self._joint_velocities(self._twist(target, share, reasons), jacobian, reasons)
         wanted = self._within_limits(wanted, reasons)
-        return self._move(wanted, position, rotation, stamp, target, reasons)
+        return self._move(wanted, position, rotation, target, reasons)
 
     def decelerate(self, stamp: int) -> Setpoint:
         """One tick of coming to rest, and of staying there: what holding and faults send. Later targets start from there."""
-        stamp = self._catch_up(stamp)
+        if not self._catch_up(stamp) and self._sent is not None:
+            return self._sent
         position, rotation = self.chain.forward(self._spline.newest)
         self._reader.reset(position, rotation)
-        return self._move(self._envelope.braked(self._velocity), position, rotation, stamp, None, [])
+        return self._move(self._envelope.braked(self._velocity), position, rotation, None, [])
 
-    def _catch_up(self, stamp: int) -> int:
-        """Let the ticks pass that nobody called; the time of this one, on the grid."""
+    def _catch_up(self, now: int) -> bool:
+        """Let the ticks pass that nobody called; whether it is time for the next.
+
+        The grid of ticks runs half a tick behind the calls, so that these may be early or late by as much.
+        """
         if self._stamp is None:
             raise UserError("call start(joints, stamp) before the first tick")
-        period = self.dt * 1e9
-        passed = max(round((stamp - self._stamp) / period), 1)
+        period = round(self.dt * 1e9)
+        passed = (now - self._stamp) // period
+        if passed < 0:  # the clock was put back
+            self._stamp, passed = now - period - period // 2, 1
         for _ in range(min(passed - 1, 10_000)):
             self._velocity = self._envelope.braked(self._velocity)
             self._spline.append(self._spline.newest + self._velocity * self.dt)
-        self.missed += passed - 1
-        self._stamp += round(passed * period)
-        return self._stamp
+        self.missed += max(passed - 1, 0)
+        self._stamp += passed * period
+        return passed > 0
 
     def _twist(self, target: Target, share: float, reasons: list[str]) -> Array:
         """The lag's velocity ``(6,)``, linear and angular parts within the tool's speeds, directions kept."""
@@ -238,17 +263,18 @@ class MotionGenerator:
         if share > 1.0:
             wanted = self._velocity + change / share
             reasons.append("joint acceleration")
-        at, half = self._spline.newest, self._gain_a_tick / 2  # half of the braking it has, so that the end is approached smoothly
-        up = np.sqrt(half * (half / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - half / 2
-        down = np.sqrt(half * (half / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - half / 2
+        at, loss = self._spline.newest, self._loss_a_tick
+        up = np.sqrt(loss * (loss / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - loss / 2
+        down = np.sqrt(loss * (loss / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - loss / 2
         kept = np.minimum(np.maximum(wanted, -down), up)
         if (kept != wanted).any():
             kept = np.minimum(np.maximum(kept, self._velocity - self._gain_a_tick), self._velocity + self._gain_a_tick)
             reasons.append("joint position")
         return kept
 
-    def _move(self, wanted: Array, position: Array, rotation: Array, stamp: int, target: Target | None, reasons: list[str]) -> Setpoint:
+    def _move(self, wanted: Array, position: Array, rotation: Array, target: Target | None, reasons: list[str]) -> Setpoint:
         """Take a step, as near to ``wanted`` as the way to rest behind it allows."""
+        assert self._stamp is not None
         at = self._spline.newest
         if target is not None:
             wanted, trouble = self._envelope.step(at, self._velocity, wanted, position, rotation)
@@ -257,27 +283,18 @@ class MotionGenerator:
         joints = at + wanted * self.dt
         self._spline.append(joints)
         self.clamps.update(reasons)
-        moved, turned = self.chain.forward(joints)
-        offset, turn = moved - position, rotvec_between(turned, rotation)
-        times, positions, velocities, accelerations = self._spline.points(wanted, max(self._envelope.ticks_to_rest(wanted), 1))
-        goal, facing = self._equilibrium(position, rotation, offset, turn, target, reasons, (moved, turned))
+        end = self.chain.forward(joints)
+        offset, turn = end[0] - position, rotvec_between(end[1], rotation)
+        points = self._spline.points(wanted, max(self._envelope.ticks_to_rest(wanted), 1))
+        exact = target if target is not None and not reasons and self._robot_gains == self._gains else None
+        goal, facing = self._equilibrium(position, rotation, offset, turn, end) if exact is None else (exact.position, exact.rotation)
         twist = np.concatenate([offset, turn]) / self.dt
-        return Setpoint(stamp, times, positions, velocities, accelerations, goal, facing, twist, tuple(reasons))
+        self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons))
+        return self._sent
 
-    def _equilibrium(
-        self,
-        position: Array,
-        rotation: Array,
-        offset: Array,
-        turn: Array,
-        target: Target | None,
-        reasons: list[str],
-        end: tuple[Array, Array],
-    ) -> tuple[Array, Array]:
+    def _equilibrium(self, position: Array, rotation: Array, offset: Array, turn: Array, end: tuple[Array, Array]) -> tuple[Array, Array]:
         """The pose to send to a tool that follows with the robot's own lag, so that this tick moves it by ``offset`` and ``turn``."""
         if self._robot_gains is None:
             return end
-        if target is not None and not reasons and self._robot_gains == self._gains:
-            return target.position, target.rotation
         linear, angular = (1.0 / (gain * self.dt) for gain in self._robot_gains)
         return position + offset * linear, rotated(turn * angular, rotation)

@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 
 def ticks_averaged(limits: JointLimits, dt: float) -> int:
     """How many ticks have to be averaged for the jerk to keep its limit."""
-    return max(math.ceil(2 * acceleration / (jerk * dt) - 1e-9) for acceleration, jerk in zip(limits.acceleration, limits.jerk))
+    pairs = zip(limits.acceleration, limits.jerk, strict=True)
+    return max(math.ceil(2 * acceleration / (jerk * dt) - 1e-9) for acceleration, jerk in pairs)
 
 
 class Spline:
@@ -54,6 +55,11 @@ class Spline:
     def newest(self) -> Array:
         """The position appended last, ``(J,)``."""
         return self._given[-2]
+
+    @property
+    def still(self) -> bool:
+        """Whether all positions kept are the same."""
+        return not (self._given[:-2] != self._given[1:-1]).any()
 
     def points(self, velocity: Array, ticks: int) -> tuple[Array, Array, Array, Array]:
         """Points of the trajectory from knot m - 2 - settled until it rests.

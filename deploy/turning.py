@@ -47,13 +47,13 @@ def rotated(rotvec: Array, start: Array) -> Array:
 
 
 def rotation_of(rot6d: Array) -> Array | None:
-    """The rotation of two rows, ``(6,) -> (3, 3)``, whatever their lengths; None where they do not say which (zero, parallel, not finite)."""
+    """The rotation of two rows, ``(6,) -> (3, 3)``, of any length; None where they do not say which (zero, parallel, not finite)."""
     values = rot6d.tolist()
     first, second = _unit(values[:3]), _unit(values[3:])
     if first is None or second is None:
         return None
-    along = sum(a * b for a, b in zip(first, second))
-    across = [b - along * a for a, b in zip(first, second)]
+    along = sum(a * b for a, b in zip(first, second, strict=True))
+    across = [b - along * a for a, b in zip(first, second, strict=True)]
     if math.sqrt(sum(value * value for value in across)) < 1e-3:  # they are parallel to a twentieth of a degree
         return None
     (a, b, c), (d, e, f) = first, _unit(across) or first

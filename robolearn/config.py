@@ -36,7 +36,7 @@ COUNTS = ("episodes", "seeds")  # lists of whole numbers, by name, where the def
 # Tools of `data` whose lists of episodes may hold ranges, as 7-9.
 RANGED = ("drop", "split", "trim", "label", "stats", "render", "annotate")
 # Options with a default that may be null all the same, by verb: budgets of which another is left, words that may be missing.
-NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name")}
+NULLABLE = {"train": ("training.steps",), "finetune": ("env_steps", "minutes", "name"), "serve": ("steering_budget_ms",)}
 
 
 def option_value(text: object) -> str:

@@ -111,6 +111,11 @@ class View:
         """Position and quaternion (wxyz) of the free parts, ``(N, P, 7)``."""
         return self._qpos[:, self._part_q]
 
+    @property
+    def fixtures(self) -> NDArray[np.int64]:
+        """Places of the fixtures among the scene's mocap bodies, ``(F,)``."""
+        return self._mocap
+
     def part(self, name: str) -> Array:
         """Position and quaternion (wxyz) of a free part, ``(N, 7)``."""
         return self._qpos[:, self._part_q[self.task.parts.index(name)]]

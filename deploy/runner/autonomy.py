@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.chunks.executor import Action, ChunkExecutor
-from robolearn.deploy.latency import InferenceDelay
+from robolearn.deploy.latency import DelayEstimator
 
 Observation = Mapping[str, NDArray[Any]]
 
@@ -78,10 +78,12 @@ class Autonomy:
         observation_horizon: observations To that a chunk is drawn from.
         residual: whether each base action is refined.
         refine_s: how long a residual may take [s].
+        note: told of every answer.
 
     Attributes:
         target: ``(A,)`` what to follow, None before the first.
         action: where the target came from.
+        late_steps: steps in a row that have passed without an action: what the robot has been holding for.
         counts: steps, refined, not refined in time, refused chunks and failures by reason.
     """
 
@@ -89,23 +91,33 @@ class Autonomy:
         self,
         inference: Inference,
         executor: ChunkExecutor,
-        delay: InferenceDelay,
+        delay: DelayEstimator,
         *,
         observation_horizon: int,
         residual: bool,
         refine_s: float = 0.05,
+        note: Callable[[Answer], None] | None = None,
     ) -> None:
         self._inference, self.executor, self._delay = inference, executor, delay
         self._horizon, self._residual, self._refine_ns = observation_horizon, residual, round(refine_s * 1e9)
+        self._note = note
         self.counts: Counter[str] = Counter()
         self.reset(0)
 
     def reset(self, seed: int) -> None:
-        """Begin an episode, or begin again after a pause: history and plan are forgotten, and answers to come are not believed."""
+        """Begin an episode."""
+        self.late_steps = 0
+        self._begin(seed)
+
+    def restart(self) -> None:
+        """Begin again within the episode: history and plan are forgotten, and answers to come are not believed."""
+        self._begin(self._seed)
+
+    def _begin(self, seed: int) -> None:
         self.executor.reset(seed)
         self._seed = seed
         self._history: list[Observation] = []
-        self._samples: dict[int, int] = {}  # number of the inference's request to that of the executor's
+        self._samples: dict[int, int] = {}  # number of the inference's question to that of the executor's request
         self._step: _Step | None = None
         self._open = False  # whether the current step has no action yet
         self._refining: tuple[int, Action] | None = None
@@ -115,6 +127,7 @@ class Autonomy:
     def begin_step(self, number: int, observation: Observation, now: int) -> None:
         """A policy step ``number`` begins at ``now`` [ns] with ``{name: (...)}``."""
         self._settle_refinement()
+        self.late_steps += self._open
         self._history = ([observation] * self._horizon if not self._history else [*self._history, observation])[-self._horizon :]
         self._step, self._open = _Step(number, now, observation), True
         self.counts["steps"] += 1
@@ -127,6 +140,8 @@ class Autonomy:
     def poll(self, now: int) -> None:
         """Take what the inference has answered by ``now`` [ns]."""
         for answer in self._inference.poll():
+            if self._note is not None:
+                self._note(answer)
             if answer.id in self._samples:
                 self._take_chunk(answer, self._samples.pop(answer.id))
             elif self._refining is not None and answer.id == self._refining[0]:
@@ -137,16 +152,6 @@ class Autonomy:
             self._decide()
         if self._refining is not None and self._step is not None and now - self._step.begun > self._refine_ns:
             self._settle_refinement()
-
-    @property
-    def late_steps(self) -> int:
-        """Steps for which the robot has been holding for want of an action."""
-        return 0 if self._step is None else self.executor.late(self._step.number) + (self._open and self.target is not None)
-
-    @property
-    def waiting_steps(self) -> int:
-        """Steps since the episode began without a first target."""
-        return self._step.number if self._step is not None and self.target is None else 0
 
     def _take_chunk(self, answer: Answer, request: int) -> None:
         if answer.value is None:
@@ -181,7 +186,7 @@ class Autonomy:
         action = self.executor.action(self._step.number)
         if action is None:
             return
-        self._open, self.action = False, action
+        self._open, self.action, self.late_steps = False, action, 0
         if self._residual:
             self._refining = (self._inference.submit_refine(self._step.observation, action.target, action.phase), action)
         else:

@@ -83,7 +83,7 @@ class LateCheck:
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` while there is none, ``stop`` where what comes is of no use again and again."""
-        late = max(self._autonomy.late_steps, self._autonomy.waiting_steps)
+        late = self._autonomy.late_steps
         if late > self._steps:
             yield Problem("inference", f"no action for {late} policy steps")
         broken = self._autonomy.executor.counts.failures

@@ -226,7 +226,7 @@ class Episodes:
             self._wrong = tick.problems
             yield tick
             if before is not State.HOLD and tick.state is State.HOLD:
-                self.autonomy.reset(seed)
+                self.autonomy.restart()
             result = self._ended(play, tick.state, events)
             if result is not None:
                 self._finish(play, result, discard="discard" in events)

@@ -26,7 +26,6 @@ from robolearn.deploy.transport.cyclone_types import TypeMaker, topic_name
 from robolearn.deploy.transport.matching import alone, incompatible
 from robolearn.deploy.transport.services import Caller, ExchangeTransport, Reply
 
-
 _open_transports: weakref.WeakSet[Cyclone] = weakref.WeakSet()
 
 

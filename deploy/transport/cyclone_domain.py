@@ -82,7 +82,7 @@ class _Said:
     text = ""
 
     def __enter__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._file = tempfile.TemporaryFile()
         self._before = os.dup(2)
         os.dup2(self._file.fileno(), 2)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 from websockets.sync.server import ServerConnection, serve
 
 from robolearn.deploy.serving.model import ServedModel
@@ -137,6 +141,44 @@ def misbehaving(answer: Callable[[ServerConnection, Message], None]) -> Iterator
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
         server.shutdown()
         thread.join(5)
+
+
+@contextlib.contextmanager
+def falling_silent() -> Iterator[str]:
+    """A server that greets like a good one and from then on does not even read; gives its URL."""
+    model, over = ServedModel(chunked(), "tiny"), threading.Event()
+
+    def meet() -> None:
+        peer, _ = listener.accept()
+        protocol = ServerProtocol()
+        while not over.is_set():
+            protocol.receive_data(peer.recv(65536))
+            for event in protocol.events_received():
+                if isinstance(event, Request):
+                    protocol.send_response(protocol.accept(event))
+                elif isinstance(event, Frame):
+                    protocol.send_binary(encode(Message("welcome", decode(bytes(event.data)).id, model.welcome())))
+                    over.set()
+            peer.sendall(b"".join(protocol.data_to_send()))
+        silent.append(peer)
+
+    silent: list[socket.socket] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        thread = threading.Thread(target=meet, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(5)
+    for peer in silent:
+        peer.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def replied(message: Message, value: Any) -> bytes:

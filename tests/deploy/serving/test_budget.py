@@ -67,12 +67,12 @@ def test_scores_that_are_not_finite_are_counted():
 def test_a_critic_that_hangs_holds_one_thread_and_is_asked_again_when_it_is_back():
     release = threading.Event()
     judge = Judge(lambda: release.wait(20) and np.zeros((2, 1, 5), np.float32))
-    budgeted = BudgetedCritic(judge, 0.02)
+    budgeted = BudgetedCritic(judge, 0.1)
     before = threading.active_count()
     begun = time.monotonic()
     for _ in range(50):
         assert np.isnan(budgeted.score(row(), CHUNKS)).all()
-    assert time.monotonic() - begun < 1.0  # one budget, not fifty
+    assert time.monotonic() - begun < 2.5  # one budget, not fifty
     assert (budgeted.counts["overrun"], judge.asked, judge.most) == (50, 1, 1)
     assert threading.active_count() <= before
     release.set()

@@ -5,7 +5,7 @@ import struct
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
@@ -20,6 +20,7 @@ def arrays():
     return st.sampled_from(sorted(CODES, key=str)).flatmap(lambda dtype: st_numpy.arrays(dtype, shapes))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), arrays(), max_size=4), st.integers(-(2**63), 2**63 - 1), st.text(max_size=5))
 def test_what_is_sent_arrives_to_the_bit(observation, seed, task):
     message = decode(encode(Message("sample", 12, {"observation": observation, "seed": seed, "decision": 0, "task": task})))

@@ -15,7 +15,7 @@ from robolearn.deploy.client import InferenceError, PolicyClient
 from robolearn.deploy.serving.server import PolicyServer, Settings
 from robolearn.errors import UserError
 from robolearn.spec import ArraySpec
-from tests.deploy.serving.houses import HORIZON, Running, chunked, critic, refined, running, seen, steered
+from tests.deploy.serving.houses import HORIZON, Running, chunked, critic, free_port, refined, running, seen, steered
 from tests.fakes import POINT_REACH_SPEC, PointReach
 
 EVERYONE, SEED = np.ones(1, bool), 7
@@ -130,7 +130,7 @@ def test_a_wrong_robot_is_refused_before_the_weights_are_there():
         assert loading.wait(20)
         return chunked()
 
-    house = Running(slowly, check=lambda robot: robot.check_serves(POINT_REACH_SPEC), port=_free_port()).start(wait=False)
+    house = Running(slowly, check=lambda robot: robot.check_serves(POINT_REACH_SPEC), port=free_port()).start(wait=False)
     try:
         assert listening.wait(10)
         house.url = f"ws://127.0.0.1:{house.server.settings.port}"
@@ -143,14 +143,6 @@ def test_a_wrong_robot_is_refused_before_the_weights_are_there():
     finally:
         loading.set()
         house.stop()
-
-
-def _free_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -226,10 +218,10 @@ def test_a_dial_that_is_not_there_or_below_zero_is_refused(name, value, says):
 
 
 class SlowCritic:
-    """Judges as another does, but not in time."""
+    """Judges as another does, but not in time, once ``seconds`` are set."""
 
-    def __init__(self, seconds):
-        self.judge, self.seconds = critic(), seconds
+    def __init__(self):
+        self.judge, self.seconds = critic(), 0.0
         self.env_spec, self.action_horizon, self.observation_keys = self.judge.env_spec, HORIZON, self.judge.observation_keys
 
     def score(self, observation, chunks):
@@ -238,13 +230,15 @@ class SlowCritic:
 
 
 def test_a_critic_that_overruns_its_budget_costs_the_budget_and_leaves_the_bases_own_draw():
-    with running(lambda: steered(SlowCritic(0.3)), budget=0.05) as house:
+    judge = SlowCritic()
+    with running(lambda: steered(judge), budget=0.1) as house:
+        judge.seconds = 2.0
         answer = client_of(house).sample(seen(1), 3, 1)
         status = json.loads(get(house)[1])
     expected = chunked().sampler.sample({name: array[None] for name, array in seen(1).items()}, np.array([3]), np.array([1]))
     np.testing.assert_array_equal(answer.value, expected[0, 0])
     assert (answer.info["fallback"], answer.info["moved"]) == ("overrun", False)
-    assert answer.timings["steering"] < 0.2
+    assert 0.1 <= answer.timings["steering"] < 1.5
     assert (status["steering"]["scored"], status["steering"]["overrun"]) == (1, 1)  # warming up is not counted
 
 
@@ -365,7 +359,7 @@ def test_a_server_stops_while_it_is_asked_and_while_it_loads():
         release.wait(20)
         return chunked()
 
-    house = Running(forever, port=_free_port()).start(wait=False)
+    house = Running(forever, port=free_port()).start(wait=False)
     while house._loop is None:
         time.sleep(0.01)
     url = f"ws://127.0.0.1:{house.server.settings.port}"
