@@ -64,13 +64,14 @@ class Setpoint:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
         times = self.times
         if time >= times[-1]:
-            return self.positions[-1]
+            end: Array = self.positions[-1]
+            return end
         place = max(int(np.searchsorted(times, time, side="right")) - 1, 0)
         width = float(times[place + 1] - times[place])
         share = max(time - float(times[place]), 0.0) / width
-        start, end = self.positions[place], self.positions[place + 1]
+        start, goal = self.positions[place], self.positions[place + 1]
         leaving, arriving = self.velocities[place] * width, self.velocities[place + 1] * width
-        cubic, square = 2.0 * (start - end) + leaving + arriving, 3.0 * (end - start) - 2.0 * leaving - arriving
+        cubic, square = 2.0 * (start - goal) + leaving + arriving, 3.0 * (goal - start) - 2.0 * leaving - arriving
         where: Array = ((cubic * share + square) * share + leaving) * share + start
         return where
 
@@ -256,7 +257,8 @@ class MotionGenerator:
             squares = squares + np.square(_DAMPING * np.maximum(weakness, 0.0))
             reasons.append("singularity")
         parts = directions.T.dot(twist - jacobian.dot(pull)) / np.maximum(squares, 1e-12)
-        return pull + jacobian.T.dot(directions.dot(parts))
+        wanted: Array = pull + jacobian.T.dot(directions.dot(parts))
+        return wanted
 
     def _within_limits(self, wanted: Array, reasons: list[str]) -> Array:
         """Velocities and their change scaled as a whole, then each joint's so that it can stop before its end."""
