@@ -79,8 +79,9 @@ class MotionGenerator:
     """Follows targets of the tool with an arm's joints.
 
     Latency: what is asked at a tick moves the joints ``latency`` seconds later, because the trajectory up to ``lead`` after a tick is
-    what was promised before: messages that come up to ``lead`` late change nothing of what the robot does. The lag's time constant is
-    shortened by as much, so that the tool is where the servo's would be.
+    what was promised before: a message that comes half a tick less than ``lead`` late, or a tick less still if the one before it was
+    lost, joins what the robot does without a jump. The lag's time constant is shortened by as much, so that the tool is where the servo's
+    would be; where targets are known ahead of their time, ``anticipated`` says so, and the lag stays as it is.
 
     Args:
         chain: the arm and its tool.
@@ -115,7 +116,7 @@ class MotionGenerator:
         lag: tuple[float, float] = SERVO_LAG,
         robot_lag: tuple[float, float] | None = None,
         posture: tuple[float, ...] | None = None,
-        lead: float = 0.02,
+        lead: float = 0.03,
         response: float = 0.0,
         anticipated: float = 0.0,
     ) -> None:
