@@ -37,6 +37,7 @@ class Envelope:
     def __init__(self, chain: Chain, limits: JointLimits, workspace: Workspace, tool: ToolLimits, dt: float) -> None:
         self._chain, self._dt = chain, dt
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
+        self._braking = np.array(limits.braking)
         self._slower = 1.0 / (np.array(limits.acceleration) * dt)  # ticks to rest for each rad/s
         self._low, self._high = np.array(workspace.low) - _SLACK, np.array(workspace.high) + _SLACK
         self._table = -math.inf if workspace.table_height is None else workspace.table_height - _SLACK
@@ -85,6 +86,11 @@ class Envelope:
         way = velocity * (self._dt * max(self.ticks_to_rest(velocity) - 1, 0) / 2)
         rest = begin + way
         if (rest > np.maximum(self._upper, joints)).any() or (rest < np.minimum(self._lower, joints)).any():
+            return "joint position"
+        # The end that a joint turns to is approached by braking: the speed's square falls in line with the distance.
+        left = np.where(velocity > 0, self._upper - begin, begin - self._lower)
+        speed = np.abs(velocity)
+        if (speed * (speed - self._braking * self._dt) > 2 * self._braking * np.maximum(left, 0.0) + 1e-9).any():
             return "joint position"
         pieces = math.ceil(float(np.abs(way).max()) / _SPACING)
         if pieces not in self._fractions:

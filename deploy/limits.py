@@ -9,6 +9,8 @@ import numpy as np
 
 from robolearn.errors import UserError
 
+_KINDS = ("lower", "upper", "velocity", "acceleration", "jerk", "braking")
+
 
 @dataclass(frozen=True)
 class JointLimits:
@@ -20,6 +22,8 @@ class JointLimits:
         velocity: [rad/s].
         acceleration: [rad/s^2].
         jerk: [rad/s^3].
+        braking: [rad/s^2] with which the ends are approached: at a distance of d a joint turns no faster than sqrt(2 d braking); half
+            of the accelerations unless given.
 
     Raises:
         UserError: lengths that differ, a rate that is not positive, lower limits above upper ones.
@@ -30,16 +34,21 @@ class JointLimits:
     velocity: tuple[float, ...]
     acceleration: tuple[float, ...]
     jerk: tuple[float, ...]
+    braking: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("lower", "upper", "velocity", "acceleration", "jerk"):
+        if not self.braking:
+            object.__setattr__(self, "braking", tuple(value / 2 for value in self.acceleration))
+        for name in _KINDS:
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
-        sizes = {name: len(getattr(self, name)) for name in ("lower", "upper", "velocity", "acceleration", "jerk")}
+        sizes = {name: len(getattr(self, name)) for name in _KINDS}
         if len(set(sizes.values())) != 1:
             raise UserError(f"joint limits take as many values of each kind, got {', '.join(f'{n} {name}' for name, n in sizes.items())}")
         if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise UserError(f"lower joint limits must be below the upper ones, got {self.lower} and {self.upper}")
-        for name in ("velocity", "acceleration", "jerk"):
+        if any(brake > most for brake, most in zip(self.braking, self.acceleration, strict=True)):
+            raise UserError(f"joints cannot brake more than they accelerate, got {self.braking} and {self.acceleration}")
+        for name in _KINDS[2:]:
             if not all(0 < value < np.inf for value in getattr(self, name)):
                 raise UserError(f"joint limits: every {name} must be above 0 and finite, got {getattr(self, name)}")
 
@@ -56,6 +65,7 @@ class JointLimits:
             tuple(value * velocity for value in self.velocity),
             tuple(value * acceleration for value in self.acceleration),
             tuple(value * jerk for value in self.jerk),
+            tuple(value * acceleration for value in self.braking),
         )
 
 

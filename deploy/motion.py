@@ -79,8 +79,9 @@ class MotionGenerator:
     """Follows targets of the tool with an arm's joints.
 
     Latency: what is asked at a tick moves the joints ``latency`` seconds later, because the trajectory up to ``lead`` after a tick is
-    what was promised before: messages that come up to ``lead`` late change nothing of what the robot does. The lag's time constant is
-    shortened by as much, so that the tool is where the servo's would be.
+    what was promised before: a message that comes half a tick less than ``lead`` late, or a tick less still if the one before it was
+    lost, joins what the robot does without a jump. The lag's time constant is shortened by as much, so that the tool is where the servo's
+    would be; where targets are known ahead of their time, ``anticipated`` says so, and the lag stays as it is.
 
     Args:
         chain: the arm and its tool.
@@ -115,7 +116,7 @@ class MotionGenerator:
         lag: tuple[float, float] = SERVO_LAG,
         robot_lag: tuple[float, float] | None = None,
         posture: tuple[float, ...] | None = None,
-        lead: float = 0.02,
+        lead: float = 0.03,
         response: float = 0.0,
         anticipated: float = 0.0,
     ) -> None:
@@ -142,6 +143,7 @@ class MotionGenerator:
         self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
         self._fastest = np.array(limits.velocity)
         self._gain_a_tick = np.array(limits.acceleration) * self.dt
+        self._loss_a_tick = np.array(limits.braking) * self.dt
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
         self._sent: Setpoint | None = None
@@ -261,9 +263,9 @@ class MotionGenerator:
         if share > 1.0:
             wanted = self._velocity + change / share
             reasons.append("joint acceleration")
-        at, half = self._spline.newest, self._gain_a_tick / 2  # half of the braking it has, so that the end is approached smoothly
-        up = np.sqrt(half * (half / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - half / 2
-        down = np.sqrt(half * (half / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - half / 2
+        at, loss = self._spline.newest, self._loss_a_tick
+        up = np.sqrt(loss * (loss / 4 + np.maximum(self._upper - at, 0.0) * (2 / self.dt))) - loss / 2
+        down = np.sqrt(loss * (loss / 4 + np.maximum(at - self._lower, 0.0) * (2 / self.dt))) - loss / 2
         kept = np.minimum(np.maximum(wanted, -down), up)
         if (kept != wanted).any():
             kept = np.minimum(np.maximum(kept, self._velocity - self._gain_a_tick), self._velocity + self._gain_a_tick)

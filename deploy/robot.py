@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,61 +12,9 @@ import numpy as np
 from robolearn.deploy.kinematics import Chain
 from robolearn.deploy.limits import JointLimits, ToolLimits, Workspace
 from robolearn.deploy.motion import SERVO_LAG, MotionGenerator
+from robolearn.deploy.sensors.sources import IMAGE, SOURCE_WORDS, as_sources
 from robolearn.errors import UserError, check_positive, check_share, nearest
-from robolearn.nodes import check_arguments
 from robolearn.spec import ActionSpec, ArraySpec, EnvSpec, SpecError, tool_pose_action
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A picture that the robot gives.
-
-    Args:
-        topic: where it is heard.
-        shape: ``(height, width, 3)`` as policies see it.
-        type: ``sensor_msgs/msg/Image`` or ``sensor_msgs/msg/CompressedImage``.
-        latency: [s] from exposure to the message's stamp.
-    """
-
-    topic: str
-    shape: tuple[int, ...]
-    type: str = "sensor_msgs/msg/Image"
-    latency: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
-
-    @property
-    def spec(self) -> ArraySpec:
-        """What a policy gets."""
-        return ArraySpec(self.shape, "uint8")
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """Numbers that the robot gives beyond its joints, such as poses of parts.
-
-    Args:
-        topic: where they are heard.
-        shape: of one reading.
-        type: of the message.
-        field: of the message that holds the numbers; dots lead into nested messages.
-        latency: [s] from the measurement to the message's stamp, or to its arrival where it has none.
-    """
-
-    topic: str
-    shape: tuple[int, ...]
-    type: str = "std_msgs/msg/Float64MultiArray"
-    field: str = "data"
-    latency: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
-
-    @property
-    def spec(self) -> ArraySpec:
-        """What a policy gets."""
-        return ArraySpec(self.shape)
 
 
 @dataclass(frozen=True)
@@ -74,7 +23,7 @@ class Robot:
 
     Args:
         name: for people.
-        joints: names of the arm's joints as the driver says them, in the order of ``chain``.
+        joints: names of the arm's joints as the driver says them, in the order of ``chain``; the chain's if empty.
         chain: the arm and its tool centre point, from the frame that policies' poses are in.
         limits: of the joints, margins taken off.
         home: joint angles [rad] at which an episode starts.
@@ -92,8 +41,10 @@ class Robot:
         fingers: names of the joints there whose positions add up to the opening.
         finger_scale: [m] of opening for one unit of their sum.
         finger_offset: [m] added to that.
-        cameras: name of an observation to :class:`Camera`, or its arguments.
-        sensors: name of an observation to :class:`Sensor`, or its arguments.
+        cameras: name of an observation to its :class:`robolearn.deploy.sensors.sources.CameraSource`, or to topic, shape and whatever else
+            that takes.
+        sensors: name of an observation to its :class:`robolearn.deploy.sensors.sources.ArraySource`, ``PoseSource`` or ``StackedSource``,
+            or to topic, shape, type and whatever else that takes.
         base_frame: name of the frame that poses are sent in.
         recovery: brings it out of a fault, see :mod:`robolearn.deploy.recovery`; None where a person has to.
         estop: topic of ``std_msgs/msg/Bool`` that stops the robot while it is true; none if empty.
@@ -114,7 +65,7 @@ class Robot:
     rate_hz: float = 100.0
     lag: tuple[float, float] = SERVO_LAG
     robot_lag: tuple[float, float] | None = None
-    lead: float = 0.02
+    lead: float = 0.03
     response: float = 0.0
     joint_states: str = "/joint_states"
     gripper_states: str = "/joint_states"
@@ -130,9 +81,10 @@ class Robot:
     def __post_init__(self) -> None:
         for name in ("joints", "home", "fingers", "lag"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "joints", self.joints or self.chain.names)
         object.__setattr__(self, "robot_lag", None if self.robot_lag is None else tuple(self.robot_lag))
-        object.__setattr__(self, "cameras", _built(Camera, self.cameras))
-        object.__setattr__(self, "sensors", _built(Sensor, self.sensors))
+        object.__setattr__(self, "cameras", _sources("camera", self.cameras, type=IMAGE))
+        object.__setattr__(self, "sensors", _sources("sensor", self.sensors))
         self._check_joints()
         check_positive(rate_hz=self.rate_hz)
         check_share(high=1.0, lead=self.lead, response=self.response)
@@ -230,15 +182,15 @@ class Robot:
         )
 
 
-def _built(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def _sources(kind: str, given: Mapping[str, Any], **usual: Any) -> dict[str, Any]:
+    """Sources of what ``camera``s or ``sensor``s give, made of their words where they are not made yet."""
     built = {}
     for name, values in given.items():
-        if isinstance(values, Mapping):
-            check_arguments(f"{kind.__name__.lower()} {name!r}", kind, values)
-            missing = [key for key in ("topic", "shape") if key not in values]
-            if missing:
-                raise UserError(f"{kind.__name__.lower()} {name!r} needs {' and '.join(missing)}, got {', '.join(values) or 'nothing'}")
-            built[name] = kind(**values)
-        else:
+        if not isinstance(values, Mapping):
             built[name] = values
+            continue
+        wrong = next((word for word in values if word not in SOURCE_WORDS), None)
+        if wrong is not None:
+            raise UserError(f"{kind} {name!r} takes no {wrong!r}; it takes {', '.join(SOURCE_WORDS)}{nearest(wrong, SOURCE_WORDS)}")
+        built[name] = as_sources(name, SimpleNamespace(**{**usual, **values}))[0]
     return built

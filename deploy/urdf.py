@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.kinematics import Chain, pose
+from robolearn.deploy.limits import JointLimits
 from robolearn.errors import UserError, nearest, reading
 
 _LARGEST = 50_000_000  # bytes; descriptions with meshes beside them are far below 1 MB
@@ -27,6 +28,7 @@ class _Joint:
     axis: tuple[float, ...]
     lower: float
     upper: float
+    velocity: float
     mimics: str
 
 
@@ -42,36 +44,69 @@ def chain_from_urdf(path: Path, base: str, tip: str, tool: NDArray[np.float64] |
     Raises:
         UserError: no such file or link, no way from one link to the other, a sliding or floating joint on it, or one that mimics another.
     """
-    joints = _read(path)
-    way = _way(joints, base, tip, path)
-    origins, axes, moving = [], [], []
-    before = np.eye(4)
-    for joint in way:
-        before = before @ joint.origin
-        if joint.kind == "fixed":
-            continue
-        if joint.kind not in ("revolute", "continuous"):
-            raise UserError(
-                f"{path}: joint {joint.name!r} between {base!r} and {tip!r} is {joint.kind}; only turning and fixed joints are known"
-            )
-        if joint.mimics:
-            raise UserError(
-                f"{path}: joint {joint.name!r} between {base!r} and {tip!r} mimics {joint.mimics!r}; an arm's joints move freely"
-            )
-        origins.append(before)
-        axes.append(joint.axis)
-        moving.append(joint)
-        before = np.eye(4)
-    if not moving:
-        raise UserError(f"{path}: no joint turns between {base!r} and {tip!r}")
+    moving, origins, end = _serial(path, base, tip)
     return Chain(
         np.array(origins),
-        np.array(axes),
-        before @ (np.eye(4) if tool is None else tool),
+        np.array([joint.axis for joint in moving]),
+        end @ (np.eye(4) if tool is None else tool),
         lower=[joint.lower for joint in moving],
         upper=[joint.upper for joint in moving],
         names=[joint.name for joint in moving],
     )
+
+
+def limits_from_urdf(
+    path: str | Path,
+    base: str,
+    tip: str,
+    *,
+    acceleration: float = 5.0,
+    jerk: float = 1000.0,
+    rates: float = 0.5,
+    inset: float = 0.05,
+) -> JointLimits:
+    """Limits of the joints between two links: angles and velocities of the description with margins; it has no accelerations.
+
+    Args:
+        path: the URDF.
+        base: link at the one end.
+        tip: link at the other.
+        acceleration: [rad/s^2].
+        jerk: [rad/s^3].
+        rates: share of the velocities.
+        inset: [rad] from the ends of the joints; joints without ends are held to a turn each way.
+
+    Raises:
+        UserError: as :func:`chain_from_urdf`, or a joint without a velocity.
+    """
+    moving, _, _ = _serial(Path(path), base, tip)
+    slow = [joint.name for joint in moving if not 0 < joint.velocity < math.inf]
+    if slow:
+        raise UserError(f"{path} gives no velocity limit for {', '.join(slow)}; write it there, or give limits as numbers")
+    turn, size = 2 * math.pi, len(moving)
+    lower, upper = (tuple(max(joint.lower, -turn) for joint in moving), tuple(min(joint.upper, turn) for joint in moving))
+    limits = JointLimits(lower, upper, tuple(joint.velocity for joint in moving), (acceleration,) * size, (jerk,) * size)
+    return limits.scaled(velocity=rates, inset=inset)
+
+
+def _serial(path: Path, base: str, tip: str) -> tuple[list[_Joint], list[NDArray[np.float64]], NDArray[np.float64]]:
+    """The turning joints between two links, each one's frame seen from the one before, and what is behind the last."""
+    origins, moving, before = [], [], np.eye(4)
+    for joint in _way(_read(path), base, tip, path):
+        before = before @ joint.origin
+        if joint.kind == "fixed":
+            continue
+        where = f"{path}: joint {joint.name!r} between {base!r} and {tip!r}"
+        if joint.kind not in ("revolute", "continuous"):
+            raise UserError(f"{where} is {joint.kind}; only turning and fixed joints are known")
+        if joint.mimics:
+            raise UserError(f"{where} mimics {joint.mimics!r}; an arm's joints move freely")
+        origins.append(before)
+        moving.append(joint)
+        before = np.eye(4)
+    if not moving:
+        raise UserError(f"{path}: no joint turns between {base!r} and {tip!r}")
+    return moving, origins, before
 
 
 def _read(path: Path) -> list[_Joint]:
@@ -119,6 +154,7 @@ def _joint(element: ET.Element) -> _Joint:
         axis=vector("axis", "xyz", "1 0 0"),
         lower=float(limit.get("lower", 0.0)) if bounded and limit is not None else -math.inf,
         upper=float(limit.get("upper", 0.0)) if bounded and limit is not None else math.inf,
+        velocity=math.inf if limit is None else float(limit.get("velocity", math.inf)),
         mimics="" if mimic is None else mimic.get("joint", "?"),
     )
 

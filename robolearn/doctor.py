@@ -28,6 +28,7 @@ EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
     "formats": ("h5py",),
+    "robot": ("rosbags", "mcap", "msgpack", "websockets"),
     "ray": ("ray",),
     "warp": ("mujoco-warp", "warp-lang"),
 }
@@ -87,6 +88,7 @@ def examine(*, render: bool = True) -> Iterator[Check]:
         yield _robosuite_models()
     if _installed("torch"):
         yield _torch()
+    yield from find_target("robolearn.deploy.transport.check.check_transports")()
     yield from (Check(*finding) for finding in find_target(DEVICES)())
     yield _fixtures()
     yield _disk()

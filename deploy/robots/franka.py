@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from robolearn.deploy.kinematics import Chain, pose
 from robolearn.deploy.limits import JointLimits
+from robolearn.errors import UserError, nearest
 
 _QUARTER = math.pi / 2
 # Craig's Denavit-Hartenberg parameters of the Panda and of the FR3, without the flange [m, rad].
@@ -30,6 +32,16 @@ _FR3 = JointLimits(
     jerk=(5000.0,) * 7,
 )
 PUBLISHED = {"panda": _PANDA, "fr3": _FR3}
+# An FR3's joint may turn towards its end no faster than sqrt(factor * (end - angle)) - offset: upper and lower end, factor, offset.
+FR3_SLOWING = (
+    (2.7501, -2.7501, 12.0, 0.3),
+    (1.7918, -1.7918, 5.17, 0.2),
+    (2.9065, -2.9065, 7.0, 0.2),
+    (-0.1458, -3.0481, 8.0, 0.3),
+    (2.8101, -2.8101, 34.0, 0.35),
+    (4.5205, 0.54092, 11.0, 0.35),
+    (3.0196, -3.0196, 34.0, 0.35),
+)
 
 Model = Literal["panda", "fr3"]
 
@@ -54,9 +66,7 @@ def robosuite_panda_chain(tool: float = 0.0964) -> Chain:
 def franka_limits(
     model: Model = "fr3", *, rates: float = 0.8, acceleration: float = 0.8, jerk: float = 0.25, inset: float = 0.05
 ) -> JointLimits:
-    """The published limits with margins.
-
-    An FR3 allows less speed the nearer a joint is to its end; within these margins an arm that can still stop keeps to that too.
+    """The published limits with margins; an FR3's allow less speed the nearer a joint is to its end, which braking keeps to.
 
     Args:
         model: whose.
@@ -64,5 +74,29 @@ def franka_limits(
         acceleration: share of the accelerations.
         jerk: share of the jerks: what is left is for the controller that follows.
         inset: [rad] from the ends of the joints.
+
+    Raises:
+        UserError: another model, or an inset that leaves an FR3 no room for braking.
     """
-    return PUBLISHED[model].scaled(rates, acceleration, jerk, inset)
+    if model not in PUBLISHED:
+        raise UserError(f"no model {model!r}; there are {', '.join(PUBLISHED)}{nearest(model, PUBLISHED)}")
+    limits = PUBLISHED[model].scaled(rates, acceleration, jerk, inset)
+    if model == "panda":
+        return limits
+    curves = zip(limits.lower, limits.upper, limits.velocity, limits.acceleration, FR3_SLOWING, strict=True)
+    return replace(limits, braking=tuple(_braking(*joint) for joint in curves))
+
+
+def _braking(lower: float, upper: float, velocity: float, acceleration: float, slowing: tuple[float, float, float, float]) -> float:
+    """The most that a joint may brake with so that, whatever its speed, it is below what an FR3 allows so near to its end."""
+    ends, factor, offset = slowing[:2], slowing[2], slowing[3]
+    spare = min(ends[0] - upper, lower - ends[1])  # [rad] that our ends are before theirs
+    if offset * offset >= factor * spare:
+        raise UserError(f"an FR3 stops {offset * offset / factor:.3f} rad before {ends[0]}; give an inset above that")
+    most = acceleration
+    for share in range(1, 101):
+        speed = velocity * share / 100
+        distance = (speed + offset) ** 2 / factor - spare  # from our end, at which the FR3 begins to allow no more than this speed
+        if distance > 0:
+            most = min(most, speed * speed / (2 * distance))
+    return 0.95 * most

@@ -60,7 +60,7 @@ def ur_chain(model: str = "ur5e", tool: float = 0.0, turned: float = 0.0, frame:
 
 
 def ur_limits(
-    model: str = "ur5e", *, rates: float = 0.5, acceleration: float = 5.0, jerk: float = 250.0, inset: float = 0.1
+    model: str = "ur5e", *, rates: float = 0.5, acceleration: float = 5.0, jerk: float = 1000.0, inset: float = 0.1
 ) -> JointLimits:
     """The published angles (two turns, the elbow one) and velocities with margins.
 

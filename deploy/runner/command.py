@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robolearn.deploy.motion import MotionGenerator, Setpoint
 from robolearn.deploy.runner.checks import Check, TrackingCheck
 from robolearn.deploy.safety import Problem, State, Supervisor
+from robolearn.errors import UserError
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +28,10 @@ class Driver(Protocol):
         """Open or close; nothing where it is so already."""
         ...
 
+    def forget(self) -> None:
+        """Somebody else may have moved the gripper."""
+        ...
+
     def stop(self) -> None:
         """Whatever the driver needs to stand still when nobody sends any more."""
         ...
@@ -35,8 +40,12 @@ class Driver(Protocol):
 class Joints(Protocol):
     """Gives the arm's joints as they were last heard."""
 
-    def joints(self) -> tuple[int, Floats, Floats] | None:
-        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``; None before the first."""
+    def joints(self) -> tuple[int, Floats, Floats]:
+        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``.
+
+        Raises:
+            UserError: nothing came yet.
+        """
         ...
 
 
@@ -97,21 +106,18 @@ class Command:
         """Begin to move from where the joints are.
 
         Raises:
-            UserError: something is wrong, a fault is latched, or the joints were not heard of.
+            UserError: something is wrong, a fault is latched, or nothing was heard of the joints.
         """
-        problems = self.look(now)
         heard = self.sensors.joints()
-        if heard is None:
-            problems.append(Problem("joints", "the joints were never heard of"))
-        self.supervisor.arm(now, problems)
-        assert heard is not None
+        self.supervisor.arm(now, self.look(now))
         self.motion.start(heard[1], now)
         self._tracking.reset()
+        self.driver.forget()
         self._started = True
 
     def tick(self, now: int, target: NDArray[Any] | None) -> Tick:
         """One tick at ``now`` [ns] towards a canonical action ``(10,)``, or to rest where there is none or motion is forbidden."""
-        heard = self.sensors.joints()
+        heard = self._heard()
         problems = self.look(now)
         state = self.supervisor.update(now, problems, not self._started or self.motion.resting)
         if not self._started:
@@ -126,6 +132,12 @@ class Command:
                 self.driver.grip(bool(target[-1] > 0))
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
         return Tick(now, state, target if moves else None, setpoint, None if heard is None else heard[1], tuple(problems))
+
+    def _heard(self) -> tuple[int, Floats, Floats] | None:
+        try:
+            return self.sensors.joints()
+        except UserError:
+            return None
 
     @property
     def standing(self) -> bool:

@@ -207,7 +207,7 @@ def as_sources(name: str, given: Any) -> tuple[AnySource, ...]:
         return given.sources
     if isinstance(given, Source):
         return (given,)  # type: ignore[return-value]
-    words = {word: getattr(given, word) for word in _WORDS if hasattr(given, word)}
+    words = {word: getattr(given, word) for word in SOURCE_WORDS if hasattr(given, word)}
     if "topic" not in words or "shape" not in words:
         raise UserError(f"sensor {name!r} is no source: it needs a topic and a shape, got {given!r}")
     kind = words.get("type", "")
@@ -219,7 +219,7 @@ def as_sources(name: str, given: Any) -> tuple[AnySource, ...]:
     return (ArraySource(**words),)
 
 
-_WORDS = ("topic", "shape", "type", "field", "latency", "max_age", "stamped", "crop", "frozen_after", "frame", "base_from_frame")
+SOURCE_WORDS = ("topic", "shape", "type", "field", "latency", "max_age", "stamped", "crop", "frozen_after", "frame", "base_from_frame")
 
 
 def _bodies(name: str, shape: Sequence[int]) -> tuple[str, ...]:

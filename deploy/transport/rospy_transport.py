@@ -218,7 +218,9 @@ class _RospySubscription(Subscription):
         own, told = ros1_name(self.type), []
         for link in self._links():
             if link.md5sum != self._md5:
-                told.append(f"{self.topic}: this subscription has {own} with md5 {self._md5}, {link.callerid_pub} {link.type} with {link.md5sum}")
+                told.append(
+                    f"{self.topic}: this subscription has {own} with md5 {self._md5}, {link.callerid_pub} {link.type} with {link.md5sum}"
+                )
         if not told and not self._links():
             wrong = f"{self.topic}: this subscription has {own}, another participant {known}"
             told.append(alone(self.topic, "subscription") if known in (own, ANY) else wrong)

@@ -33,10 +33,9 @@ class Arm:
 
     def __init__(self):
         self.q, self.sent, self.grips, self.stuck, self.stopped = HOME.copy(), [], [], False, False
-        self.heard = True
 
     def joints(self):
-        return (0, self.q.copy(), np.zeros(7)) if self.heard else None
+        return 0, self.q.copy(), np.zeros(7)
 
     def observation(self, at):
         return {"joint_pos": self.q.astype(np.float32)}
@@ -48,6 +47,9 @@ class Arm:
 
     def grip(self, closed):
         self.grips.append(closed)
+
+    def forget(self):
+        self.grips.append(None)
 
     def stop(self):
         self.stopped = True

@@ -199,14 +199,16 @@ def test_a_robot_that_is_not_sound_is_not_begun_with():
 def test_the_gripper_does_what_the_action_says():
     runner = Runner(lambda *_: np.tile(here() + CLOSE, (4, 1)), max_steps=3)
     runner.play()
-    assert set(runner.robot.grips) == {True}
+    assert runner.robot.grips[0] is None  # what was sent before is forgotten
+    assert set(runner.robot.grips[1:]) == {True}
 
 
 def test_a_dry_run_sends_nothing():
     runner = Runner(move, max_steps=5)
     runner.command.dry_run = True
     assert runner.play()
-    assert runner.robot.sent == runner.robot.grips == []
+    assert runner.robot.sent == []
+    assert runner.robot.grips == [None]
     assert len(runner.journal.steps) == 5
 
 

@@ -23,9 +23,7 @@ def main() -> None:
     def on_joints(received: Any) -> None:
         joints = received.message
         points = [{"positions": joints.position, "velocities": joints.velocity}]
-        trajectories.publish(
-            new("trajectory_msgs/msg/JointTrajectory", header=joints.header, joint_names=joints.name, points=points)
-        )
+        trajectories.publish(new("trajectory_msgs/msg/JointTrajectory", header=joints.header, joint_names=joints.name, points=points))
 
     def on_trigger(_: Any) -> Any:
         return new("std_srvs/srv/Trigger_Response", success=True, message="pong")

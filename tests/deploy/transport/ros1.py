@@ -30,8 +30,20 @@ _cases = itertools.count(1)
 def master() -> Iterator[dict[str, str]]:
     """The environment of programs that meet on this process's master; it ends with the process."""
     if "environment" not in _shared:
-        _shared["environment"] = _start_master()
+        environment, process = _start_master()
+        atexit.register(_stop, environment, process)
+        _shared["environment"] = environment
     yield _shared["environment"]
+
+
+@contextmanager
+def own_master() -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """A master that one test may do away with."""
+    environment, process = _start_master()
+    try:
+        yield environment, process
+    finally:
+        _stop(environment, process)
 
 
 @contextmanager
@@ -56,7 +68,7 @@ def _end(pair: tuple[Remote, Remote]) -> list[int]:
     return [remote.end() for remote in pair]
 
 
-def _start_master() -> dict[str, str]:
+def _start_master() -> tuple[dict[str, str], subprocess.Popen[bytes]]:
     program = shutil.which("rosmaster")
     if program is None:
         pytest.skip(f"no ROS 1 here; on Debian 12: {INSTALL}")
@@ -64,26 +76,31 @@ def _start_master() -> dict[str, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "ROS_MASTER_URI": f"http://127.0.0.1:{port}", "ROS_IP": "127.0.0.1", "ROS_HOME": home, "PYTHONPATH": str(ROOT)}
+    environment = {
+        **os.environ,
+        "ROS_MASTER_URI": f"http://127.0.0.1:{port}",
+        "ROS_IP": "127.0.0.1",
+        "ROS_HOME": home,
+        "PYTHONPATH": str(ROOT),
+    }
     bare = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
     process = subprocess.Popen(
         [program, "--core", "-p", str(port)], env=bare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    atexit.register(_stop, process, home)
     deadline = time.monotonic() + 15
     while True:
         try:
             Master("/test", 1.0, environment["ROS_MASTER_URI"]).ask("getPid")
-            return environment
+            return environment, process
         except TransportError:
             assert time.monotonic() < deadline, "rosmaster did not start"
             time.sleep(0.05)
 
 
-def _stop(process: subprocess.Popen[bytes], home: str) -> None:
-    pair = _shared.pop("pair", None)
+def _stop(environment: dict[str, str], process: subprocess.Popen[bytes]) -> None:
+    pair = _shared.pop("pair", None) if environment is _shared.get("environment") else None
     if pair is not None:
         _end(pair)
     process.terminate()
     process.wait(10)
-    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(environment["ROS_HOME"], ignore_errors=True)

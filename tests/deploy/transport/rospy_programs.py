@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 
+from robolearn.deploy.transport.base import LATCHED
 from tests.deploy.transport.peers import obey
 
 GRIPPER = "control_msgs/action/GripperCommand"
@@ -21,7 +22,6 @@ class Robot:
     """Echoes joint states as trajectories, serves a switch and a gripper."""
 
     def __init__(self):
-        from robolearn.deploy.transport.base import LATCHED
         from robolearn.deploy.transport.rospy_transport import Rospy
 
         self.transport = Rospy("robot")
@@ -57,12 +57,13 @@ class Robot:
         until(lambda: handle.cancel_requested)
         handle.finish("canceled", done)
 
+    def publish_wrongly(self):
+        """A trajectory where the runner will want joint states."""
+        self.wrong = self.transport.publisher("/wrong", "trajectory_msgs/msg/JointTrajectory", LATCHED)
+        self.wrong.publish(self.new("trajectory_msgs/msg/JointTrajectory"))
+
     def diagnostics(self):
         return self.transport.diagnostics()
-
-    def close(self):
-        self.transport.close()
-        return [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
 
 
 class Runner:
@@ -76,51 +77,28 @@ class Runner:
         self.came = []
         self.states = self.transport.publisher("/joint_states", "sensor_msgs/msg/JointState")
         self.trajectories = self.transport.subscribe("/joint_trajectory", "trajectory_msgs/msg/JointTrajectory", self.came.append)
-        self.gripper = self.transport.action_client("/gripper", GRIPPER)
 
     def round_trips(self, count, hz):
-        """Times [ms] of joint states that came back as trajectories, and the last of each."""
+        """Times [ms] of joint states that came back as trajectories."""
         until(lambda: self.states.readers and self.trajectories.writers)
-        times, last = [], None
+        times = []
         for number in range(count):
-            state = self.state(number)
+            header = {"stamp": {"sec": 5, "nanosec": number}, "frame_id": "base"}
+            names = [f"joint{joint}" for joint in range(7)]
+            state = self.new("sensor_msgs/msg/JointState", header=header, name=names, position=[0.5] * 7, velocity=[0.0] * 7)
             begun, had = time.time_ns(), len(self.came)
-            last = self.states.publish(state)
+            self.states.publish(state)
             until(lambda had=had: len(self.came) > had)
             times.append((self.came[-1].received - begun) / 1e6)
             time.sleep(max(0.0, 1 / hz - (time.time_ns() - begun) / 1e9))
-        back = self.came[-1].message
-        assert last is not None
-        return {
-            "ms": times,
-            "stamp": [back.header.stamp.sec, back.header.stamp.nanosec],
-            "names": back.joint_names,
-            "positions": back.points[0].positions.tolist(),
-            "type": self.came[-1].type,
-            "raw": len(self.came[-1].raw),
-        }
+        return times
 
-    def state(self, number):
-        names = [f"joint{joint}" for joint in range(7)]
-        position = [number + joint / 10 for joint in range(7)]
-        header = {"stamp": {"sec": 5, "nanosec": number}, "frame_id": "base"}
-        return self.new("sensor_msgs/msg/JointState", header=header, name=names, position=position, velocity=[0.0] * 7)
-
-    def latched(self):
-        came = []
-        self.transport.subscribe("/robot_mode", "std_msgs/msg/String", came.append)
-        until(lambda: came)
-        return came[0].message.data
-
-    def call(self, service, data, timeout=5.0):
-        response = self.transport.client(service, "std_srvs/srv/SetBool").call(self.new("std_srvs/srv/SetBool_Request", data=data), timeout)
-        return [response.success, response.message]
-
-    def grip(self, position, cancel=False, timeout=5.0):
+    def grip(self, action, position, cancel=False, timeout=5.0):
         """Send a goal: whether it was accepted, how it ended, the result's position, and feedback."""
-        until(lambda: self.gripper.ready)
+        client = self.transport.action_client(action, GRIPPER)
+        until(lambda: client.ready)
         told = []
-        goal = self.gripper.send(self.new(f"{GRIPPER}_Goal", command={"position": position}), lambda m: told.append(m.position))
+        goal = client.send(self.new(f"{GRIPPER}_Goal", command={"position": position}), lambda m: told.append(m.position))
         accepted = goal.accepted(timeout)
         if cancel:
             goal.cancel()
@@ -129,40 +107,30 @@ class Runner:
         return [accepted, status, result.position, told]
 
     def call_in_a_callback(self):
-        """What comes of calling a service within a callback."""
         said = []
 
         def callback(_):
             try:
-                self.call("/switch", True)
+                client.call(self.new("std_srvs/srv/SetBool_Request", data=True), 5.0)
             except Exception as error:
                 said.append(str(error))
 
+        client = self.transport.client("/switch", "std_srvs/srv/SetBool")
         self.transport.subscribe("/robot_mode", "std_msgs/msg/String", callback)
         until(lambda: said)
-        return said[0]
+        raise RuntimeError(said[0])
 
     def subscribe_wrongly(self):
-        """Diagnostics of a subscription with another type than its publisher, and of one without a publisher."""
+        """Hear trajectories as joint states."""
         heard = []
-        wrong = self.transport.subscribe("/joint_trajectory_2", "sensor_msgs/msg/JointState", heard.append)
-        self.transport.subscribe("/nobody", "sensor_msgs/msg/JointState", heard.append)
+        wrong = self.transport.subscribe("/wrong", "sensor_msgs/msg/JointState", heard.append)
         until(lambda: wrong.malformed > 0)
         return {"writers": wrong.writers, "heard": len(heard), "told": self.transport.diagnostics()}
-
-    def publish_on(self, topic):
-        """Publish a trajectory a few times a second for a test's length."""
-        sender = self.transport.publisher(topic, "trajectory_msgs/msg/JointTrajectory")
-        until(lambda: sender.readers)
-        sender.publish(self.new("trajectory_msgs/msg/JointTrajectory"))
-
-    def publish_a_wrong_message(self):
-        self.states.publish(self.new("std_msgs/msg/String"))
 
     def publish_two_types(self):
         self.transport.publisher("/joint_states", "std_msgs/msg/String")
 
-    def serve_twice(self):
+    def serve_what_is_served(self):
         self.transport.serve("/switch", "std_srvs/srv/SetBool", lambda request: request)
 
     def second_node(self):
@@ -170,18 +138,12 @@ class Runner:
 
         Rospy("second")
 
-    def clock_is_the_systems(self):
-        return abs(self.transport.now() / 1e9 - time.time()) < 1
-
-    def ros2_only(self):
+    def subscribe_to_ros2(self):
         self.transport.subscribe("/x", "action_msgs/msg/GoalStatusArray", print)
 
-    def close(self):
+    def use_after_close(self):
         self.transport.close()
-        try:
-            self.transport.publisher("/late", "std_msgs/msg/String")
-        except Exception as error:
-            return [str(error), [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]]
+        self.transport.publisher("/late", "std_msgs/msg/String")
 
 
 class Debian:
@@ -198,9 +160,10 @@ class Debian:
         from trajectory_msgs.msg import JointTrajectory
 
         rospy.init_node("debian", anonymous=True, disable_signals=True)
+        threading.Thread(target=self.shut_down_with_main, daemon=True).start()
         self.lib, self.JointState, self.SetBool = actionlib, JointState, SetBool
         self.types = generate_dynamic("control_msgs/GripperCommandAction", GRIPPER_ACTION)
-        self.came, self.hostile = [], None
+        self.came = []
         rospy.Subscriber("/joint_trajectory", JointTrajectory, self.came.append)
         self.states = rospy.Publisher("/joint_states", JointState, queue_size=1)
 
@@ -271,16 +234,9 @@ class Debian:
             self.states.publish(message)
             time.sleep(0.02)
 
-    def close(self):
+    def shut_down_with_main(self):
+        threading.main_thread().join()
         self.rospy.signal_shutdown("done")
-
-
-class DebianRunner(Runner):
-    """A runner whose gripper is served by actionlib's own server."""
-
-    def __init__(self):
-        super().__init__()
-        self.gripper = self.transport.action_client("/debian/gripper", GRIPPER)
 
 
 GRIPPER_ACTION = "\n".join(
@@ -306,5 +262,5 @@ def gripper_action():
 
 if __name__ == "__main__":
     GRIPPER_ACTION = gripper_action()
-    program = {"robot": Robot, "runner": Runner, "debian": Debian, "debian_runner": DebianRunner}[sys.argv[1]]()
+    program = {"robot": Robot, "runner": Runner, "debian": Debian}[sys.argv[1]]()
     obey({name: getattr(program, name) for name in dir(program) if not name.startswith("_")})
