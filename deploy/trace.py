@@ -115,7 +115,8 @@ class Trace:
 
     def _halve(self) -> None:
         half = self._size // 2
-        for array in (self._times, self._state, *self._floats.values()):
+        plain: list[NDArray[Any]] = [self._times, self._state, *self._floats.values()]
+        for array in plain:
             array[:half] = array[1::2]
         self._clamped[:half] = self._clamped[::2] | self._clamped[1::2]
         self._intervention[:half] = self._intervention[::2] | self._intervention[1::2]

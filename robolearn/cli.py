@@ -27,6 +27,8 @@ VERBS = {
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
     "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
+    "run": "a policy on a robot, over the robot's own drivers",
+    "sim-robot": "a simulated robot behind the topics, services and actions of real drivers",
     "serve": "a policy behind a websocket, for a robot computer without torch",
     "results": "the figures of a finished recipe as one JSON file, to keep",
     "report": "a self-contained report.html of finished runs",

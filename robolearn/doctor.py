@@ -18,7 +18,9 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from robolearn.gl import GL_PACKAGES
+from robolearn.nodes import find_target
 
+DEVICES = "robolearn.deploy.teleop.check.findings"  # yields what a Check is made of, for each of an operator's devices
 ROOT = Path(__file__).parent.parent
 CORE = ("numpy", "rich", "hydra-core")
 STORE = ("zarr", "numcodecs")  # there are none of today's for Python 3.10: a robot's computer with it keeps episodes as files
@@ -26,6 +28,7 @@ EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
     "formats": ("h5py",),
+    "robot": ("rosbags", "mcap", "msgpack", "websockets"),
     "ray": ("ray",),
     "warp": ("mujoco-warp", "warp-lang"),
 }
@@ -85,6 +88,8 @@ def examine(*, render: bool = True) -> Iterator[Check]:
         yield _robosuite_models()
     if _installed("torch"):
         yield _torch()
+    yield from find_target("robolearn.deploy.transport.check.check_transports")()
+    yield from (Check(*finding) for finding in find_target(DEVICES)())
     yield _fixtures()
     yield _disk()
 

@@ -36,8 +36,8 @@ class JointGains:
     set point's velocity, lag as little: a set point that follows a target as the tool would, moves and presses it alike.
     """
 
-    stiffness: tuple[float, ...] = (2000.0, 1000.0, 3000.0, 700.0, 250.0, 300.0, 220.0)  # [Nm/rad]
-    damping: tuple[float, ...] = (370.0, 200.0, 600.0, 130.0, 28.0, 42.0, 24.0)  # [Nms/rad]
+    stiffness: tuple[float, ...] = (1000.0, 500.0, 1500.0, 360.0, 250.0, 300.0, 220.0)  # [Nm/rad]
+    damping: tuple[float, ...] = (100.0, 90.0, 100.0, 60.0, 30.0, 28.0, 16.0)  # [Nms/rad]
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Messages:
         self.distro = distro
         self.store, self._maker = typestore(distro)
 
-    def new(self, type: str, **fields: Any) -> Any:
+    def new(self, type: str, /, **fields: Any) -> Any:
         """A message; what is not given is ROS's default, nested messages may be dictionaries, arrays lists.
 
         Raises:

@@ -12,7 +12,7 @@ from rosbags.interfaces import Nodetype
 from robolearn.errors import UserError, nearest
 
 _FLOATS = ("float32", "float64")
-_DTYPES = {"bool": "bool_", "byte": "uint8", "char": "uint8"}
+_DTYPES = {"bool": "bool_", "byte": "int8", "char": "uint8"}  # as rosbags has them
 # ROS 2's only default among the standard messages that is not nought.
 _DEFAULTS = {("geometry_msgs/msg/Quaternion", "w"): 1.0}
 
@@ -156,16 +156,31 @@ def _array(name: str, where: str, base: str, fixed: int | None) -> Field:
         if isinstance(value, (bytes, bytearray, memoryview)) and dtype.itemsize == 1:
             value = np.frombuffer(value, dtype)
         if not (isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == 1 and value.flags.c_contiguous):
-            try:
-                array = np.asarray(value)
-                value = np.ascontiguousarray(array.astype(dtype, casting="same_kind" if array.size else "unsafe"))
-            except (ValueError, TypeError, OverflowError):
-                raise UserError(f"{where} must be numbers of type {dtype}, got {_described(value)}") from None
+            value = np.ascontiguousarray(_numbers(value, dtype, where))
         if value.ndim != 1 or (fixed is not None and len(value) != fixed):
             raise UserError(f"{where} must have shape ({'n' if fixed is None else fixed},), got {value.shape}")
         return value
 
     return Field(name, lambda: np.zeros(fixed or 0, dtype), convert)
+
+
+def _numbers(value: Any, dtype: np.dtype[Any], where: str) -> Any:
+    """Numbers as an array of another type, which holds every one of them."""
+    try:
+        array = np.asarray(value)
+        if dtype.kind in "iu" and array.dtype.kind in "fO":  # whole numbers too large for numpy's own integers
+            array = np.asarray(value, object)
+            fits = all(isinstance(number, (int, np.integer)) for number in array.flat)
+        else:
+            fits = not array.size or array.dtype.kind in {"f": "iuf", "b": "b"}.get(dtype.kind, "iu")
+        if fits and array.size and dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            fits = limits.min <= int(array.min()) and int(array.max()) <= limits.max
+    except ValueError:  # lists of unlike lengths
+        fits = False
+    if not fits:
+        raise UserError(f"{where} must be numbers of type {dtype}, got {_described(value)}")
+    return array.astype(dtype)
 
 
 def _items(value: Any, where: str, fixed: int | None) -> list[Any] | tuple[Any, ...]:

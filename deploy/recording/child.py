@@ -81,7 +81,7 @@ class Recording:
         values: dict[str, Any] = {}
         if self.log is not None:
             self.log.flush()
-            values = {"trouble": self.log.trouble, "left_out": self.log.left_out, "messages": self.log.messages, "bytes": self.log.bytes}
+            values = {"trouble": self.log.trouble, "left_out": self.log.left_out, "messages": self.log.messages, "bytes": self.log.written}
         self._parent.say("alive", **values)
 
     def close(self) -> None:

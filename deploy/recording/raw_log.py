@@ -97,7 +97,8 @@ class RawLog:
         self.file, self._encoding = file, encoding
         profile, self._schema_encoding = PARTS[encoding]
         self._sink = Sink(file)
-        self._writer = Writer(self._sink, compression=known[compression])  # type: ignore[arg-type]
+        sink: Any = self._sink  # a stream as far as the writer asks
+        self._writer: Any = Writer(sink, compression=known[compression])
         self._writer.start(profile=profile, library="robolearn")
         self._writer.add_metadata("run", _texts(run or {}))
         self._schemas: dict[str, int] = {}
@@ -113,8 +114,8 @@ class RawLog:
         return self._sink.trouble
 
     @property
-    def bytes(self) -> int:
-        """On the disk."""
+    def written(self) -> int:
+        """Bytes on the disk."""
         return self._sink.tell() - self._sink.waiting
 
     def channel(self, number: int, *, direction: str, topic: str, type: str, definition: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -78,6 +78,7 @@ class Autonomy:
         observation_horizon: observations To that a chunk is drawn from.
         residual: whether each base action is refined.
         refine_s: how long a residual may take [s].
+        note: told of every answer.
 
     Attributes:
         target: ``(A,)`` what to follow, None before the first.
@@ -95,9 +96,11 @@ class Autonomy:
         observation_horizon: int,
         residual: bool,
         refine_s: float = 0.05,
+        note: Callable[[Answer], None] | None = None,
     ) -> None:
         self._inference, self.executor, self._delay = inference, executor, delay
         self._horizon, self._residual, self._refine_ns = observation_horizon, residual, round(refine_s * 1e9)
+        self._note = note
         self.counts: Counter[str] = Counter()
         self.reset(0)
 
@@ -137,6 +140,8 @@ class Autonomy:
     def poll(self, now: int) -> None:
         """Take what the inference has answered by ``now`` [ns]."""
         for answer in self._inference.poll():
+            if self._note is not None:
+                self._note(answer)
             if answer.id in self._samples:
                 self._take_chunk(answer, self._samples.pop(answer.id))
             elif self._refining is not None and answer.id == self._refining[0]:

@@ -80,6 +80,7 @@ class Command:
         supervisor: says who may move.
         checks: what could be wrong.
         tracking: compares where the arm should be with where it is.
+        compliant: the arm follows poses as a spring does, and its joints find their own way.
         dry_run: send nothing.
     """
 
@@ -92,10 +93,12 @@ class Command:
         checks: Sequence[Check],
         tracking: TrackingCheck,
         *,
+        compliant: bool = False,
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
         self._checks, self._tracking, self.dry_run = [*checks, tracking], tracking, dry_run
+        self._compliant = compliant
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -123,6 +126,8 @@ class Command:
         if not self._started:
             return Tick(now, state, None, None, None if heard is None else heard[1], tuple(problems))
         moves = state is State.RUNNING and target is not None
+        if self._compliant and heard is not None:
+            self.motion.lean(heard[1])
         setpoint = self.motion.follow(target, now, self.supervisor.scale(now)) if moves else self.motion.decelerate(now)
         if not self.dry_run:
             if heard is not None:

@@ -98,7 +98,8 @@ class CameraFeed(Feed):
         return f"its pictures on {self.source.topic} have been the same to the byte for {still:.1f} s; {limit:g} s are allowed"
 
     def _forget(self) -> None:
-        self._pictures.clear()
+        last = [(0, picture) for _, picture in list(self._pictures)[-1:]]  # of no time: stale, but there is something to see
+        self._pictures = deque(last, maxlen=_KEPT)
         self._waiting, self._bytes = None, None
 
 

@@ -115,7 +115,7 @@ class _Numbers:
         value = message
         for word in self._path:
             value = getattr(value, word)
-        row = np.asarray(flat_numbers(value), np.float64).reshape(-1)
+        row = flat_numbers(value)
         if row.size != self._size:
             raise Refused("malformed", f"{self._source.field} holds {row.size} numbers, the sensor has {self._size}")
         if not np.isfinite(row).all():
@@ -123,11 +123,19 @@ class _Numbers:
         return row
 
 
-def flat_numbers(value: Any) -> Any:
-    """All numbers of a message, in the order of its fields."""
+def flat_numbers(value: Any) -> Row:
+    """All numbers of a message, in the order of its fields, ``(D,)``.
+
+    Raises:
+        Refused: there is something else than numbers in it.
+    """
     if dataclasses.is_dataclass(value):
-        return [number for part in dataclasses.fields(value) for number in np.ravel(flat_numbers(getattr(value, part.name)))]
-    return value
+        names = [part.name for part in dataclasses.fields(value) if not part.name.startswith("__")]  # rosbags keeps the type as a field
+        return np.concatenate([flat_numbers(getattr(value, name)) for name in names])
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "biuf":
+        raise Refused("malformed", f"{str(value)[:60]!r} where numbers are expected")
+    return numbers.astype(np.float64).reshape(-1)
 
 
 class _Poses:

@@ -18,7 +18,8 @@ from robolearn.rotation import rot6d_from_matrix
 from robolearn.spec import ArraySpec, EnvSpec, SpecError
 
 JOINTS, GRIPPER = "joint states", "gripper states"  # feeds that every robot has, and that those with fingers have
-_OF_JOINTS = ("tcp_pos", "tcp_rot6d", "tcp_linvel", "tcp_angvel", "joint_pos", "joint_vel")
+_OF_TOOL = ("tcp_pos", "tcp_rot6d", "tcp_linvel", "tcp_angvel")
+_OF_JOINTS = (*_OF_TOOL, "joint_pos", "joint_vel")
 _PICTURES = QoS(depth=2)  # of pictures the newest counts; a backlog would be old
 
 
@@ -71,13 +72,12 @@ class Sensors:
         told = self._of_joints(at)
         return {name: self._shown(name, spec, told, at) for name, spec in self.specs.items()}
 
-    def joints(self) -> tuple[int, Row, Row]:
-        """The newest joints: when they were measured [ns], positions and velocities ``(J,)``.
-
-        Raises:
-            SensorError: nothing came yet.
-        """
-        stamp, row = self._numbers(JOINTS).latest()
+    def joints(self) -> tuple[int, Row, Row] | None:
+        """The newest joints: when they were measured [ns], positions and velocities ``(J,)``; None before the first."""
+        feed = self._numbers(JOINTS)
+        if feed.newest is None:
+            return None
+        stamp, row = feed.latest()
         return stamp, row[: self._size], row[self._size :]
 
     def newest(self) -> int | None:
@@ -165,10 +165,12 @@ class Sensors:
 
     def _of_joints(self, at: int) -> Mapping[str, Row]:
         """All that the joints tell about a time, as far as it is wanted."""
+        if not set(_OF_JOINTS) & set(self.specs):
+            return {}
         row = self._numbers(JOINTS).at(at)
         position, velocity = row[: self._size], row[self._size :]
         told = {"joint_pos": position, "joint_vel": velocity}
-        if not {"tcp_pos", "tcp_rot6d", "tcp_linvel", "tcp_angvel"} & set(self.specs):
+        if not set(_OF_TOOL) & set(self.specs):
             return told
         tool, rotation = self._chain.forward(position)
         twist = self._chain.jacobian(position) @ velocity

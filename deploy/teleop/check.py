@@ -23,7 +23,7 @@ def _browser() -> Finding:
     lacking = [name for name in ("viser", "mjviser") if importlib.util.find_spec(name) is None]
     if lacking:
         return "device browser", "warn", f"{' and '.join(lacking)} not installed (extra teleop)", _INSTALL
-    return "device browser", "ok", "viser and mjviser"
+    return "device browser", "ok", "viser and mjviser", ""
 
 
 def _keyboard() -> Finding:
@@ -31,7 +31,7 @@ def _keyboard() -> Finding:
         return "device keyboard", "warn", "pynput not installed (extra teleop)", f"{_INSTALL}; device=terminal needs nothing"
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         return "device keyboard", "warn", "pynput is there, a display (DISPLAY) is not", "device=terminal works without one"
-    return "device keyboard", "ok", "pynput and a display"
+    return "device keyboard", "ok", "pynput and a display", ""
 
 
 def _spacemouse() -> Finding:
@@ -46,7 +46,7 @@ def _spacemouse() -> Finding:
         return name, "warn", f"hidapi not usable ({' '.join(str(error).split())[:80]})", "apt-get install libhidapi-hidraw0"
     if not found:
         return name, "warn", "no SpaceMouse found", "plug it in; a udev rule lets users read hidraw of vendor 256f"
-    return name, "ok", ", ".join(found)
+    return name, "ok", ", ".join(found), ""
 
 
 def _gamepad() -> Finding:
@@ -62,4 +62,4 @@ def _gamepad() -> Finding:
     except UserError as error:
         return name, "warn", "no gamepad found", str(error).rpartition("; ")[2]
     pad.close()
-    return name, "ok", "found one"
+    return name, "ok", "found one", ""

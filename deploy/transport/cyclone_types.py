@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from cyclonedds.idl import IdlStruct, annotations, make_idl_struct, types
+from cyclonedds.idl import IdlStruct, make_idl_struct, types
+from cyclonedds.idl.annotations import final
 from rosbags.interfaces import Nodetype
 
 from robolearn.deploy.messages import Messages
@@ -67,4 +68,5 @@ class TypeMaker:
 
 def _struct(name: str, fields: dict[str, Any]) -> type[IdlStruct]:
     made = make_idl_struct(name.rsplit("::", 1)[-1], name, fields, dataclassify=False)
-    return dataclasses.dataclass(annotations.final(made))  # type: ignore[no-any-return]
+    struct: type[IdlStruct] = dataclasses.dataclass(final(made))
+    return struct

@@ -115,7 +115,8 @@ class InProcess(ExchangeTransport):
     def diagnostics(self) -> list[str]:
         """What is wrong with the graph, in words."""
         with self.bus.lock:
-            told = [line for end in (*self.bus.publishers, *self.bus.subscriptions) if end.owner is self for line in end.diagnose()]
+            ends: list[_Publisher | _Subscription] = [*self.bus.publishers, *self.bus.subscriptions]
+            told = [line for end in ends if end.owner is self for line in end.diagnose()]
         return told + self.told_troubles()
 
     def wait(self, event: threading.Event, timeout: float) -> bool:
@@ -150,7 +151,7 @@ class _Publisher(Publisher):
     def publish(self, message: Message) -> bytes:
         if getattr(message, "__msgtype__", None) != self.type:
             raise TransportError(f"{self.topic} carries {self.type}, not {getattr(message, '__msgtype__', message)!s:.80}")
-        raw = self.owner.messages.encode(message)
+        raw: bytes = self.owner.messages.encode(message)
         self.send(raw)
         return raw
 

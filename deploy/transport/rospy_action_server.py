@@ -1,4 +1,4 @@
-"""An action's server as ROS 1's actionlib has it: goals and wishes to cancel come on two topics, status, feedback and results go on three."""
+"""An action's server as ROS 1's actionlib has it: goals and wishes to cancel come on two topics, three tell how they go and end."""
 
 from __future__ import annotations
 

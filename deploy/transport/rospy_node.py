@@ -15,9 +15,7 @@ from xmlrpc.client import Error, ServerProxy, Transport
 from robolearn.deploy.transport.base import TransportError
 
 DEBIAN = "/usr/lib/python3/dist-packages"
-INSTALL = (
-    "apt-get install python3-rospy python3-rosmaster python3-sensor-msgs python3-trajectory-msgs python3-std-srvs python3-actionlib-msgs"
-)
+INSTALL = "apt-get install python3-rospy"
 DEFAULT_MASTER = "http://localhost:11311"
 _PATIENCE = 5.0  # for rospy's threads to end [s]
 _state = {"began": False}
@@ -100,7 +98,8 @@ def begin_node(rospy: Any, name: str, use_sim_time: bool, timeout: float) -> Mas
         raise TransportError(f"use_sim_time was asked for, but the master at {master.uri} has not set it: rosparam set /use_sim_time true")
     if _state["began"] or rospy.core.is_initialized() or rospy.core.is_shutdown_requested():
         raise TransportError(
-            "rospy allows one node a process, and no second one after it was closed: share this process's transport, or start another process"
+            "rospy allows one node a process, and no second one after it was closed:"
+            " share this process's transport, or start another process"
         )
     _state["began"] = True
     root = logging.getLogger()

@@ -51,12 +51,14 @@ class RospyServiceClient(ServiceClient):
 
     @property
     def ready(self) -> bool:
+        """Whether somebody serves."""
         try:
             return self._owner.is_open and self._owner.master.ask("lookupService", self._service) is not None
         except TransportError:
             return False
 
     def call(self, request: Message, timeout: float) -> Message:
+        """The response to one request."""
         if getattr(request, "__msgtype__", None) != f"{self._type}_Request":
             raise TransportError(f"{self._service} takes {self._type}_Request, not {getattr(request, '__msgtype__', request)!s:.80}")
         self._owner.turns.check_may_wait()

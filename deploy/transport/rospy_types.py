@@ -1,4 +1,4 @@
-"""What rospy must know of a message's type: classes that carry serialised bytes through it, with the type's name, definition and md5 sum."""
+"""What rospy must know of a message's type: classes that carry serialised bytes, with the type's name, definition and md5 sum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def service_md5_of(type: str) -> str:
     Raises:
         UserError: ROS 1 does not have the type.
     """
-    return hashlib.md5("".join(_hashed(f"{type}_{part}") for part in ("Request", "Response")).encode()).hexdigest()  # noqa: S324
+    return hashlib.md5("".join(_hashed(f"{type}_{part}") for part in ("Request", "Response")).encode()).hexdigest()
 
 
 def _hashed(type: str) -> str:

@@ -13,7 +13,7 @@ from robolearn.protocols import Observation
 from robolearn.spec import ArraySpec
 
 INTERVENTION = "intervention"  # extra array: 1 at steps at which the operator acted, 0 at the policy's
-INTERVENTION_SPEC = ArraySpec((1,), "uint8")
+INTERVENTION_SPEC = ArraySpec((), "bool")  # as a robot's runner records it
 
 
 class Take:
@@ -21,7 +21,7 @@ class Take:
 
     Args:
         names: of the observation's arrays that are kept.
-        tagged: keep who acted, as the extra array ``intervention``.
+        tagged: keep who acted, as the extra array ``intervention (T,)``.
     """
 
     def __init__(self, names: tuple[str, ...], *, tagged: bool = False) -> None:
@@ -64,7 +64,7 @@ class Take:
     def episode(self, *, success: bool, terminated: bool, record_state: bool, provenance: Mapping[str, Any]) -> Episode:
         """All of it, with its label."""
         noted = {**provenance, **({"undone_steps": self.undone} if self.undone else {})}
-        tags = np.array(self._interventions, np.uint8)[:, None]  # (T, 1)
+        tags = np.array(self._interventions, bool)  # (T,)
         return Episode(
             observations={name: np.stack([seen[name] for seen in self._observations]) for name in self._names},
             actions=np.stack(self._actions),

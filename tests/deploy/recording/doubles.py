@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
 
+from robolearn.deploy.messages import Messages
 from robolearn.deploy.transport.base import Received
 from robolearn.episode import Episode
 from robolearn.spec import ActionSpec, ArraySpec, EnvSpec
@@ -20,23 +19,15 @@ SPEC = EnvSpec(
 )
 
 
-@functools.cache
-def typestore() -> Any:
-    return get_typestore(Stores.ROS2_HUMBLE)
-
-
-def definition(type: str) -> str:
-    return str(typestore().generate_msgdef(type, ros_version=2)[0])
+MESSAGES = Messages()
+definition = MESSAGES.definition
 
 
 def joint_state(number: int) -> Received:
     """A message of which each number gives another."""
-    types = typestore().types
-    header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](number, 5), "base")
-    zeros = np.zeros(0)
-    message = types["sensor_msgs/msg/JointState"](header, ["a", "b"], np.array([number, 0.5]), zeros, zeros)
-    raw = bytes(typestore().serialize_cdr(message, "sensor_msgs/msg/JointState"))
-    return Received("/joint_states", "sensor_msgs/msg/JointState", message, raw, 1_000_000 + number)
+    header = MESSAGES.new("std_msgs/msg/Header", stamp=MESSAGES.new("builtin_interfaces/msg/Time", sec=number, nanosec=5), frame_id="base")
+    message = MESSAGES.new("sensor_msgs/msg/JointState", header=header, name=["a", "b"], position=np.array([number, 0.5]))
+    return Received("/joint_states", "sensor_msgs/msg/JointState", message, MESSAGES.encode(message), 1_000_000 + number)
 
 
 def blob(topic: str, number: int, size: int) -> Received:

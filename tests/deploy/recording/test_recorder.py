@@ -14,11 +14,8 @@ from robolearn.datasets.store import DemoStore
 from robolearn.deploy.recording.reading import read_log
 from robolearn.deploy.recording.recorder import Recorder
 from robolearn.errors import UserError
+from robolearn.robot_run import RUN, read_run
 from tests.deploy.recording.doubles import SPEC, assert_same, blob, definition, episode, joint_state, play, record
-
-
-def events(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
 
 
 def test_messages_are_read_back_by_another_projects_decoder_as_they_were_sent(tmp_path: Path) -> None:
@@ -91,9 +88,14 @@ def test_episodes_in_the_store_are_what_was_sent_and_a_discarded_one_leaves_noth
         assert_same(there.episode(number), expected)
         provenance = there.provenance(number)
         assert (provenance["source"], provenance["seed"], provenance["note"]) == ("rollout", number, f"note {number}")
-    said = [event["event"] for event in events(tmp_path / "run_2")]
-    once = ["episode begun", "episode committed", "episode begun", "episode discarded"]
-    assert said == once * 2
+    (tmp_path / "run_2" / RUN).write_text("{}")
+    told = read_run(tmp_path / "run_2").episodes  # as the report will tell them
+    assert [entry.outcome for entry in told] == ["committed", "discarded", "committed", "discarded"]
+    known = [[entry.told.get(name) for name in ("index", "seed", "success", "truncated", "steps", "note", "source")] for entry in told[:3]]
+    assert known[0] == [2, 2, True, False, 12, "note 2", "rollout"]
+    assert known[1] == [None, None, None, None, 12, None, "teleop"] and told[1].told["operator"] == "ada"
+    assert known[2] == [3, 3, False, True, 12, "note 3", "rollout"]
+    assert all(entry.began < entry.ended for entry in told)  # type: ignore[operator]
 
 
 def test_an_episode_that_nobody_labelled_says_so(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Runner:
         checks = [self.stops.problems, LateCheck(self.autonomy), lambda now: list(self.wrong)]
         self.wrong = []
         self.supervisor = Supervisor(hold_s=0.5, ramp_s=0.2)
-        self.command = Command(self.robot, self.robot, motion, self.supervisor, checks, TrackingCheck(0.3))
+        self.command = Command(self.robot, self.robot, motion, self.supervisor, checks, TrackingCheck(CHAIN, 0.3))
         parts = (self.command, self.autonomy, self.robot, self.judge, self.stops, self.journal)
         self.episodes = Episodes(*parts, control_hz=10.0, max_steps=max_steps, patience_s=1.0, **options)
         self.now = 10_000 * MS

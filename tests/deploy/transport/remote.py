@@ -12,7 +12,7 @@ import threading
 from typing import Any
 
 from robolearn.deploy.messages import Messages
-from robolearn.deploy.transport.base import QoS, Received, Transport, TransportError
+from robolearn.deploy.transport.base import READ, WRITE, QoS, Received, Transport, TransportError
 from robolearn.errors import UserError
 
 ATTRIBUTES = ("readers", "writers", "ready", "malformed", "cancel_requested", "goal", "name")
@@ -157,13 +157,13 @@ class Remote(Transport):
     def _ask(self, name: str, *arguments: Any) -> Any:
         return self._link.call(0, name, *arguments)
 
-    def subscribe(self, topic, type, callback, qos=QoS()):
+    def subscribe(self, topic, type, callback, qos=READ):
         def unprefixed(received):
             callback(dataclasses.replace(received, topic=topic))
 
         return self._ask("subscribe", self._link.prefix + topic, type, unprefixed, qos)
 
-    def publisher(self, topic, type, qos=QoS("reliable", depth=1)):
+    def publisher(self, topic, type, qos=WRITE):
         return self._ask("publisher", self._link.prefix + topic, type, qos)
 
     def serve(self, service, type, handler):

@@ -97,7 +97,7 @@ def test_a_message_of_another_type_is_refused_before_it_is_sent(pair):
     publisher, _, came = connect(one, other)
     with pytest.raises(TransportError, match=r"/numbers carries std_msgs/msg/Float64, not sensor_msgs/msg/JointState"):
         publisher.publish(joint_state(one, [0.0]))
-    with pytest.raises(UserError, match="no message type 'std_msgs/msg/Flot64'.*did you mean 'std_msgs/msg/Float64'"):
+    with pytest.raises(UserError, match=r"no message type 'std_msgs/msg/Flot64'.*did you mean 'std_msgs/msg/Float64'"):
         one.publisher("/other", "std_msgs/msg/Flot64")
     assert not came
 
@@ -224,7 +224,6 @@ def test_a_callback_that_would_wait_for_its_own_transport_is_told_so(pair):
             told.append(str(error))
 
     until(lambda: client.ready)
-    publisher, _, _ = connect(other, one)
     one.subscribe("/go", NUMBER, callback, ALL)
     go = other.publisher("/go", NUMBER, ALL)
     until(lambda: go.readers)
@@ -281,7 +280,7 @@ def test_a_goal_is_canceled_when_the_client_asks(gripper):
     assert [handle.cancel_requested for handle in server.goals] == [True, False]
     server.goals[0].finish("canceled", server.result(0.05))
     assert first.result(5)[0] == "canceled"
-    with pytest.raises(TransportError, match="had no result within 0.05 s"):
+    with pytest.raises(TransportError, match=r"had no result within 0\.05 s"):
         second.result(0.05)
 
 

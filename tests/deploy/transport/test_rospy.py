@@ -209,9 +209,12 @@ from robolearn.deploy.transport.rospy_transport import Rospy
 with Rospy("alone", timeout=1.0) as transport:
     publisher = transport.publisher("/state", "std_msgs/msg/String")
     os.kill(int(sys.stdin.readline()), signal.SIGKILL)
-    for attempt in (lambda: transport.subscribe("/state", "std_msgs/msg/String", print), lambda: transport.client("/x", "std_srvs/srv/Empty")):
+    for begin, name, *arguments in (
+        (transport.subscribe, "/state", "std_msgs/msg/String", print),
+        (transport.client, "/x", "std_srvs/srv/Empty"),
+    ):
         try:
-            attempt()
+            begin(name, *arguments)
         except Exception as error:
             print(error)
     publisher.publish(transport.messages.new("std_msgs/msg/String"))

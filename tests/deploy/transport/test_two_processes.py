@@ -1,10 +1,9 @@
 """The cyclonedds backend against itself in another process, over real DDS on the loopback interface."""
 
-import os
+import contextlib
 import signal
-import subprocess
 import sys
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
@@ -15,35 +14,10 @@ from robolearn.deploy.transport.base import LATCHED, QoS, TransportError
 from robolearn.deploy.transport.cyclone import Cyclone
 from robolearn.deploy.transport.cyclone_config import Network
 from tests.deploy.transport.conftest import own_domain, until
+from tests.deploy.transport.processes import end_peer, start_peer
 
-ROOT = Path(__file__).parents[3]
 GRIPPER = "control_msgs/action/GripperCommand"
 TRIGGER = "std_srvs/srv/Trigger"
-
-
-def start_peer(*command, domain=own_domain() + 100):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ROS_", "CYCLONEDDS"))}
-    environment |= {"ROS_DOMAIN_ID": str(domain), "PYTHONPATH": str(ROOT)}
-    peer = subprocess.Popen(
-        command or [sys.executable, "-m", "tests.deploy.transport.peer"],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert peer.stdout.readline() == "ready\n", peer.stderr.read()
-    return peer
-
-
-def end_peer(peer):
-    """Close its standard input; returns its exit status and what it said on the error stream."""
-    try:
-        _, said = peer.communicate(timeout=20)
-    finally:
-        peer.kill()
-    return peer.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +42,16 @@ def found(client):
 
 
 def test_a_state_goes_there_and_a_command_comes_back_with_its_stamp(here):
-    came = []
-    back = here.subscribe("/trajectory", "trajectory_msgs/msg/JointTrajectory", came.append, QoS("reliable", depth=10))
+    hellos, came = [], []
+    back = here.subscribe(
+        "/trajectory",
+        "trajectory_msgs/msg/JointTrajectory",
+        lambda received: (came if received.message.header.frame_id else hellos).append(received),
+        QoS("reliable", depth=10),
+    )
     there = here.publisher("/joint_states", "sensor_msgs/msg/JointState", QoS("reliable", depth=10))
     until(lambda: back.writers and there.readers)
+    until(lambda: there.publish(here.messages.new("sensor_msgs/msg/JointState")) and hellos)  # the peer sees us a moment later
     for number in range(5):
         header = {"stamp": {"sec": number, "nanosec": 999_999_999}, "frame_id": "base"}
         there.publish(
@@ -171,5 +151,36 @@ print("ready", flush=True)
 
 
 def test_a_process_that_leaves_without_closing_ends_cleanly():
-    for _ in range(3):
+    for _ in range(2):
         assert end_peer(start_peer(sys.executable, "-c", LEAVES)) == (0, "")
+
+
+LISTENS = """
+import sys
+from robolearn.deploy.transport.base import QoS
+from robolearn.deploy.transport.cyclone import Cyclone
+transport = Cyclone("listens")
+transport.subscribe("/picture", "sensor_msgs/msg/Image", lambda _: None, QoS("reliable"))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_reader_that_stands_still_holds_a_writer_up_for_a_tenth_of_a_second_at_most():
+    stopped = start_peer(sys.executable, "-c", LISTENS, domain=own_domain() + 130)
+    try:
+        with Cyclone("here", network=Network(own_domain() + 130, "LOCALHOST")) as here:
+            publisher = here.publisher("/picture", "sensor_msgs/msg/Image")
+            until(lambda: publisher.readers)
+            stopped.send_signal(signal.SIGSTOP)
+            picture = here.messages.new("sensor_msgs/msg/Image", data=np.zeros(921_600, np.uint8))
+            took = []
+            for _ in range(12):
+                began = time.monotonic()
+                with contextlib.suppress(TransportError):
+                    publisher.publish(picture)
+                took.append(time.monotonic() - began)
+            assert max(took) < 0.3
+    finally:
+        stopped.kill()
+        stopped.communicate()
