@@ -171,7 +171,7 @@ class MotionGenerator:
         self._stamp, self._sent = stamp - round(1.5 * self.dt * 1e9), None
 
     def lean(self, joints: NDArray[Any]) -> None:
-        """Let joints that do not move the tool go towards ``joints (J,)`` [rad]: where a compliant arm has them, which finds its own way."""
+        """Let joints that do not move the tool go towards ``joints (J,)`` [rad]: where a compliant arm, free to choose, has them."""
         at = np.asarray(joints, np.float64)
         if np.isfinite(at).all():
             self._rest = np.clip(at, self._lower, self._upper)
