@@ -78,7 +78,8 @@ class TrajectoryController(JointController):
     def __init__(self, joints: tuple[str, ...], name: str = "/fr3_arm_controller", *, path_tolerance: float = 0.0) -> None:
         super().__init__()
         self.joints, self.name, self._tolerance = joints, name, path_tolerance
-        self._trajectory = standing(np.zeros(len(joints)), 0)
+        self._trajectory = self._before = standing(np.zeros(len(joints)), 0)
+        self._since = 0  # [ns] from when on the trajectory counts; until then the one before does
         self.aborted = 0
 
     def topic(self) -> tuple[str, str]:
@@ -88,17 +89,24 @@ class TrajectoryController(JointController):
     def hold(self, position: Array, now: int) -> None:
         """Stay at the joints ``(J,)``."""
         with self._lock:
-            self._trajectory = standing(np.asarray(position, np.float64), now)
+            self._trajectory = self._before = standing(np.asarray(position, np.float64), now)
 
     def _take(self, message: Any, now: int) -> None:
         new = read_trajectory(message, self.joints, now)
         with self._lock:
+            self._before, self._since = self._trajectory, now
             self._trajectory = spliced(new, now, self._trajectory.sample(np.array([now], np.int64)))
 
     def motion(self, times: NDArray[np.int64]) -> Motion:
-        """What is desired at ``times (K,)`` [ns]."""
+        """What is desired at ``times (K,)`` [ns]; a command that comes amid a physics step changes nothing of what was before it."""
         with self._lock:
-            return self._trajectory.sample(times)
+            old, new, since = self._before, self._trajectory, self._since
+        early = times < since
+        if not early.any():
+            return new.sample(times)
+        before, after = old.sample(times[early]), new.sample(times[~early])
+        parts = ((getattr(before, name), getattr(after, name)) for name in ("position", "velocity", "acceleration"))
+        return Motion(*(np.concatenate(pair) for pair in parts))
 
     def compare(self, desired: Array, measured: Array, now: int) -> bool:
         """Abort and hold where the arm is too far away; whether that happened."""
