@@ -1,82 +1,117 @@
-"""Keeps a stream of tool targets within a robot's workspace and speed, whatever the policy says."""
+"""What a robot's motion has to stay within: its joints, its tool, its surroundings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robolearn.errors import UserError
-from robolearn.rotation import matrix_from_rot6d, matrix_from_rotvec, rot6d_from_matrix, rotvec_from_matrix
-from robolearn.spec import ActionSpec
+
+_KINDS = ("lower", "upper", "velocity", "acceleration", "jerk", "braking")
 
 
 @dataclass(frozen=True)
-class Limited:
-    """An action that may be sent.
+class JointLimits:
+    """Limits of J joints, margins taken off.
 
     Args:
-        action: ``(10,)`` canonical action: position [m], rot6d, gripper.
-        reasons: what had to be changed: ``not finite``, ``workspace``, ``speed``, ``turning speed``; empty when nothing.
-    """
-
-    action: NDArray[np.float32]
-    reasons: tuple[str, ...]
-
-
-class TargetLimiter:
-    """Clamps absolute tool targets to the action's limits, and each step from one to the next to a speed.
-
-    Args:
-        action: the canonical tool-pose action; its limits are the workspace.
-        control_hz: actions a second [1/s].
-        max_speed: of the target [m/s].
-        max_turning_speed: of the target [rad/s].
+        lower: smallest angles [rad].
+        upper: largest angles [rad].
+        velocity: [rad/s].
+        acceleration: [rad/s^2].
+        jerk: [rad/s^3].
+        braking: [rad/s^2] with which the ends are approached: at a distance of d a joint turns no faster than sqrt(2 d braking); half
+            of the accelerations unless given.
 
     Raises:
-        UserError: the action is not the canonical one, or a rate is not positive.
+        UserError: lengths that differ, a rate that is not positive, lower limits above upper ones.
     """
 
-    def __init__(self, action: ActionSpec, control_hz: float, *, max_speed: float = 0.5, max_turning_speed: float = 1.5) -> None:
-        if action.size != 10 or action.names[:3] != ("x", "y", "z"):
-            raise UserError(f"limits need the canonical action (x, y, z, rot6d, gripper), got {action.names}")
-        if min(control_hz, max_speed, max_turning_speed) <= 0:
-            raise UserError(f"rates must be positive, got {control_hz} Hz, {max_speed} m/s, {max_turning_speed} rad/s")
-        self._low, self._high = np.asarray(action.low), np.asarray(action.high)
-        self._step, self._turn = max_speed / control_hz, max_turning_speed / control_hz
-        self._last: NDArray[np.float64] | None = None
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    velocity: tuple[float, ...]
+    acceleration: tuple[float, ...]
+    jerk: tuple[float, ...]
+    braking: tuple[float, ...] = ()
 
-    def reset(self, target: NDArray[Any]) -> None:
-        """Start from ``target (10,)``: the pose that the tool is in now."""
-        self._last = np.asarray(target, np.float64).copy()
+    def __post_init__(self) -> None:
+        if not self.braking:
+            object.__setattr__(self, "braking", tuple(value / 2 for value in self.acceleration))
+        for name in _KINDS:
+            object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
+        sizes = {name: len(getattr(self, name)) for name in _KINDS}
+        if len(set(sizes.values())) != 1:
+            raise UserError(f"joint limits take as many values of each kind, got {', '.join(f'{n} {name}' for name, n in sizes.items())}")
+        if not all(low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise UserError(f"lower joint limits must be below the upper ones, got {self.lower} and {self.upper}")
+        if any(brake > most for brake, most in zip(self.braking, self.acceleration, strict=True)):
+            raise UserError(f"joints cannot brake more than they accelerate, got {self.braking} and {self.acceleration}")
+        for name in _KINDS[2:]:
+            if not all(0 < value < np.inf for value in getattr(self, name)):
+                raise UserError(f"joint limits: every {name} must be above 0 and finite, got {getattr(self, name)}")
 
-    def limit(self, target: NDArray[Any]) -> Limited:
-        """The nearest target to ``target (10,)`` that may be sent now; one with NaN repeats the last.
+    @property
+    def size(self) -> int:
+        """Number of joints J."""
+        return len(self.lower)
 
-        Raises:
-            UserError: :meth:`reset` was not called.
-        """
-        if self._last is None:
-            raise UserError("call reset(target) with the tool's present pose before the first limit(target)")
-        if not np.isfinite(target).all():
-            return Limited(self._last.astype(np.float32), ("not finite",))
-        reasons = []
-        allowed = np.clip(np.asarray(target, np.float64), self._low, self._high)
-        if (allowed[:3] != target[:3]).any():
-            reasons.append("workspace")
-        offset = allowed[:3] - self._last[:3]
-        distance = float(np.linalg.norm(offset))
-        if distance > self._step:
-            allowed[:3] = self._last[:3] + offset * (self._step / distance)
-            reasons.append("speed")
-        before = matrix_from_rot6d(self._last[3:9])
-        turn = rotvec_from_matrix(matrix_from_rot6d(np.asarray(target[3:9], np.float64)) @ before.T)  # in the base frame
-        angle = float(np.linalg.norm(turn))
-        if angle > self._turn:
-            turn = turn * (self._turn / angle)
-            reasons.append("turning speed")
-        allowed[3:9] = rot6d_from_matrix(matrix_from_rotvec(turn) @ before)
-        self._last = allowed
-        return Limited(allowed.astype(np.float32), tuple(reasons))
+    def scaled(self, velocity: float = 1.0, acceleration: float = 1.0, jerk: float = 1.0, inset: float = 0.0) -> JointLimits:
+        """A share of each rate; angles ``inset`` [rad] within."""
+        return JointLimits(
+            tuple(value + inset for value in self.lower),
+            tuple(value - inset for value in self.upper),
+            tuple(value * velocity for value in self.velocity),
+            tuple(value * acceleration for value in self.acceleration),
+            tuple(value * jerk for value in self.jerk),
+            tuple(value * acceleration for value in self.braking),
+        )
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where the tool may be, in the base frame [m].
+
+    Args:
+        low: smallest coordinates of the tool centre point.
+        high: largest ones.
+        table_height: of a plane that no point of the tool goes below; None where there is none.
+        tool_points: ``(K, 3)`` points of the tool in its own frame that are held above the table, such as the ends of the fingers.
+
+    Raises:
+        UserError: a box without room, points that are not three numbers.
+    """
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+    table_height: float | None = None
+    tool_points: Sequence[Sequence[float]] = ((0.0, 0.0, 0.0),)
+
+    def __post_init__(self) -> None:
+        if len(self.low) != 3 or len(self.high) != 3 or not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise UserError(f"a workspace needs low x, y, z below high x, y, z [m], got {tuple(self.low)} and {tuple(self.high)}")
+        if not self.tool_points or any(len(point) != 3 for point in self.tool_points):
+            raise UserError(f"the tool's points take three numbers each [m], got {self.tool_points}")
+
+
+@dataclass(frozen=True)
+class ToolLimits:
+    """How fast the tool may be, and how far ahead of it a target.
+
+    Args:
+        speed: [m/s].
+        turning_speed: [rad/s].
+        step: a target further from the tool is brought so near [m].
+        turn: a target turned further is turned so far [rad].
+    """
+
+    speed: float = 0.5
+    turning_speed: float = 1.5
+    step: float = 0.25
+    turn: float = 1.2
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "turning_speed", "step", "turn"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise UserError(f"the tool's {name} must be above 0 and finite, got {getattr(self, name)}")

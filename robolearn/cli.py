@@ -27,6 +27,8 @@ VERBS = {
     "finetune": "refine: a residual policy by reinforcement learning on a frozen base (ResiP)",
     "value": "judge: a critic from demonstrations and rollouts, to steer a policy (V-GPS)",
     "evaluate": "compare policies on the same initial states and noise, with intervals and tests",
+    "run": "a policy on a robot, over the robot's own drivers",
+    "sim-robot": "a simulated robot behind the topics, services and actions of real drivers",
     "serve": "a policy behind a websocket, for a robot computer without torch",
     "results": "the figures of a finished recipe as one JSON file, to keep",
     "report": "a self-contained report.html of finished runs",
@@ -62,6 +64,7 @@ TOOLS = {
     },
 }
 PARTS = {"bench": ("sim", "train", "infer", "data")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
+ONE_THREAD = ("run", "sim-robot")  # verbs of a loop that must be punctual
 HELP = ("-h", "--help", "help")
 FLAGS = {"--json": ("json", "prints no JSON"), "--dry-run": ("dry_run", "has no dry run")}  # the option each sets, or why there is none
 EXAMPLES = """examples:
@@ -137,6 +140,9 @@ def _run(verb: str, words: list[str]) -> int:
     # one that sleeps at once takes a quarter longer over a gradient step.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if verb in ONE_THREAD:  # before numpy: a pool of threads makes solves of 6 equations eight times slower
+        for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(pool, "1")
     from robolearn.config import compose
     from robolearn.nodes import find_target
 

@@ -18,13 +18,17 @@ from typing import Literal
 from omegaconf import DictConfig
 
 from robolearn.gl import GL_PACKAGES
+from robolearn.nodes import find_target
 
+DEVICES = "robolearn.deploy.teleop.check.findings"  # yields what a Check is made of, for each of an operator's devices
 ROOT = Path(__file__).parent.parent
-CORE = ("numpy", "zarr", "numcodecs", "rich", "hydra-core")
+CORE = ("numpy", "rich", "hydra-core")
+STORE = ("zarr", "numcodecs")  # there are none of today's for Python 3.10: a robot's computer with it keeps episodes as files
 EXTRAS = {
     "train": ("torch", "diffusers", "safetensors", "scipy", "tensorboard", "matplotlib", "av", "jinja2"),
     "sim": ("mujoco", "robosuite", "gymnasium"),
     "formats": ("h5py",),
+    "robot": ("rosbags", "mcap", "msgpack", "websockets"),
     "ray": ("ray",),
     "warp": ("mujoco-warp", "warp-lang"),
 }
@@ -71,8 +75,8 @@ def examine(*, render: bool = True) -> Iterator[Check]:
     """All checks, one after the other; ``render`` also draws a small frame with each OpenGL backend."""
     yield _python()
     pins = read_pins(ROOT / "constraints.txt")
-    for package in CORE:
-        yield _package(package, pins, required=True, extra="")
+    for package in (*CORE, *STORE):
+        yield _package(package, pins, required=package in CORE or sys.version_info >= (3, 11), extra="")
     for extra, packages in EXTRAS.items():
         for package in packages:
             yield _package(package, pins, required=False, extra=extra)
@@ -84,6 +88,8 @@ def examine(*, render: bool = True) -> Iterator[Check]:
         yield _robosuite_models()
     if _installed("torch"):
         yield _torch()
+    yield from find_target("robolearn.deploy.transport.check.check_transports")()
+    yield from (Check(*finding) for finding in find_target(DEVICES)())
     yield _fixtures()
     yield _disk()
 
@@ -97,8 +103,13 @@ def read_pins(file: Path) -> dict[str, str]:
 
 
 def _python() -> Check:
-    fits = (3, 11) <= sys.version_info[:2] < (3, 13)
-    return Check("python", "ok" if fits else "fail", platform.python_version(), "" if fits else "make setup PYTHON=python3.11 (or 3.12)")
+    version, here = sys.version_info[:2], platform.python_version()
+    if (3, 11) <= version < (3, 13):
+        return Check("python", "ok", here)
+    mend = "make setup PYTHON=python3.11 (or 3.12)"
+    if (3, 10) <= version < (3, 14):
+        return Check("python", "warn", f"{here}: enough for a robot's computer; learning and simulation need 3.11 or 3.12", mend)
+    return Check("python", "fail", here, mend)
 
 
 def _installed(package: str) -> str:

@@ -19,11 +19,12 @@ def colour(position: int) -> str:
     return PALETTE[position % len(PALETTE)]
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Any, Any]:
+    """A figure of ``width`` by ``height`` hundred pixels and its axes, one behind the other; rows share what is horizontal."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, columns))
+    axes = np.atleast_1d(figure.subplots(rows, columns, sharex="col" if rows > 1 else False)).reshape(-1)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.spines[["left", "bottom"]].set_color(FAINT)
@@ -33,7 +34,8 @@ def _figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any) -> str:
+def to_svg(figure: Any) -> str:
+    """A figure as SVG text that takes its page's font and width."""
     import matplotlib
 
     stream = io.StringIO()
@@ -57,7 +59,7 @@ def standalone(svg: str) -> str:
 
 def forest(arms: Sequence[Mapping[str, Any]]) -> str:
     """Success rates as bars with their intervals, in each arm's ``colour`` where it has one."""
-    figure, (axis,) = _figure(8.2, 0.55 + 0.5 * len(arms))
+    figure, (axis,) = new_figure(8.2, 0.55 + 0.5 * len(arms))
     for position, arm in enumerate(arms):
         rate = arm["success"]
         axis.barh(position, 100 * rate["rate"], 0.58, color=_own(arm, position), alpha=0.22)
@@ -69,13 +71,13 @@ def forest(arms: Sequence[Mapping[str, Any]]) -> str:
     axis.set_xlim(0, 108)
     axis.set_xticks(range(0, 101, 20), [f"{value} %" for value in range(0, 101, 20)])
     axis.grid(False, axis="y")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def stage_funnel(arms: Sequence[Mapping[str, Any]]) -> str:
     """Share of episodes that reached each stage, a line an arm, in its ``colour`` where it has one."""
     names = list(arms[0]["stages"])
-    figure, (axis,) = _figure(8.2, 2.9)
+    figure, (axis,) = new_figure(8.2, 2.9)
     for position, arm in enumerate(arms):
         shares = [100 * arm["stages"][name] for name in names]
         axis.plot(range(len(names)), shares, "o-", color=_own(arm, position), linewidth=2, markersize=5, label=arm["name"])
@@ -83,7 +85,7 @@ def stage_funnel(arms: Sequence[Mapping[str, Any]]) -> str:
     axis.set_ylim(0, 104)
     axis.set_yticks(range(0, 101, 20), [f"{value} %" for value in range(0, 101, 20)])
     figure.legend(frameon=False, fontsize=9, loc="outside right upper")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _own(arm: Mapping[str, Any], position: int) -> str:
@@ -101,7 +103,7 @@ class Panel:
 
 def curves(panels: Sequence[Panel]) -> str:
     """Learning curves side by side."""
-    figure, axes = _figure(2.55 * len(panels) if len(panels) > 1 else 4.0, 2.3, len(panels))
+    figure, axes = new_figure(2.55 * len(panels) if len(panels) > 1 else 4.0, 2.3, len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         for position, (x, y) in enumerate(panel.lines):
             axis.plot(x, y, color=colour(position + 1), linewidth=1.7, marker="o" if len(x) < 12 else None, markersize=3)
@@ -110,7 +112,7 @@ def curves(panels: Sequence[Panel]) -> str:
         axis.xaxis.set_major_locator(_ticks())
         if max((max(x, default=0) for x, _ in panel.lines), default=0) >= 10_000:
             axis.xaxis.set_major_formatter(_short)
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _short(value: float, _: Any) -> str:
@@ -127,7 +129,7 @@ def _ticks() -> Any:
 
 def calibration(tables: Mapping[str, Sequence[Sequence[float]]]) -> str:
     """Reliability diagram: mean predicted value against the mean return that followed, dots sized by how many."""
-    figure, (axis,) = _figure(3.9, 3.5)
+    figure, (axis,) = new_figure(3.9, 3.5)
     axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1.2, zorder=0)
     for position, (name, table) in enumerate(tables.items()):
         rows = np.asarray(table, float).reshape(-1, 3)
@@ -139,4 +141,4 @@ def calibration(tables: Mapping[str, Sequence[Sequence[float]]]) -> str:
     axis.set_xlabel("predicted value", fontsize=9, color=INK)
     axis.set_ylabel("return that followed", fontsize=9, color=INK)
     axis.legend(frameon=False, fontsize=9, loc="upper left")
-    return _svg(figure)
+    return to_svg(figure)

@@ -1,9 +1,10 @@
-"""The contracts between rooms: environments, policies, chunk samplers, critics."""
+"""The contracts between rooms: environments, policies, chunk samplers, critics, simulated robots."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,6 +162,118 @@ class StatePictures(Protocol):
 
     def draw(self, state: NDArray[np.float64], camera: str) -> NDArray[np.uint8]:
         """One state ``(S,)`` as RGB, ``(H, W, 3)``."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class RobotState:
+    """What a simulated robot and its world are like at one instant; poses in the base frame, quaternions wxyz.
+
+    Args:
+        position: of the joints, ``(7,)`` [rad].
+        velocity: of the joints, ``(7,)`` [rad/s].
+        effort: of the joints' motors, gravity apart, ``(7,)`` [Nm].
+        fingers: way of each from the middle, ``(2,)`` [m].
+        finger_velocity: ``(2,)`` [m/s].
+        tool_position: of the tool centre point, ``(3,)`` [m].
+        tool_quaternion: ``(4,)``.
+        tool_twist: ``(6,)`` [m/s, rad/s].
+        parts: position and quaternion of each part and fixture, in the order of ``parts_poses``, ``(P, 7)``.
+    """
+
+    position: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    effort: NDArray[np.float64]
+    fingers: NDArray[np.float64]
+    finger_velocity: NDArray[np.float64]
+    tool_position: NDArray[np.float64]
+    tool_quaternion: NDArray[np.float64]
+    tool_twist: NDArray[np.float64]
+    parts: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RobotVerdict:
+    """How a simulated robot's episode goes.
+
+    Args:
+        seed: of its start.
+        level: of its randomness.
+        steps: control steps that have passed.
+        stages: which have been reached, by name; the last of them, success, says whether it holds now.
+        success: whether it held at some time.
+        lost: why the episode is over without a result, or nothing.
+    """
+
+    seed: int
+    level: str
+    steps: int
+    stages: Mapping[str, bool]
+    success: bool
+    lost: str
+
+
+class RobotWorld(Protocol):
+    """One arm in the world of a task, stepped at the rate of its physics: what a simulated robot's drivers command and read.
+
+    The arm follows a pose of its tool (``pose``) or set points of its joints (``joints``), and holds where it is until it is
+    commanded. The task is judged once a control step of ``env_spec``, counted from the reset.
+    """
+
+    env_spec: EnvSpec
+    timestep: float
+    cameras: tuple[str, ...]
+
+    def reset(self, seed: int, level: str | None = None) -> None:
+        """Begin the episode of a seed, at another level of randomness if one is given.
+
+        Raises:
+            UserError: no such level or seed.
+        """
+        ...
+
+    def use(self, servo: Literal["pose", "joints"]) -> None:
+        """Let the arm follow poses, or joints, from now on; it holds where it is."""
+        ...
+
+    def command_pose(self, position: NDArray[np.float64], quaternion: NDArray[np.float64]) -> None:
+        """Set the tool's equilibrium: ``(3,)`` [m], ``(4,)`` wxyz, in the base frame."""
+        ...
+
+    def command_joints(self, position: NDArray[np.float64], velocity: NDArray[np.float64]) -> None:
+        """Set the joints' set points and their velocities: ``(7,)`` [rad], ``(7,)`` [rad/s]."""
+        ...
+
+    def command_fingers(self, width: float) -> None:
+        """Set how far apart the fingers should be [m], as far as they go."""
+        ...
+
+    def hold(self) -> None:
+        """Brake: stay where the arm is now."""
+        ...
+
+    def step(self) -> None:
+        """Let ``timestep`` pass."""
+        ...
+
+    def state(self) -> RobotState:
+        """Where everything is; copies."""
+        ...
+
+    def verdict(self) -> RobotVerdict:
+        """How the episode goes."""
+        ...
+
+    def scene(self) -> Any:
+        """What :meth:`draw` needs to know of this instant; a copy."""
+        ...
+
+    def draw(self, scene: Any, camera: str) -> NDArray[np.uint8]:
+        """A picture of a scene, ``(H, W, 3)``; always from the same thread."""
         ...
 
     def close(self) -> None:

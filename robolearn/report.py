@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,14 @@ from omegaconf import DictConfig
 from robolearn import plots
 from robolearn.errors import UserError, reading
 from robolearn.logger import read_metrics
+from robolearn.pages import how_made, render
 from robolearn.plots import Panel
-from robolearn.run import CONFIG, VERSIONS, check_run, read_json, read_result, versions, write_whole
+from robolearn.robot_report import build_robot_report
+from robolearn.robot_run import is_robot_run
+from robolearn.run import check_run, read_json, read_result, versions, write_whole
 from robolearn.seeding import SPLIT_SIZE
 from robolearn.video import CLIPS, Clip, read_clips
 
-TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 MAX_PANELS = 4
 # What a run's curves show, most telling first; a run shows the first few of these that it logged.
 TELLING = {
@@ -40,7 +41,7 @@ ENV_SPEED = "time/env_steps_per_s"
 
 
 def main(cfg: DictConfig) -> int:
-    """``robolearn report``: a page of runs that are done.
+    """``robolearn report``: a page of runs that are done, or of one run on a robot.
 
     Raises:
         UserError: a folder is no run, none holds an evaluation, or the page exists.
@@ -50,6 +51,13 @@ def main(cfg: DictConfig) -> int:
         raise UserError(f"{cfg.out} exists; give another out=, or overwrite=true")
     for folder in folders:
         check_run(folder)
+    robots = [folder for folder in folders if is_robot_run(folder)]
+    if robots:
+        if len(folders) > 1:
+            raise UserError(f"{robots[0]} is a run on a robot, which has a page of its own; give it alone in runs=")
+        build_robot_report(Path(cfg.out), robots[0], title=str(cfg.title or ""))
+        print(cfg.out)
+        return 0
     evaluated = [folder for folder in folders if (folder / "results.json").is_file()]
     if not evaluated:
         raise UserError("no run holds an evaluation; give the folder of a `robolearn evaluate` in runs=[...]")
@@ -69,15 +77,13 @@ def build_report(out: Path, evaluation: Mapping[str, Any], runs: Sequence[Path],
         videos: clips, shown by arm.
         title: heading; made from the task unless given.
     """
-    from jinja2 import Environment
-
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(TEMPLATE.read_text())
     methods = [dict(method, colour=plots.colour(position)) for position, method in enumerate(evaluation.get("methods", []))]
     of_method = {name: method["colour"] for method in methods for name in method["arms"]}
     arms = [dict(arm, colour=of_method.get(arm["name"], plots.colour(position))) for position, arm in enumerate(evaluation["arms"])]
     told = [told_run for folder in runs if (told_run := tell_run(Path(folder)))]
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = page.render(
+    text = render(
+        "report.html",
         title=title or f"Evaluation on {evaluation['task']}",
         evaluation=evaluation,
         arms=arms,
@@ -150,19 +156,10 @@ def tell_run(folder: Path) -> dict[str, Any] | None:
     """What the page says of a run: its curves, calibration, config, versions and command; None where there is nothing."""
     if not folder.is_dir():
         return None
-    config = folder / CONFIG
-    known = read_json(folder / VERSIONS) if (folder / VERSIONS).is_file() else {}
     panels = run_curves(folder)
     tables = run_calibration(folder)
-    return {
-        "name": folder.name,
-        "path": str(folder),
-        "command": shlex.join([Path(known["command"][0]).name, *known["command"][1:]]) if known.get("command") else "",
-        "curves": plots.curves(panels) if panels else "",
-        "calibration": plots.calibration(tables) if tables else "",
-        "config": config.read_text() if config.is_file() else "",
-        "versions": known,
-    }
+    drawn = {"curves": plots.curves(panels) if panels else "", "calibration": plots.calibration(tables) if tables else ""}
+    return {**how_made(folder), **drawn}
 
 
 def run_curves(folder: Path) -> list[Panel]:

@@ -111,7 +111,7 @@ class Assembly(World):
         self._screws = Screws(rows, sockets) if thread and sockets else None
         self._pushes = Pushes(rows, self.task.parts, push_force) if push_force else None
         self._brake = Brake(rows, self.task.parts)
-        self._ctrl = rows.view("ctrl")
+        self._ctrl = rows.view("ctrl")[:, : 9 * len(self.task.arms)]  # the tools' and the fingers', see ServoGains.joints
         self._settled = settled_state(Engine(model, 1, 1), self.task, randomness)
         self._heights = self._view.heights_in(self._settled)
         self._stages = self._episodes.stages

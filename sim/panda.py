@@ -24,6 +24,22 @@ FINGER_OPEN, FINGER_CLOSED = 0.0325, 0.0035
 _PADS = ("leftfinger", "rightfinger")
 
 
+# Groups of actuators, where an arm has two servos of which one is off; the fingers' are in group 0, which is always on.
+TOOL_GROUP, JOINT_GROUP = 1, 2
+
+
+@dataclass(frozen=True)
+class JointGains:
+    """A servo of the joints, as ros2_control's effort controller is: a damped spring to a moving set point.
+
+    Together the springs hold the tool about as firmly as :class:`ServoGains` do, and their dampers, which hold it to the
+    set point's velocity, lag as little: a set point that follows a target as the tool would, moves and presses it alike.
+    """
+
+    stiffness: tuple[float, ...] = (1000.0, 500.0, 1500.0, 360.0, 250.0, 300.0, 220.0)  # [Nm/rad]
+    damping: tuple[float, ...] = (100.0, 90.0, 100.0, 60.0, 30.0, 28.0, 16.0)  # [Nms/rad]
+
+
 @dataclass(frozen=True)
 class ServoGains:
     """Impedance of the tool centre point: a damped spring to the commanded pose.
@@ -41,6 +57,7 @@ class ServoGains:
     grip_stiffness: float = 4000.0  # [N/m]
     posture_stiffness: float = 0.0  # [Nm/rad] draws joints 3 and 5 to 0: in long episodes elbow and wrist drift into their limits
     tool_offset: float = 0.0964  # [m] from the hand along its z: calibrated on pushes, see docs/world.md
+    joints: JointGains | None = None  # a servo of the joints beside the tool's, at first off
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ def _assets() -> Path:
 def add_panda(root: ET.Element, gains: ServoGains, mesh_cell: float | None, place: Arm) -> None:
     """Put an arm, its gripper and its actuators into an MJCF document whose world frame is the base frame.
 
-    Control vector: TCP position 3 [m], TCP quaternion 4 (wxyz), finger targets 2 [m].
+    Control vector: TCP position 3 [m], TCP quaternion 4 (wxyz), finger targets 2 [m]; with a servo of the joints their set points 7.
     Links do not collide; each finger collides as two boxes. ``mesh_cell`` [m] keeps robosuite's meshes
     with so much detail, for pictures only: with and without them a scene has the same state.
     """
@@ -173,6 +190,8 @@ def _box_fingers(base: ET.Element) -> None:
 
 def _add_actuators(root: ET.Element, gains: ServoGains, prefix: str) -> None:
     actuators, tool = _require(root, "actuator"), {"site": f"{prefix}tcp", "refsite": "base_frame"}
+    if gains.joints is not None:
+        tool["group"] = str(TOOL_GROUP)
     for index, axis in enumerate("xyz"):
         gear = " ".join("1" if place == index else "0" for place in range(6))
         servo = {"kp": str(gains.stiffness), "kv": str(gains.stiffness / gains.rate)}
@@ -183,6 +202,11 @@ def _add_actuators(root: ET.Element, gains: ServoGains, prefix: str) -> None:
     for joint in FINGER_JOINTS:
         name = f"{prefix}{joint}"
         ET.SubElement(actuators, "position", name=name, joint=name, kp=str(gains.grip_stiffness), forcerange=force)
+    if gains.joints is not None:
+        _require(root, "option").set("actuatorgroupdisable", str(JOINT_GROUP))
+        for joint, stiffness, damping in zip(ARM_JOINTS, gains.joints.stiffness, gains.joints.damping, strict=True):
+            name, servo = f"{prefix}{joint}", {"kp": str(stiffness), "kv": str(damping), "group": str(JOINT_GROUP)}
+            ET.SubElement(actuators, "position", {"name": name, "joint": name, **servo})
 
 
 def _add_sensors(root: ET.Element, prefix: str) -> None:

@@ -14,6 +14,7 @@ from robolearn.datasets.formats import (
     dppo,
     lerobot,
     lerobot_export,
+    recorded_npz,
     resip,
     rlds,
     robomimic,
@@ -94,6 +95,7 @@ FORMATS = {
         ("image_codec",),
     ),
     "rlds": Format("RLDS (TFDS directory, Open X-Embodiment)", rlds.recognises, rlds.RldsReader, ("task", "control_hz", "missing")),
+    "recorded": Format("episodes that a robot's computer recorded without zarr", recorded_npz.recognises, recorded_npz.RecordedNpzReader),
     "dppo": Format("DPPO npz", dppo.recognises, dppo.DppoReader, ("task", "control_hz")),
     "lerobot": Format(
         "LeRobot v2.0, v2.1, v3.0 (folder with meta/info.json)",

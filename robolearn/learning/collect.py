@@ -1,4 +1,4 @@
-"""Collects demonstrations: a scripted expert or a trained policy plays, and its episodes go into a store in the order of their seeds."""
+"""Collects demonstrations: a scripted expert, a policy or an operator acts, and episodes go into a store in the order of their seeds."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError
+from robolearn.learning.operate import check_operable, operate, spec_of
 from robolearn.learning.players import Job, Players, check_expert, expert_of, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
 from robolearn.provenance import describe
 from robolearn.run import versions
 from robolearn.seeding import SPLIT_SIZE, SPLITS, split_seeds
+from robolearn.spec import EnvSpec
 
-SOURCES = ("expert", "policy")
+SOURCES = ("expert", "policy", "operator")
 KEEP = ("successes", "all")
 SPEED = ("threads",)  # options of a world that change how fast it is, not what it does
 
@@ -74,20 +76,26 @@ def main(cfg: DictConfig) -> int:
     """
     options = to_dict(cfg)
     successes_only = _successes_only(options)
-    players = make_players(options.get("scale"))
-    env = make_environment(cfg.task, num_envs=int(cfg.num_envs))
+    by_operator = options["source"] == "operator"
+    players = make_players(None if by_operator else options.get("scale"))
+    env = make_environment(cfg.task, num_envs=1 if by_operator else int(cfg.num_envs))
     try:
-        policies = _policies(options, env)
-        with _open_store(cfg, env) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
+        spec = _checked_spec(options, env.env_spec)
+        policies = [] if by_operator else _policies(options, env)
+        with _open_store(cfg, spec) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
             progress.start_at(store.num_episodes)
-            attempts, successes = _collect(cfg, env, players, policies, store, successes_only, progress)
+            if by_operator:
+                attempts, successes = operate(cfg, env, store, _seeds(cfg, store), progress)
+            else:
+                attempts, successes = _collect(cfg, env, players, policies, store, successes_only, progress)
             kept = store.num_episodes
     finally:
         players.close()
         env.close()
     outcome = {"store": str(cfg.store), "episodes": kept, "attempts": attempts, "successes": successes}
     print(json.dumps(outcome) if cfg.json else f"{cfg.store}: {kept} episodes; {successes} of {attempts} attempts succeeded")
-    if kept < (cfg.at_least if cfg.at_least is not None else cfg.episodes):
+    least = (0 if by_operator else cfg.episodes) if cfg.at_least is None else cfg.at_least
+    if kept < least:
         raise UserError(
             f"{successes} of {attempts} attempts succeeded, so {cfg.store} holds {kept} of {cfg.episodes} episodes;"
             " give a larger max_attempts= with resume=true, or keep=all"
@@ -187,25 +195,33 @@ def _policies(options: dict[str, Any], env: Any) -> list[dict[str, Any]]:
     return nodes
 
 
-def _open_store(cfg: DictConfig, env: Any) -> Any:
+def _checked_spec(options: dict[str, Any], spec: EnvSpec) -> EnvSpec:
+    """What the store holds."""
+    if options["source"] != "operator":
+        return spec
+    check_operable(options, spec)
+    return spec_of(spec, bool(options["checkpoint"]))
+
+
+def _open_store(cfg: DictConfig, spec: EnvSpec) -> Any:
     store_type = find_target(cfg.store_type)
     if not cfg.resume:
         if Path(cfg.store).exists() and not cfg.overwrite:
             raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
-        return store_type.create(cfg.store, env.env_spec, overwrite=bool(cfg.overwrite), image_codec=cfg.image_codec)
+        return store_type.create(cfg.store, spec, overwrite=bool(cfg.overwrite), image_codec=cfg.image_codec)
     store = store_type.open(cfg.store, mode="a")
     try:
-        _check_continues(cfg, env, store)
+        _check_continues(cfg, spec, store)
     except UserError:
         store.close()
         raise
     return store
 
 
-def _check_continues(cfg: DictConfig, env: Any, store: Any) -> None:
+def _check_continues(cfg: DictConfig, spec: EnvSpec, store: Any) -> None:
     """Raise ``UserError`` unless the store was collected in this world, from this block of seeds."""
-    if store.env_spec != env.env_spec:
-        raise UserError(f"{cfg.store} was made for task {store.env_spec.task!r} with another spec than {env.env_spec.task!r} has now")
+    if store.env_spec != spec:
+        raise UserError(f"{cfg.store} was made for task {store.env_spec.task!r} with another spec than {spec.task!r} has now")
     known = [store.provenance(index) for index in range(store.num_episodes)]
     for entry in known:
         if "seed" not in entry:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 SAME_WISH_S = 1.0  # a signal that comes twice so soon is one wish: to a process group, and passed on by the parent
 
@@ -23,7 +23,7 @@ class Stop:
         self._before: dict[int, Any] = {}
         self._heard = float("-inf")
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # signals can be handled nowhere else
             self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
         return self

@@ -1,0 +1,5 @@
+"""ROS messages without ROS."""
+
+from robolearn.deploy.messages.codec import MalformedError, Messages
+
+__all__ = ["MalformedError", "Messages"]

@@ -1,0 +1,155 @@
+"""The command loop's one tick: look, decide who may move, follow the target within the limits, send, and note how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.deploy.motion import MotionGenerator, Setpoint
+from robolearn.deploy.runner.checks import Check, TrackingCheck
+from robolearn.deploy.safety import Problem, State, Supervisor
+from robolearn.errors import UserError
+
+Floats = NDArray[np.float64]
+
+
+class Driver(Protocol):
+    """Sends motion to an arm and commands to a gripper."""
+
+    def send(self, setpoint: Setpoint) -> None:
+        """Send a tick's motion; never waits."""
+        ...
+
+    def grip(self, closed: bool) -> None:
+        """Open or close; nothing where it is so already."""
+        ...
+
+    def forget(self) -> None:
+        """Somebody else may have moved the gripper."""
+        ...
+
+    def stop(self) -> None:
+        """Whatever the driver needs to stand still when nobody sends any more."""
+        ...
+
+
+class Joints(Protocol):
+    """Gives the arm's joints as they were last heard."""
+
+    def joints(self) -> tuple[int, Floats, Floats]:
+        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``.
+
+        Raises:
+            UserError: nothing came yet.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick did, for the records.
+
+    Args:
+        time: [ns] of the transport's clock.
+        state: after it.
+        target: ``(A,)`` that was followed, or None.
+        setpoint: that was sent, or None.
+        measured: joints ``(J,)`` [rad], or None.
+        problems: what was wrong.
+    """
+
+    time: int
+    state: State
+    target: NDArray[Any] | None
+    setpoint: Setpoint | None
+    measured: Floats | None
+    problems: tuple[Problem, ...]
+
+
+class Command:
+    """Owns limits, watchdogs and what is sent; knows nothing of where targets come from.
+
+    Args:
+        sensors: where the arm is.
+        driver: the arm and the gripper.
+        motion: makes targets into motion within the limits.
+        supervisor: says who may move.
+        checks: what could be wrong.
+        tracking: compares where the arm should be with where it is.
+        compliant: the arm follows poses as a spring does, and its joints find their own way.
+        dry_run: send nothing.
+    """
+
+    def __init__(
+        self,
+        sensors: Joints,
+        driver: Driver,
+        motion: MotionGenerator,
+        supervisor: Supervisor,
+        checks: Sequence[Check],
+        tracking: TrackingCheck,
+        *,
+        compliant: bool = False,
+        dry_run: bool = False,
+    ) -> None:
+        self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
+        self._checks, self._tracking, self.dry_run = [*checks, tracking], tracking, dry_run
+        self._compliant = compliant
+        self._started = False
+
+    def look(self, now: int) -> list[Problem]:
+        """All that is wrong at ``now`` [ns]."""
+        return [problem for check in self._checks for problem in check(now)]
+
+    def arm(self, now: int) -> None:
+        """Begin to move from where the joints are.
+
+        Raises:
+            UserError: something is wrong, a fault is latched, or nothing was heard of the joints.
+        """
+        heard = self.sensors.joints()
+        self.supervisor.arm(now, self.look(now))
+        self.motion.start(heard[1], now)
+        self._tracking.reset()
+        self.driver.forget()
+        self._started = True
+
+    def tick(self, now: int, target: NDArray[Any] | None) -> Tick:
+        """One tick at ``now`` [ns] towards a canonical action ``(10,)``, or to rest where there is none or motion is forbidden."""
+        heard = self._heard()
+        problems = self.look(now)
+        state = self.supervisor.update(now, problems, not self._started or self.motion.resting)
+        if not self._started:
+            return Tick(now, state, None, None, None if heard is None else heard[1], tuple(problems))
+        moves = state is State.RUNNING and target is not None
+        if self._compliant and heard is not None:
+            self.motion.lean(heard[1])
+        setpoint = self.motion.follow(target, now, self.supervisor.scale(now)) if moves else self.motion.decelerate(now)
+        if not self.dry_run:
+            if heard is not None:
+                self._tracking.compare(setpoint.positions[0], heard[1], now)
+            self.driver.send(setpoint)
+            if moves and target is not None and np.isfinite(target[-1]):
+                self.driver.grip(bool(target[-1] > 0))
+        self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
+        return Tick(now, state, target if moves else None, setpoint, None if heard is None else heard[1], tuple(problems))
+
+    def _heard(self) -> tuple[int, Floats, Floats] | None:
+        try:
+            return self.sensors.joints()
+        except UserError:
+            return None
+
+    @property
+    def standing(self) -> bool:
+        """Whether nothing is sent any more, the motion being at rest."""
+        return not self._started
+
+    def stop(self) -> None:
+        """Leave the robot standing by itself."""
+        if not self.dry_run:
+            self.driver.stop()

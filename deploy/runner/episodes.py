@@ -1,0 +1,299 @@
+"""The story of a run: reset, arm, play until it is over, come to rest; once for every seed, one tick at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robolearn.deploy.runner.autonomy import Autonomy
+from robolearn.deploy.runner.command import Command, Tick
+from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.safety import Problem, State
+from robolearn.errors import UserError
+
+Observation = Mapping[str, NDArray[Any]]
+ON_FAULT = ("end", "wait", "rearm")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an episode goes, in whoever's words that judge it.
+
+    Args:
+        over: it need not go on.
+        success: as far as is known; None: nobody says.
+        stages: reached, by name.
+        reason: why it is over without success.
+    """
+
+    over: bool = False
+    success: bool | None = None
+    stages: Mapping[str, bool] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one episode; ``success`` is None where nobody said."""
+
+    seed: int
+    success: bool | None
+    steps: int
+    stages: Mapping[str, bool]
+    reason: str
+
+
+class Judge(Protocol):
+    """Prepares episodes and says how they go: a simulated world, or a person."""
+
+    def prepare(self, seed: int) -> None:
+        """Begin to bring the scene to its start; does not wait.
+
+        Raises:
+            UserError: it cannot be done.
+        """
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the scene is at its start.
+
+        Raises:
+            UserError: it will not be.
+        """
+        ...
+
+    def verdict(self) -> Verdict:
+        """How the present episode goes."""
+        ...
+
+
+class Sensors(Protocol):
+    """Gives what a policy observes."""
+
+    def observation(self, at: int) -> Observation:
+        """``{name: (...)}`` at ``at`` [ns]."""
+        ...
+
+
+class Journal(Protocol):
+    """Keeps what happens; see :class:`robolearn.deploy.recording.recorder.Recorder`."""
+
+    def begin(self, source: str = "rollout", **provenance: Any) -> int:
+        """An episode begins."""
+        ...
+
+    def step(self, observation: Observation, action: Any, *, intervention: bool = False, stamp: int | None = None) -> None:
+        """One step of it."""
+        ...
+
+    def finish(self, success: bool | None, terminated: bool | None = None, notes: str = "", *, truncated: bool = False) -> None:
+        """It is over."""
+        ...
+
+    def discard(self) -> None:
+        """It never was."""
+        ...
+
+    def mark(self, event: str, words: str = "", stamp: int | None = None, **values: Any) -> None:
+        """Something happened."""
+        ...
+
+
+@dataclass
+class _Play:
+    """An episode under way: the step whose action is not known yet."""
+
+    seed: int
+    period: int
+    due: int
+    steps: int = 0
+    observation: Observation | None = None
+    stamp: int = 0
+    intervened: bool = False
+
+
+class Episodes:
+    """Plays episodes on a robot.
+
+    :meth:`story` is a generator that is advanced once a tick: what it is sent is the time, what it yields is the tick.
+
+    Args:
+        command: the robot's side.
+        autonomy: the policy's side.
+        sensors: what the policy sees.
+        judge: who prepares and judges.
+        stops: where operators are heard.
+        journal: where it is written down.
+        control_hz: policy steps a second.
+        max_steps: after which an episode is cut.
+        patience_s: how long a scene may take to be ready, and sensors to be sound [s].
+        on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
+        provenance: of every episode, JSON-ready.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        autonomy: Autonomy,
+        sensors: Sensors,
+        judge: Judge,
+        stops: Stops,
+        journal: Journal,
+        *,
+        control_hz: float,
+        max_steps: int,
+        patience_s: float = 20.0,
+        on_fault: str = "wait",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.command, self.autonomy, self._sensors, self._judge = command, autonomy, sensors, judge
+        self._stops, self._journal, self._provenance = stops, journal, dict(provenance or {})
+        self._period, self._max_steps, self._patience = round(1e9 / control_hz), max_steps, round(patience_s * 1e9)
+        if on_fault not in ON_FAULT:
+            raise UserError(f"no on_fault={on_fault!r}; there are {', '.join(ON_FAULT)}")
+        self._on_fault = on_fault
+        self.results: list[Result] = []
+        self._told = 0
+        self._wrong: Sequence[Problem] = ()
+        self._refusal = ""
+
+    def story(self, seeds: Sequence[int], now: int) -> Iterator[Tick]:
+        """Play the episodes of ``seeds``; :attr:`results` holds what came of those that ended.
+
+        Raises:
+            UserError: a scene or the robot does not become ready, or a fault is not re-armed within the patience.
+        """
+        self._now = now
+        for seed in seeds:
+            yield from self._prepare(seed)
+            yield from self._play(seed)
+            yield from self._rest()
+
+    def tell(self, now: int) -> None:
+        """The time of the tick to come."""
+        self._now = now
+
+    def _tick(self, target: NDArray[Any] | None) -> Tick:
+        """One tick, and what changed in it written down."""
+        tick = self.command.tick(self._now, target)
+        log = self.command.supervisor.log
+        for entry in log[self._told :]:
+            self._journal.mark(entry.after.value, entry.why, entry.time)
+        self._told = len(log)
+        return tick
+
+    def _prepare(self, seed: int) -> Iterator[Tick]:
+        """Bring the scene to its start, and wait until nothing is wrong."""
+        self._judge.prepare(seed)
+        until = self._now + self._patience
+        while not self._judge.ready:
+            if self._now > until:
+                raise UserError(f"the scene of seed {seed} was not ready within {self._patience * 1e-9:g} s")
+            self._heed([])
+            yield self._tick(None)
+        self.autonomy.reset(seed)
+        until = self._now + self._patience
+        while True:
+            self._heed([])
+            wrong = self.command.look(self._now)
+            if self.command.supervisor.state is State.IDLE and not wrong and self.command.standing:
+                break
+            if self._now > until:
+                words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"
+                raise UserError(f"not begun with seed {seed}: {words}")
+            yield self._tick(None)
+        self._stops.events()  # what was pressed before the beginning is of no episode
+        self.command.arm(self._now)
+
+    def _play(self, seed: int) -> Iterator[Tick]:
+        play = _Play(seed, self._period, self._now)
+        self._journal.begin(**{"source": "rollout", **self._provenance, "seed": seed})
+        while True:
+            events = self._stops.events()
+            self._heed(events)
+            before = self.command.supervisor.state
+            if before is State.RUNNING or (before is State.HOLD and self._only_inference()):
+                self._step(play)
+            elif before is State.HOLD:
+                play.due = self._now
+            self.autonomy.poll(self._now)
+            tick = self._tick(self.autonomy.target)
+            self._wrong = tick.problems
+            yield tick
+            if before is not State.HOLD and tick.state is State.HOLD:
+                self.autonomy.restart()
+            result = self._ended(play, tick.state, events)
+            if result is not None:
+                self._finish(play, result, discard="discard" in events)
+                return
+
+    def _only_inference(self) -> bool:
+        return {problem.cause for problem in self._wrong} <= {"inference"}
+
+    def _step(self, play: _Play) -> None:
+        """Begin the policy's next step, if it is due."""
+        if self._now < play.due:
+            return
+        self._write_down(play)
+        behind = (self._now - play.due) // play.period
+        play.due += (1 + behind) * play.period
+        play.observation, play.stamp = self._sensors.observation(self._now), self._now
+        self.autonomy.begin_step(play.steps, play.observation, self._now)
+        play.steps += 1
+
+    def _write_down(self, play: _Play) -> None:
+        """The last step with the action that came of it."""
+        if play.observation is not None and self.autonomy.target is not None:
+            self._journal.step(play.observation, np.asarray(self.autonomy.target, np.float32), stamp=play.stamp)
+        play.observation = None
+
+    def _ended(self, play: _Play, state: State, events: Sequence[str]) -> Result | None:
+        verdict = self._judge.verdict()
+        told = next((event for event in events if event in ("success", "failure", "discard", "quit")), None)
+        if told in ("success", "failure"):
+            return Result(play.seed, told == "success", play.steps, verdict.stages, "" if told == "success" else "the operator said so")
+        if told is not None:
+            return Result(play.seed, verdict.success, play.steps, verdict.stages, told)
+        if verdict.over:
+            return Result(play.seed, verdict.success, play.steps, verdict.stages, verdict.reason)
+        if state in (State.STOPPING, State.FAULT):
+            return Result(play.seed, False, play.steps, verdict.stages, f"fault: {self.command.supervisor.fault}")
+        if play.steps >= self._max_steps and self._now >= play.due:
+            return Result(play.seed, verdict.success or False, play.steps, verdict.stages, "time limit")
+        return None
+
+    def _finish(self, play: _Play, result: Result, *, discard: bool) -> None:
+        self._write_down(play)
+        self.command.supervisor.disarm(self._now, result.reason or "done")
+        if discard:
+            self._journal.discard()
+            return
+        cut = result.reason == "time limit"
+        self._journal.finish(result.success, terminated=not cut and result.success is not None, notes=result.reason, truncated=cut)
+        self.results.append(result)
+        if result.reason == "quit":
+            raise KeyboardInterrupt
+
+    def _rest(self) -> Iterator[Tick]:
+        """Tick until the robot stands, and any fault was re-armed."""
+        supervisor = self.command.supervisor
+        while not self.command.standing or supervisor.state in (State.STOPPING, State.FAULT):
+            if supervisor.state is State.FAULT and self.command.standing and self._on_fault == "end":
+                raise UserError(f"ended by a fault: {supervisor.fault}")
+            self._heed(["rearm"] if supervisor.state is State.FAULT and self._on_fault == "rearm" else self._stops.events())
+            yield self._tick(None)
+
+    def _heed(self, events: Sequence[str]) -> None:
+        """Re-arm when asked; a refusal is written down."""
+        if "rearm" in events:
+            try:
+                self.command.supervisor.rearm(self._now, self.command.look(self._now))
+            except UserError as error:
+                if str(error) != self._refusal:
+                    self._journal.mark("not re-armed", str(error), self._now)
+                self._refusal = str(error)

@@ -1,0 +1,100 @@
+"""Emergency stop, deadman and re-arming: from a topic, a service, or a key."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from robolearn.deploy.safety import Problem
+from robolearn.deploy.transport.base import LATCHED, READ, Message, Received, Transport
+from robolearn.errors import UserError
+
+BOOL, TRIGGER = "std_msgs/msg/Bool", "std_srvs/srv/Trigger"
+EVENTS = ("rearm", "success", "failure", "discard", "quit", "takeover", "release", "pause", "resume")
+
+
+class Stops:
+    """Listens to whoever may stop the robot.
+
+    Topics and services, below ``prefix``: ``estop`` (Bool: pressed while true; Trigger: pressed until re-armed), ``rearm`` (Trigger),
+    ``deadman`` (Bool, sent again and again while held).
+
+    Args:
+        transport: where they are.
+        prefix: of their names.
+        deadman: whether the robot moves only while a deadman is held.
+        deadman_s: how old the deadman's last word may be [s].
+    """
+
+    def __init__(self, transport: Transport, prefix: str = "/robolearn", *, deadman: bool = False, deadman_s: float = 0.3) -> None:
+        self._transport, self._messages = transport, transport.messages
+        self._deadman, self._deadman_ns = deadman, round(deadman_s * 1e9)
+        self._lock = threading.Lock()
+        self._pressed: dict[str, bool] = {}  # by whom; whether re-arming releases it
+        self._held = 0  # [ns] until when the deadman's word holds
+        self._events: deque[str] = deque()
+        transport.subscribe(f"{prefix}/estop", BOOL, self._on_estop, READ)
+        if deadman:
+            transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)
+        transport.serve(f"{prefix}/estop", TRIGGER, self._serve_estop)
+        transport.serve(f"{prefix}/rearm", TRIGGER, self._serve_rearm)
+        self._state = transport.publisher(f"{prefix}/state", "std_msgs/msg/String", LATCHED)
+
+    def press(self, who: str) -> None:
+        """Stop, until re-armed."""
+        with self._lock:
+            self._pressed[who] = True
+
+    def note(self, event: str) -> None:
+        """Say what an operator wants.
+
+        Raises:
+            UserError: no such event.
+        """
+        if event == "estop":
+            self.press("operator")
+        elif event in EVENTS:
+            with self._lock:
+                self._events.append(event)
+        else:
+            raise UserError(f"no event {event!r}; there are estop, {', '.join(EVENTS)}")
+
+    def events(self) -> list[str]:
+        """What was wanted since the last call, in order; re-arming releases what was pressed but not what is held down."""
+        with self._lock:
+            events = list(self._events)
+            self._events.clear()
+            if "rearm" in events:
+                self._pressed = {who: momentary for who, momentary in self._pressed.items() if not momentary}
+        return events
+
+    def problems(self, now: int) -> list[Problem]:
+        """What forbids motion at ``now`` [ns, the transport's clock]."""
+        with self._lock:
+            found = [Problem("e-stop", f"e-stop pressed ({who})", "stop") for who in self._pressed]
+            if self._deadman and now > self._held:
+                found.append(Problem("deadman", "the deadman is not held", "wait"))
+        return found
+
+    def say(self, state: str) -> None:
+        """Publish the runner's state, for displays."""
+        self._state.publish(self._messages.new("std_msgs/msg/String", data=state))
+
+    def _on_estop(self, received: Received) -> None:
+        with self._lock:
+            if received.message.data:
+                self._pressed[f"topic {received.topic}"] = False
+            else:
+                self._pressed.pop(f"topic {received.topic}", None)
+
+    def _on_deadman(self, received: Received) -> None:
+        with self._lock:
+            self._held = received.received + self._deadman_ns if received.message.data else 0
+
+    def _serve_estop(self, request: Message) -> Message:
+        self.press("service")
+        return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="stopping")
+
+    def _serve_rearm(self, request: Message) -> Message:
+        self.note("rearm")
+        return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="asked; the runner says what came of it")

@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+
+from robolearn.deploy.runner.episodes import Verdict
+from robolearn.deploy.safety import Problem, State
+from robolearn.errors import UserError
+from tests.deploy.runner.doubles import HOME, MS, Runner, here
+
+AWAY = np.float32([0.05, 0.0, 0.05, 0, 0, 0, 0, 0, 0, 0])
+CLOSE = np.float32([0, 0, 0, 0, 0, 0, 0, 0, 0, 2])
+
+
+def stay(observation, seed, decision):
+    return np.tile(here(), (4, 1))
+
+
+def move(observation, seed, decision):
+    return np.tile(here() + AWAY, (4, 1))
+
+
+def test_an_episode_is_reset_played_and_judged():
+    runner = Runner(stay)
+    runner.play(1000)
+    runner.judge.said = Verdict(over=True, success=True, stages={"success": True})
+    assert runner.play()
+    assert runner.judge.prepared == [7]
+    assert [(result.seed, result.success) for result in runner.episodes.results] == [(7, True)]
+    assert ("finish", True, True, False, "") in runner.journal.log
+
+
+def test_the_policy_steps_at_its_own_rate_and_every_step_is_written_down_with_what_came_of_it():
+    runner = Runner(move, max_steps=6)
+    assert runner.play()
+    stamps = [stamp for _, _, stamp in runner.journal.steps]
+    assert np.diff(stamps).tolist() == [100 * MS] * 5
+    assert all((action == here() + AWAY).all() for _, action, _ in runner.journal.steps)
+    assert ("finish", False, False, True, "time limit") in runner.journal.log
+
+
+def test_chunks_are_asked_with_the_history_the_seed_and_the_decision():
+    runner = Runner(move, max_steps=9)
+    runner.play()
+    assert [(seed, decision) for _, seed, decision in runner.inference.asked] == [(7, 0), (7, 1), (7, 2)]
+    first, second = (history["joint_pos"] for history, _, _ in runner.inference.asked[:2])
+    assert first.shape == (2, 7)
+    assert (first[0] == first[1]).all()  # the first observation stands for what was before
+    assert not (second[0] == second[1]).all()  # then it moves
+
+
+def test_the_arm_goes_to_the_target():
+    runner = Runner(move, max_steps=30)
+    runner.play()
+    assert not np.allclose(runner.robot.q, HOME, atol=0.01)
+    assert runner.command.standing
+
+
+def test_a_residual_changes_every_action_and_knows_how_far_the_chunk_is():
+    runner = Runner(stay, residual=True, max_steps=8)
+    runner.play()
+    assert [phase for _, phase in runner.inference.refined] == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert all(np.allclose(action, here() + 0.001, atol=1e-6) for _, action, _ in runner.journal.steps)
+
+
+def test_a_residual_that_is_late_leaves_the_base_alone():
+    runner = Runner(stay, residual=True, max_steps=4)
+    submit = runner.inference.submit_refine
+
+    def never(observation, base_action, phase):
+        runner.inference.after, before = None, runner.inference.after
+        number = submit(observation, base_action, phase)
+        runner.inference.after = before
+        return number
+
+    runner.inference.submit_refine = never
+    runner.play()
+    assert runner.autonomy.counts["not refined: late"] == 4
+    assert all((action == here()).all() for _, action, _ in runner.journal.steps)
+
+
+def test_nothing_moves_until_the_first_action_is_there():
+    runner = Runner(move, after=15)  # 150 ms
+    runner.play(140)
+    assert runner.supervisor.state is State.RUNNING
+    assert np.allclose(runner.robot.q, HOME, atol=1e-9)
+    runner.play(500)
+    assert not np.allclose(runner.robot.q, HOME, atol=1e-3)
+
+
+def test_a_policy_that_falls_silent_makes_the_robot_hold_and_then_stop_for_good():
+    runner = Runner(move, max_steps=100)
+    runner.play(500)
+    runner.inference.after = None
+    runner.play(3000)
+    assert runner.supervisor.state is State.FAULT
+    assert "no action for" in runner.supervisor.fault
+    assert runner.command.standing
+    assert runner.episodes.results[0].reason.startswith("fault: no action for")
+    assert runner.episodes.results[0].success is False
+
+
+def test_a_policy_that_comes_back_is_followed_again():
+    runner = Runner(move, max_steps=100)
+    runner.play(500)
+    runner.inference.after = None
+    while runner.supervisor.state is not State.HOLD:
+        assert not runner.play(10)
+    runner.inference.after = 0
+    runner.play(300)
+    assert runner.supervisor.state is State.RUNNING
+    assert [entry.after for entry in runner.supervisor.log] == [State.RUNNING, State.HOLD, State.RUNNING]
+
+
+def test_nan_chunks_are_never_followed_and_stop_the_robot():
+    runner = Runner(lambda *_: np.full((4, 10), np.nan, np.float32), max_steps=100)
+    runner.play(4000)
+    assert runner.supervisor.state is State.FAULT
+    assert np.allclose(runner.robot.q, HOME, atol=1e-9)
+    assert runner.autonomy.counts["refused chunks: not finite"] >= 1
+
+
+def test_a_stale_sensor_holds_the_robot_and_the_plan_is_made_anew():
+    runner = Runner(move, max_steps=100)
+    runner.play(300)
+    asked = len(runner.inference.asked)
+    runner.wrong = [Problem("stale camera", "camera front is 0.6 s old")]
+    runner.play(100)
+    assert runner.supervisor.state is State.HOLD
+    assert len(runner.inference.asked) == asked  # nothing is asked of what is old
+    runner.wrong = []
+    runner.play(100)
+    assert runner.supervisor.state is State.RUNNING
+    assert runner.inference.asked[-1][2] == 0
+
+
+def test_an_emergency_stop_ends_the_episode_and_waits_for_somebody():
+    runner = Runner(move, max_steps=100)
+    runner.play(300)
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    assert not runner.play(1000)
+    assert runner.supervisor.state is State.FAULT
+    runner.stops.pending = ["rearm"]
+    runner.play(50)
+    assert runner.supervisor.state is State.FAULT  # it is still pressed
+    assert any(entry[0] == "not re-armed" for entry in runner.journal.log)
+    runner.stops.found, runner.stops.pending = [], ["rearm"]
+    assert runner.play(100)
+
+
+def test_a_run_that_ends_by_a_fault_says_so():
+    runner = Runner(move, on_fault="end")
+    runner.play(300)
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    with pytest.raises(UserError, match="ended by a fault: e-stop pressed"):
+        runner.play(1000)
+    assert len(runner.episodes.results) == 1
+
+
+def test_an_arm_that_does_not_follow_is_stopped():
+    runner = Runner(lambda *_: np.tile(here() + 4 * AWAY, (4, 1)), max_steps=100)
+    runner.play(100)
+    runner.robot.stuck = True
+    runner.play(4000)
+    assert runner.supervisor.state is State.FAULT
+    assert "from where it should be" in runner.supervisor.fault
+
+
+def test_the_operator_says_how_it_went():
+    runner = Runner(stay)
+    runner.play(300)
+    runner.stops.pending = ["success"]
+    assert runner.play()
+    assert runner.episodes.results[0].success is True
+
+
+def test_a_discarded_episode_leaves_no_result():
+    runner = Runner(stay)
+    runner.play(300)
+    runner.stops.pending = ["discard"]
+    assert runner.play()
+    assert runner.episodes.results == []
+    assert ("discard",) in runner.journal.log
+
+
+def test_a_scene_that_never_becomes_ready_ends_the_run():
+    runner = Runner(stay)
+    runner.judge.ready = False
+    with pytest.raises(UserError, match="the scene of seed 7 was not ready within 1 s"):
+        runner.play(2000)
+
+
+def test_a_robot_that_is_not_sound_is_not_begun_with():
+    runner = Runner(stay)
+    runner.wrong = [Problem("stale joints", "the joints are 3 s old")]
+    with pytest.raises(UserError, match="not begun with seed 7: the joints are 3 s old"):
+        runner.play(2000)
+    assert runner.robot.sent == []
+
+
+def test_the_gripper_does_what_the_action_says():
+    runner = Runner(lambda *_: np.tile(here() + CLOSE, (4, 1)), max_steps=3)
+    runner.play()
+    assert runner.robot.grips[0] is None  # what was sent before is forgotten
+    assert set(runner.robot.grips[1:]) == {True}
+
+
+def test_a_dry_run_sends_nothing():
+    runner = Runner(move, max_steps=5)
+    runner.command.dry_run = True
+    assert runner.play()
+    assert runner.robot.sent == []
+    assert runner.robot.grips == [None]
+    assert len(runner.journal.steps) == 5
+
+
+def test_episodes_follow_each_other():
+    runner = Runner(stay, seeds=(1, 2, 3), max_steps=4)
+    assert runner.play()
+    assert runner.judge.prepared == [1, 2, 3]
+    assert [result.reason for result in runner.episodes.results] == ["time limit"] * 3
