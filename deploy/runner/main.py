@@ -13,8 +13,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from robolearn.deploy.cadence import AGE, REACTION
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.runner.outcome import as_text, write_results
+from robolearn.deploy.runner.command import Tick
+from robolearn.deploy.runner.outcome import as_text, check_beside, write_results
 from robolearn.deploy.runner.parts import Parts
 from robolearn.deploy.runner.ticker import Ticker
 from robolearn.errors import UserError, check_positive
@@ -39,13 +41,14 @@ def main(cfg: DictConfig) -> int:
     with start_run(cfg, "run", robot.name, log=False) as run:
         with ExitStack() as stack:
             parts = Parts(options, robot, run, stack)
-            about = parts.about()
+            about, stages = parts.about(), parts.welcome.spec.stages
+            beside = check_beside(options, seeds, stages)
             write_run(run.dir, about)
             try:
                 with _punctual():
                     play(parts, robot.rate_hz, seeds)
             finally:
-                document = write_results(run.dir, parts.episodes.results, parts.welcome.spec.stages, about)
+                document = write_results(run.dir, parts.episodes.results, stages, about, beside)
                 troubles = [problem.words for problem in parts.recorder.problems()]
                 write_statistics(run.dir, parts.cadence.summary(), parts.trace.arrays(), parts.cadence.arrays(), problems=troubles)
                 if not options["json"]:
@@ -72,7 +75,7 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
     """Tick through the episodes of ``seeds``, ``rate_hz`` times a second."""
     episodes, cadence, clock = parts.episodes, parts.cadence, parts.transport.now
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
-        ticker, late, missed = Ticker(rate_hz), 0, 0
+        ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
         begun = time.monotonic_ns()
         for tick in episodes.story(seeds, clock()):
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
@@ -80,11 +83,21 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
                 cadence.count("clamps", reason)
             cadence.tick(begun, late, time.monotonic_ns() - begun, ticker.missed - missed)
             missed = ticker.missed
+            answered = _measure(parts, tick, answered)
             _advance(bar, episodes.results)
             late = ticker.wait()
             begun = time.monotonic_ns()
             episodes.tell(clock() - late)  # ticks are on a grid, however late they are taken
         _advance(bar, episodes.results)
+
+
+def _measure(parts: Parts, tick: Tick, answered: int) -> int:
+    """Note how old an observation was and how long its first command took, once a policy step; the step."""
+    autonomy = parts.autonomy
+    if autonomy.answered != answered and tick.target is not None:
+        parts.cadence.add(REACTION, time.monotonic() - autonomy.begun)
+        parts.cadence.add(AGE, (tick.time - (parts.sensors.newest() or tick.time)) * 1e-9)
+    return autonomy.answered
 
 
 def _advance(bar: Progress, results: Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -56,7 +56,7 @@ class Parts:
         if options["simulate"]:
             stack.callback(SimulatedRobotChild(options["simulate"]).close)
         self.spec = robot.spec(str(options["task"]), float(options["control_hz"]))
-        inference, self.welcome = self._inference()
+        self.inference, self.welcome = self._inference()
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
@@ -65,7 +65,7 @@ class Parts:
         stack.callback(driver.close)
         self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]))
         self.judge = self._judge()
-        self.autonomy = self._autonomy(inference)
+        self.autonomy = self._autonomy()
         self.command = self._command(driver)
         stack.callback(self.command.stop)
         self.episodes = self._episodes()
@@ -85,6 +85,12 @@ class Parts:
             "dry_run": bool(options["dry_run"]),
             "store": str(options["store"] or "episodes.zarr") if options["record"] else "",
         }
+
+    def attend(self, seconds: float, clock: Callable[[], int]) -> None:
+        """Sleep; an answer of the inference that comes meanwhile is seen to at once, so that the next tick heeds it."""
+        if self.inference.came.wait(max(0.0, seconds)):
+            self.inference.came.clear()
+            self.autonomy.poll(clock())
 
     def _inference(self) -> tuple[Inference, Welcome]:
         """Where the policy is served, by a child of this run's where a checkpoint is given, and what is."""
@@ -127,11 +133,11 @@ class Parts:
             return OperatorJudge()
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
-    def _autonomy(self, inference: Inference) -> Autonomy:
+    def _autonomy(self) -> Autonomy:
         chosen, welcome = self._options["execution"], self.welcome
         horizon = int(chosen["action_horizon"] or welcome.action_horizon)
         return Autonomy(
-            inference,
+            self.inference,
             ChunkExecutor(welcome.spec.action, welcome.prediction_horizon, horizon, str(chosen["mode"])),
             DelayEstimator(1 / welcome.control_hz, grace=chosen["grace_ms"] / 1000),
             observation_horizon=welcome.observation_horizon,

@@ -180,14 +180,22 @@ class Inference:
         token: where the server asks for one.
         timeout: [s] for a sample.
         refine_timeout: [s] for a refinement or a dial.
+
+    Attributes:
+        came: set when something finished; for who has time to wait.
     """
 
     def __init__(self, url: str, spec: EnvSpec, token: str | None = None, timeout: float = 5.0, refine_timeout: float = 1.0) -> None:
         self.spec = spec
         self._numbers = itertools.count(1)
         self._done: deque[Outcome] = deque()
-        self._samples = _Lane("sample", PolicyClient(url, token, timeout), self._done.append)
-        self._quick = _Lane("refine", PolicyClient(url, token, refine_timeout), self._done.append)
+        self.came = threading.Event()
+        self._samples = _Lane("sample", PolicyClient(url, token, timeout), self._tell)
+        self._quick = _Lane("refine", PolicyClient(url, token, refine_timeout), self._tell)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._done.append(outcome)
+        self.came.set()
 
     def open(self, timeout: float = 60.0) -> Welcome:
         """Connect, and learn what is served; this waits, all later calls do not.
