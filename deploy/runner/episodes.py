@@ -176,7 +176,7 @@ class Episodes:
         for seed in seeds:
             yield from self._prepare(seed)
             yield from self._play(seed)
-            yield from self._rest()
+            yield from self._rest(seed)
 
     def tell(self, now: int) -> None:
         """The time of the tick to come."""
@@ -284,13 +284,17 @@ class Episodes:
         if result.reason == "quit":
             raise KeyboardInterrupt
 
-    def _rest(self) -> Iterator[Tick]:
+    def _rest(self, seed: int) -> Iterator[Tick]:
         """Tick until the robot stands, and any fault was re-armed."""
-        supervisor = self.command.supervisor
+        supervisor, mended = self.command.supervisor, False
         while not self.command.standing or supervisor.state in (State.STOPPING, State.FAULT):
-            if supervisor.state is State.FAULT and self.command.standing and self._on_fault == "end":
+            latched = supervisor.state is State.FAULT and self.command.standing
+            if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
-            self._heed(["rearm"] if supervisor.state is State.FAULT and self._on_fault == "rearm" else self._stops.events())
+            if latched and self._on_fault == "rearm" and not mended:
+                self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
+                mended = True
+            self._heed(["rearm"] if mended and self._judge.ready else self._stops.events())
             yield self._tick(None)
 
     def _heed(self, events: Sequence[str]) -> None:
