@@ -79,6 +79,10 @@ class Sensors(Protocol):
         """``{name: (...)}`` at ``at`` [ns]."""
         ...
 
+    def newest(self) -> int | None:
+        """The newest time of which every sensor of numbers has told [ns]."""
+        ...
+
 
 class Journal(Protocol):
     """Keeps what happens; see :class:`robolearn.deploy.recording.recorder.Recorder`."""
@@ -197,11 +201,12 @@ class Episodes:
             self._heed([])
             yield self._tick(None)
         self.autonomy.reset(seed)
-        until = self._now + self._patience
+        until, since = self._now + self._patience, self._now
         while True:
             self._heed([])
             wrong = self.command.look(self._now)
-            if self.command.supervisor.state is State.IDLE and not wrong and self.command.standing:
+            heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
+            if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
                 break
             if self._now > until:
                 words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"

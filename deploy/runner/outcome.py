@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from robolearn.deploy.cadence import Cadence
-from robolearn.deploy.robot import Robot
 from robolearn.deploy.runner.episodes import Result
-from robolearn.deploy.trace import Trace
-from robolearn.run import Run, write_json
+from robolearn.run import write_json
+
+EPISODES, RESULTS = "episodes.csv", "results.json"
 
 
-def finish_run(
-    run: Run, robot: Robot, results: Sequence[Result], cadence: Cadence, trace: Trace, about: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write ``cadence.json``, ``trace.npz``, ``episodes.json`` and the run's result; the result, with ``text`` for people."""
-    write_json(run.dir / "cadence.json", cadence.summary())
-    np.savez_compressed(run.dir / "trace.npz", **trace.arrays())
-    np.savez_compressed(run.dir / "cadence.npz", **cadence.arrays())
-    episodes = [vars(result) for result in results]
+def write_results(folder: Path, results: Sequence[Result], stages: Sequence[str], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``episodes.csv``, a row an episode, and ``results.json``; the latter's content.
+
+    Args:
+        folder: the run's.
+        results: in the order played.
+        stages: names of the task's, in order.
+        about: what ran, JSON-ready.
+    """
+    with (folder / EPISODES).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["seed", "success", "steps", "reason", *stages])
+        for result in results:
+            success = "" if result.success is None else int(result.success)
+            reached = [int(result.stages[stage]) if stage in result.stages else "" for stage in stages]
+            writer.writerow([result.seed, success, result.steps, result.reason, *reached])
     judged = [result for result in results if result.success is not None]
-    won = sum(bool(result.success) for result in judged)
-    text = (
-        f"{robot.name}: {won} of {len(judged)} episodes succeeded" if judged else f"{robot.name}: {len(results)} episodes, none was judged"
-    )
-    document = {**about, "episodes": episodes, "successes": won, "judged": len(judged), "cadence": cadence.summary(), "text": text}
-    write_json(run.dir / "run.json", document)
-    run.finish({key: value for key, value in document.items() if key not in ("text",)})
+    document = {
+        **about,
+        "successes": sum(bool(result.success) for result in judged),
+        "judged": len(judged),
+        "episodes": [asdict(result) for result in results],
+    }
+    write_json(folder / RESULTS, document)
     return document
+
+
+def as_text(document: Mapping[str, Any], folder: Path) -> str:
+    """The same for people, with how to see more."""
+    played, judged = len(document["episodes"]), document["judged"]
+    told = f"{document['successes']} of {judged} episodes succeeded" if judged else f"{played} episodes, none was judged"
+    faults = sum(episode["reason"].startswith("fault") for episode in document["episodes"])
+    also = f", {faults} ended by a fault" if faults else ""
+    return f"{document['robot']}: {told}{also}\n{folder}: `robolearn report runs=[{folder}]` draws it"

@@ -120,6 +120,9 @@ class _Lane(threading.Thread):
             if not self.client.connected:
                 self._lost()
             return
+        except Exception as error:  # such as an observation that is no array: the thread outlives it
+            self._fail(question, "refused", f"{type(error).__name__}: {error}")
+            return
         finished = time.monotonic()
         if isinstance(answer, dict):
             self._tell(Outcome(question.id, question.kind, info=answer, submitted=question.submitted, finished=finished))
@@ -128,8 +131,8 @@ class _Lane(threading.Thread):
             kept = self.latencies.setdefault(question.kind, deque(maxlen=KEPT))
             kept.append({**answer.timings, "latency": finished - question.submitted})
         self._warm = True
-        times = {"submitted": question.submitted, "finished": finished}
-        self._tell(Outcome(question.id, question.kind, answer.value, info=answer.info, timings=answer.timings, **times))
+        told = Outcome(question.id, question.kind, answer.value, "", "", answer.info, answer.timings, question.submitted, finished)
+        self._tell(told)
 
     def _try_now(self, question: _Question) -> bool:
         left = self._next_try - time.monotonic()
@@ -160,8 +163,8 @@ class _Lane(threading.Thread):
 
     def _fail(self, question: _Question, code: str, error: str) -> None:
         self.errors[code] = self.errors.get(code, 0) + 1
-        times = {"submitted": question.submitted, "finished": time.monotonic()}
-        self._tell(Outcome(question.id, question.kind, error=error, code=code, **times))
+        finished = time.monotonic()
+        self._tell(Outcome(question.id, question.kind, error=error, code=code, submitted=question.submitted, finished=finished))
 
 
 class Inference:

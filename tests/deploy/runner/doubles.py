@@ -33,9 +33,13 @@ class Arm:
 
     def __init__(self):
         self.q, self.sent, self.grips, self.stuck, self.stopped = HOME.copy(), [], [], False, False
+        self.told = True
 
     def joints(self):
         return 0, self.q.copy(), np.zeros(7)
+
+    def newest(self):
+        return self.clock() if self.told else None
 
     def observation(self, at):
         return {"joint_pos": self.q.astype(np.float32)}
@@ -146,6 +150,7 @@ class Runner:
         parts = (self.command, self.autonomy, self.robot, self.judge, self.stops, self.journal)
         self.episodes = Episodes(*parts, control_hz=10.0, max_steps=max_steps, patience_s=1.0, **options)
         self.now = 10_000 * MS
+        self.robot.clock = lambda: self.now
         self._story = self.episodes.story(seeds, self.now)
         self.ticks = []
 
