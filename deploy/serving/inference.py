@@ -128,8 +128,8 @@ class _Lane(threading.Thread):
             kept = self.latencies.setdefault(question.kind, deque(maxlen=KEPT))
             kept.append({**answer.timings, "latency": finished - question.submitted})
         self._warm = True
-        times = {"submitted": question.submitted, "finished": finished}
-        self._tell(Outcome(question.id, question.kind, answer.value, info=answer.info, timings=answer.timings, **times))
+        value, info, timings = answer.value, answer.info, answer.timings
+        self._tell(Outcome(question.id, question.kind, value, "", "", info, timings, question.submitted, finished))
 
     def _try_now(self, question: _Question) -> bool:
         left = self._next_try - time.monotonic()
@@ -160,8 +160,8 @@ class _Lane(threading.Thread):
 
     def _fail(self, question: _Question, code: str, error: str) -> None:
         self.errors[code] = self.errors.get(code, 0) + 1
-        times = {"submitted": question.submitted, "finished": time.monotonic()}
-        self._tell(Outcome(question.id, question.kind, error=error, code=code, **times))
+        finished = time.monotonic()
+        self._tell(Outcome(question.id, question.kind, error=error, code=code, submitted=question.submitted, finished=finished))
 
 
 class Inference:

@@ -59,7 +59,11 @@ class ServedModel:
         if self._steered is not None:
             self._steered.wrap_critic(lambda critic: self._limited(BudgetedCritic(critic, steering_budget)))
             self._warm_up()
-            self.moved = 0
+            self._forget()
+
+    def _forget(self) -> None:
+        """What steering did while warming up is of no robot."""
+        self.moved = 0
         if self.critic is not None:
             self.critic.reset_statistics()
 

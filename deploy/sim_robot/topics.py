@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Topics:
         self._fault = transport.publisher("/sim/fault", "std_msgs/msg/String", LATCHED)
         self._complaint = transport.publisher("/sim/complaint", "std_msgs/msg/String", LATCHED)
         self._next: dict[str, int] = {}
-        self._said = ("", None)
+        self._said: tuple[str, str | None] = ("", None)
 
     def publish(self, look: Callable[[], RobotState], stamp: int, status: str, fault: str) -> None:
         """Send what is due at ``stamp`` [ns] of the world's clock; ``status`` and ``fault`` where they changed."""
@@ -74,15 +74,15 @@ class Topics:
         self._next[name] = (stamp // period + 1) * period
         return True
 
-    def _send_joints(self, state: RobotState, header: dict[str, object]) -> None:
+    def _send_joints(self, state: RobotState, header: Mapping[str, object]) -> None:
         fields = {"position": state.position, "velocity": state.velocity, "effort": state.effort}
         self._joints.publish(self._new("sensor_msgs/msg/JointState", header=header, name=self._names, **fields))
 
-    def _send_fingers(self, state: RobotState, header: dict[str, object]) -> None:
+    def _send_fingers(self, state: RobotState, header: Mapping[str, object]) -> None:
         fields = {"position": state.fingers, "velocity": state.finger_velocity, "effort": np.zeros(2)}
         self._hand.publish(self._new("sensor_msgs/msg/JointState", header=header, name=self._fingers, **fields))
 
-    def _send_parts(self, state: RobotState, header: dict[str, object]) -> None:
+    def _send_parts(self, state: RobotState, header: Mapping[str, object]) -> None:
         poses = [_pose(entry) for entry in state.parts.tolist()]
         self._parts.publish(self._new("geometry_msgs/msg/PoseArray", header=header, poses=poses))
         tool = _pose([*state.tool_position.tolist(), *state.tool_quaternion.tolist()])
