@@ -40,12 +40,8 @@ class Driver(Protocol):
 class Joints(Protocol):
     """Gives the arm's joints as they were last heard."""
 
-    def joints(self) -> tuple[int, Floats, Floats]:
-        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``.
-
-        Raises:
-            UserError: nothing came yet.
-        """
+    def joints(self) -> tuple[int, Floats, Floats] | None:
+        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``; None before the first."""
         ...
 
 
@@ -97,7 +93,8 @@ class Command:
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
-        self._checks, self._tracking, self.dry_run = [*checks, tracking], tracking, dry_run
+        self._checks: list[Check] = [*checks, tracking]
+        self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self._started = False
 
@@ -112,6 +109,8 @@ class Command:
             UserError: something is wrong, a fault is latched, or nothing was heard of the joints.
         """
         heard = self.sensors.joints()
+        if heard is None:
+            raise UserError("not armed: nothing was heard of the arm's joints")
         self.supervisor.arm(now, self.look(now))
         self.motion.start(heard[1], now)
         self._tracking.reset()
@@ -120,29 +119,24 @@ class Command:
 
     def tick(self, now: int, target: NDArray[Any] | None) -> Tick:
         """One tick at ``now`` [ns] towards a canonical action ``(10,)``, or to rest where there is none or motion is forbidden."""
-        heard = self._heard()
+        heard = self.sensors.joints()
         problems = self.look(now)
         state = self.supervisor.update(now, problems, not self._started or self.motion.resting)
         if not self._started:
             return Tick(now, state, None, None, None if heard is None else heard[1], tuple(problems))
-        moves = state is State.RUNNING and target is not None
+        followed = target if state is State.RUNNING else None
         if self._compliant and heard is not None:
             self.motion.lean(heard[1])
-        setpoint = self.motion.follow(target, now, self.supervisor.scale(now)) if moves else self.motion.decelerate(now)
+        share = self.supervisor.scale(now)
+        setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
         if not self.dry_run:
             if heard is not None:
                 self._tracking.compare(setpoint.positions[0], heard[1], now)
             self.driver.send(setpoint)
-            if moves and target is not None and np.isfinite(target[-1]):
-                self.driver.grip(bool(target[-1] > 0))
+            if followed is not None and np.isfinite(followed[-1]):
+                self.driver.grip(bool(followed[-1] > 0))
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
-        return Tick(now, state, target if moves else None, setpoint, None if heard is None else heard[1], tuple(problems))
-
-    def _heard(self) -> tuple[int, Floats, Floats] | None:
-        try:
-            return self.sensors.joints()
-        except UserError:
-            return None
+        return Tick(now, state, followed, setpoint, None if heard is None else heard[1], tuple(problems))
 
     @property
     def standing(self) -> bool:
