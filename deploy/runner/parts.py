@@ -53,8 +53,9 @@ class Parts:
     def __init__(self, options: Mapping[str, Any], robot: Robot, run: Run, stack: ExitStack) -> None:
         self._options, self._robot, self._stack = options, robot, stack
         self.cadence, self.trace = Cadence(robot.rate_hz), Trace(robot.joints)
-        if options["simulate"]:
-            stack.callback(SimulatedRobotChild(options["simulate"]).close)
+        self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
+        if self._simulated is not None:
+            stack.callback(self._simulated.close)
         self.spec = robot.spec(str(options["task"]), float(options["control_hz"]))
         self.inference, self.welcome = self._inference()
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
@@ -165,6 +166,7 @@ class Parts:
             LateCheck(self.autonomy, chosen["late_steps"]),
         ]
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
+        checks += [self._simulated.problems] if self._simulated is not None else []
         checks += [self._recording] if self._options["record"] and chosen["recorder"] else []
         return Command(
             self.sensors,
