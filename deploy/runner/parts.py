@@ -32,6 +32,7 @@ from robolearn.deploy.transport.base import Transport
 from robolearn.errors import UserError
 from robolearn.nodes import instantiate
 from robolearn.run import Run
+from robolearn.spec import EnvSpec
 
 JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
@@ -56,8 +57,8 @@ class Parts:
         self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
         if self._simulated is not None:
             stack.callback(self._simulated.close)
-        self.spec = robot.spec(str(options["task"]), float(options["control_hz"]))
-        self.inference, self.welcome = self._inference()
+        self.inference, self.welcome = self._inference(robot.spec(str(options["task_name"] or ""), float(options["control_hz"])))
+        self.spec = robot.spec(str(options["task_name"] or self.welcome.spec.task), float(options["control_hz"]))
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
@@ -93,15 +94,15 @@ class Parts:
             self.inference.came.clear()
             self.autonomy.poll(clock())
 
-    def _inference(self) -> tuple[Inference, Welcome]:
+    def _inference(self, spec: EnvSpec) -> tuple[Inference, Welcome]:
         """Where the policy is served, by a child of this run's where a checkpoint is given, and what is."""
         if self._options["server"]:
             url, token = str(self._options["server"]), os.environ.get(TOKEN)
         else:
-            child = spawn_server({"checkpoint": self._options["checkpoint"], **self._options["policy"]})
+            child = spawn_server({"checkpoint": self._options["checkpoint"], **_flat(self._options["policy"])})
             self._stack.callback(child.close)
             url, token = child.url, child.token
-        inference = Inference(url, self.spec, token, timeout=2.0)
+        inference = Inference(url, spec, token, timeout=2.0)
         self._stack.callback(inference.close)
         welcome = inference.open()
         self._robot.check_serves(welcome.spec, tuple(dict.fromkeys((*welcome.observation_keys, *welcome.refine_keys))))
@@ -202,3 +203,14 @@ class Parts:
             on_fault=str(self._options["on_fault"]),
             provenance={name: about[name] for name in ("task", "checkpoint", "robot")},
         )
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options of a verb with dots for nesting; what is nested may be new to the verb's configuration."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix or '++'}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
