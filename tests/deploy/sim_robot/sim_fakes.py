@@ -17,6 +17,7 @@ HOME = np.array([-0.026, 0.376, 0.125, -2.138, -0.094, 2.496, 0.019])
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
 TRAJECTORY, STRING = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/String"
 MS = 1_000_000
+MANY = QoS(depth=100)
 
 
 class World:
@@ -114,7 +115,7 @@ class Stage:
         self.outside.close()
         self.inside.close()
 
-    def listen(self, topic, type, qos=QoS(depth=100)):
+    def listen(self, topic, type, qos=MANY):
         self.heard[topic] = []
         self.outside.subscribe(topic, type, lambda received: self.heard[topic].append(received.message), qos)
         return self.heard[topic]

@@ -56,8 +56,9 @@ BROKEN = {
     "has to be 0, it is up to 0.01": lambda made: setattr(made.points[1], "velocities", np.array([0.0, 0.01])),
     "positions hold NaN": lambda made: setattr(made.points[0], "positions", np.array([0.0, np.nan])),
     "velocities hold NaN": lambda made: setattr(made.points[0], "velocities", np.array([0.0, np.inf])),
-    "ended 0.100 s ago": lambda made: setattr(made.header.stamp, "sec", (NOW - 300 * MS) // 10**9)
-    or setattr(made.header.stamp, "nanosec", (NOW - 300 * MS) % 10**9),
+    "ended 0.100 s ago": lambda made: (
+        setattr(made.header.stamp, "sec", (NOW - 300 * MS) // 10**9) or setattr(made.header.stamp, "nanosec", (NOW - 300 * MS) % 10**9)
+    ),
 }
 
 
