@@ -24,12 +24,14 @@ from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
+from robolearn.deploy.runner.contact import Contact
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
 from robolearn.deploy.runner.outcome import finish_run
 from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.runner.ticker import Ticker
 from robolearn.deploy.safety import Problem, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
@@ -114,6 +116,7 @@ class _Assembly:
             recorder,
             control_hz=float(options["control_hz"]),
             max_steps=int(options["steps"]),
+            recover=None if robot.recovery is None else lambda: robot.recovery.recover(transport),
             on_fault=str(options["on_fault"]),
             provenance={"task": welcome.spec.task, "checkpoint": options["checkpoint"] or options["server"], "robot": robot.name},
         )
@@ -207,14 +210,17 @@ class _Assembly:
                 yield Problem(f"{problem.kind} {problem.sensor}", problem.words)
 
         late = LateCheck(autonomy, int(chosen["late_steps"]))
+        motion, compliant = robot.motion(), robot.robot_lag is not None
         return Command(
             sensors,
             driver,
-            robot.motion(),
-            Supervisor(hold_s=float(chosen["hold_s"]), ramp_s=float(chosen["ramp_s"])),
+            motion,
+            Supervisor(float(chosen["hold_s"]), float(chosen["ramp_s"]), int(chosen["holds"])),
             [sensing, *checks, late, ClockCheck()],
-            TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=robot.robot_lag is not None),
-            compliant=robot.robot_lag is not None,
+            TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
+            compliant=compliant,
+            contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
+            targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             dry_run=bool(self._options["dry_run"]),
         )
 
