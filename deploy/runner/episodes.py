@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.command import Command, Tick
+from robolearn.deploy.runner.rearm import Rearming
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
@@ -136,6 +137,7 @@ class Episodes:
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
         patience_s: how long a scene may take to be ready, and sensors to be sound [s].
+        recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
     """
@@ -152,6 +154,7 @@ class Episodes:
         control_hz: float,
         max_steps: int,
         patience_s: float = 20.0,
+        recover: Callable[[], None] | None = None,
         on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
@@ -164,7 +167,7 @@ class Episodes:
         self.results: list[Result] = []
         self._told = 0
         self._wrong: Sequence[Problem] = ()
-        self._refusal = ""
+        self._rearming = Rearming(command, recover, journal.mark)
 
     def story(self, seeds: Sequence[int], now: int) -> Iterator[Tick]:
         """Play the episodes of ``seeds``; :attr:`results` holds what came of those that ended.
@@ -300,9 +303,5 @@ class Episodes:
     def _heed(self, events: Sequence[str]) -> None:
         """Re-arm when asked; a refusal is written down."""
         if "rearm" in events:
-            try:
-                self.command.supervisor.rearm(self._now, self.command.look(self._now))
-            except UserError as error:
-                if str(error) != self._refusal:
-                    self._journal.mark("not re-armed", str(error), self._now)
-                self._refusal = str(error)
+            self._rearming.ask(self._now)
+        self._rearming.turn(self._now)

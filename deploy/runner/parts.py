@@ -18,11 +18,13 @@ from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
+from robolearn.deploy.runner.contact import Contact
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
 from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
 from robolearn.deploy.serving.child import spawn_server
@@ -158,7 +160,7 @@ class Parts:
 
     def _command(self, driver: RobotDriver) -> Command:
         chosen, robot = self._options["safety"], self._robot
-        compliant = robot.robot_lag is not None
+        motion, compliant = robot.motion(), robot.robot_lag is not None
         checks: list[Check] = [
             self._sensing,
             self.stops.problems,
@@ -172,11 +174,13 @@ class Parts:
         return Command(
             self.sensors,
             driver,
-            robot.motion(),
-            Supervisor(hold_s=float(chosen["hold_s"]), ramp_s=float(chosen["ramp_s"])),
+            motion,
+            Supervisor(float(chosen["hold_s"]), float(chosen["ramp_s"]), int(chosen["holds"])),
             checks,
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
             compliant=compliant,
+            contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
+            targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             dry_run=bool(self._options["dry_run"]),
         )
 
@@ -190,7 +194,7 @@ class Parts:
                 yield Problem(f"recorder {problem.cause}", problem.words)
 
     def _episodes(self) -> Episodes:
-        about = self.about()
+        about, recovery = self.about(), self._robot.recovery
         return Episodes(
             self.command,
             self.autonomy,
@@ -201,6 +205,7 @@ class Parts:
             control_hz=float(self._options["control_hz"]),
             max_steps=int(self._options["steps"]),
             on_fault=str(self._options["on_fault"]),
+            recover=None if recovery is None else lambda: recovery.recover(self.transport),
             provenance={name: about[name] for name in ("task", "checkpoint", "robot")},
         )
 

@@ -50,6 +50,6 @@ def _played(out: Path, part: Mapping[str, Any], task: str, options: Mapping[str,
 def _cadence(name: str, cadence: Mapping[str, Any]) -> Iterator[Figure]:
     for series, short in (("tick lateness", "lateness"), ("observation to command", "observation_to_command")):
         for share in ("p50", "p99"):
-            entry = cadence["series"][series]
+            entry = cadence["series_ms"][series]
             yield Figure(f"{name}/{short}_{share}", entry[share], "ms", entry["count"])
     yield Figure(f"{name}/missed", cadence["missed"], "ticks", cadence["ticks"])
