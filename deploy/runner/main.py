@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import os
 import sys
 import time
@@ -28,6 +29,8 @@ from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
+from robolearn.deploy.runner.operated import starts
+from robolearn.deploy.runner.operating import assemble_crew
 from robolearn.deploy.runner.outcome import finish_run
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.ticker import Ticker
@@ -40,9 +43,12 @@ from robolearn.deploy.transport.base import Transport
 from robolearn.errors import UserError, check_positive
 from robolearn.nodes import instantiate, to_dict
 from robolearn.progress import Progress
+from robolearn.provenance import describe
 from robolearn.run import Run, start_run
 from robolearn.seeding import split_seeds
+from robolearn.spec import EnvSpec
 
+PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
 SWITCH_S = 0.0005  # [s] after which a thread that computes lets the command loop in
 
 
@@ -55,8 +61,9 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     seeds = split_seeds(options["seeds"], int(options["episodes"]), int(options["first_seed"])).tolist()
     check_positive(episodes=len(seeds), steps=options["steps"], control_hz=options["control_hz"])
-    if bool(options["checkpoint"]) == bool(options["server"]):
-        raise UserError("give what acts: checkpoint=<run folder or checkpoint>, or server=ws://HOST:PORT of `robolearn serve`")
+    if (options["checkpoint"] and options["server"]) or not (options["checkpoint"] or options["server"] or options["device"]):
+        acts = "checkpoint=<run folder or checkpoint>, server=ws://HOST:PORT of `robolearn serve`, or device=browser: you alone"
+        raise UserError(f"give what acts: {acts}")
     if options["on_fault"] == "rearm" and not options["simulate"]:
         raise UserError("on_fault=rearm is for simulated robots alone: on a real one somebody has to look first")
     robot: Robot = instantiate(options["robot"])
@@ -86,38 +93,35 @@ class _Assembly:
         if options["simulate"]:
             stack.callback(SimulatedRobotChild({**options["simulate"]}).close)
         spec = robot.spec(str(options["task"]), float(options["control_hz"]))
-        inference = Inference(*self._server(stack), timeout=2.0, spec=spec, token=self._token)
-        stack.callback(inference.close)
-        welcome = inference.open()
-        keys = tuple(dict.fromkeys((*welcome.observation_keys, *welcome.refine_keys)))
-        robot.check_serves(welcome.spec, keys)
+        autonomy = self._policy(stack, spec)
         transport: Transport = stack.enter_context(instantiate(options["transport"]))
-        recorder = stack.enter_context(self._recorder(run, transport, spec, welcome))
+        recorder = stack.enter_context(self._recorder(run, transport, spec))
         sensors = stack.enter_context(Sensors(robot, transport, spec, tap=recorder.received if options["record"] else None))
         driver = RobotDriver(robot, transport, recorder.sent if options["record"] else None)
         stack.callback(driver.close)
         stops = Stops(transport, deadman=bool(options["safety"]["deadman"]))
         judge = self._judge(transport, recorder)
-        self.cadence, self.trace, self._inference = Cadence(robot.rate_hz), Trace(robot.joints), inference
-        autonomy = self._autonomy(inference, welcome)
-        command = self._command(
-            robot, sensors, driver, autonomy, [stops.problems, driver.problems, *_checks(judge), self._recorder_check(recorder)]
-        )
+        self.cadence, self.trace = Cadence(robot.rate_hz), Trace(robot.joints)
+        late = None if autonomy is None else LateCheck(autonomy, int(options["safety"]["late_steps"]))
+        crew = assemble_crew(stack, options, robot, stops, lambda: sensors.observation(transport.now()), autonomy, late, judge, recorder)
+        checks = [stops.problems, driver.problems, *_checks(judge), self._recorder_check(recorder), *crew.checks]
+        command = self._command(robot, sensors, driver, checks)
         stack.callback(command.stop)
-        self.about = {"policy": welcome.model, "task": welcome.spec.task, "robot": robot.name, "stages": list(welcome.spec.stages)}
         self.episodes = Episodes(
             command,
-            autonomy,
+            crew.actor,
             sensors,
-            judge,
+            crew.judge,
             stops,
-            recorder,
+            crew.journal,
             control_hz=float(options["control_hz"]),
-            max_steps=int(options["steps"]),
+            max_steps=sys.maxsize if autonomy is None else int(options["steps"]),  # who demonstrates has time
+            patience_s=PATIENCE_S if crew.operator is None else math.inf,
             on_fault=str(options["on_fault"]),
-            provenance={"task": welcome.spec.task, "checkpoint": options["checkpoint"] or options["server"], "robot": robot.name},
+            provenance=self._provenance(),
         )
-        self._transport, self._command_loop, self._autonomy_side = transport, command, autonomy
+        self._operator = crew.operator
+        self._transport, self._command_loop = transport, command
 
     def play(self, seeds: list[int]) -> None:
         """Tick until the story ends."""
@@ -125,23 +129,47 @@ class _Assembly:
         missed = 0
         with Progress(f"run {self._robot.name}", len(seeds)) as bar:
             begun = time.monotonic_ns()
-            for tick in self.episodes.story(seeds, clock()):
+            operator, results = self._operator, self.episodes.results
+            wanted = seeds if operator is None else starts(seeds, results, operator.skips)
+            for tick in self.episodes.story(wanted, clock()):
                 now = time.monotonic_ns()
+                if operator is not None:
+                    operator.see(tick, self._command_loop.supervisor.fault)
                 self.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
                 if tick.setpoint is not None:
                     for reason in tick.setpoint.reasons:
                         cadence.count("clamps", reason)
                 cadence.tick(begun, self._late, now - begun, ticker.missed - missed) if bar.done >= 0 else None
                 missed = ticker.missed
-                done = len(self.episodes.results)
+                done = len(results)
                 if done > bar.done:
-                    won = sum(bool(result.success) for result in self.episodes.results)
+                    won = sum(bool(result.success) for result in results)
                     bar.advance(done - bar.done, success=f"{100 * won / done:.0f}%")
                 self._late = ticker.wait()
                 begun = time.monotonic_ns()
                 self.episodes.tell(clock())
 
     _late = 0
+
+    def _policy(self, stack: ExitStack, spec: EnvSpec) -> Autonomy | None:
+        """What asks the policy server; None where an operator acts alone."""
+        options, robot = self._options, self._robot
+        self.about: dict[str, Any] = {"policy": None, "task": spec.task, "robot": robot.name, "stages": []}
+        if not options["checkpoint"] and not options["server"]:
+            return None
+        inference = Inference(*self._server(stack), timeout=2.0, spec=spec, token=self._token)
+        stack.callback(inference.close)
+        welcome = inference.open()
+        robot.check_serves(welcome.spec, tuple(dict.fromkeys((*welcome.observation_keys, *welcome.refine_keys))))
+        self.about |= {"policy": welcome.model, "task": welcome.spec.task, "stages": list(welcome.spec.stages)}
+        return self._autonomy(inference, welcome)
+
+    def _provenance(self) -> dict[str, Any]:
+        options = self._options
+        policy = options["checkpoint"] or options["server"]
+        known = {"task": self.about["task"], "checkpoint": policy, "robot": self._robot.name, "note": options["note"]}
+        known |= {"operator": options["operator_name"], "device": options["device"]}
+        return describe("rollout" if policy else "teleop", **known)
 
     def _server(self, stack: ExitStack) -> tuple[str]:
         """Where the policy is served; a child of this run's where a checkpoint is given."""
@@ -153,7 +181,7 @@ class _Assembly:
         self._token = child.token
         return (child.url,)
 
-    def _recorder(self, run: Run, transport: Transport, spec: Any, welcome: Welcome) -> Any:
+    def _recorder(self, run: Run, transport: Transport, spec: EnvSpec) -> Any:
         if not self._options["record"]:
             return Unrecorded()
         recorder = Recorder(
@@ -163,7 +191,7 @@ class _Assembly:
             store=self._options["store"],
             image_codec=str(self._options["image_codec"]),
             encoding="ros1" if transport.name == "rospy" else "cdr",
-            run={"robot": self._robot.name, "policy": welcome.model},
+            run={"robot": self._robot.name, "policy": self.about["policy"]},
             clock=transport.now,
         )
         recorder.wait_ready()
@@ -199,20 +227,19 @@ class _Assembly:
             if outcome.info.get("fallback"):
                 self.cadence.count("steering fell back", str(outcome.info["fallback"]))
 
-    def _command(self, robot: Robot, sensors: Sensors, driver: RobotDriver, autonomy: Autonomy, checks: list[Check]) -> Command:
+    def _command(self, robot: Robot, sensors: Sensors, driver: RobotDriver, checks: list[Check]) -> Command:
         chosen = self._options["safety"]
 
         def sensing(now: int) -> Iterator[Problem]:
             for problem in sensors.problems(now):
                 yield Problem(f"{problem.kind} {problem.sensor}", problem.words)
 
-        late = LateCheck(autonomy, int(chosen["late_steps"]))
         return Command(
             sensors,
             driver,
             robot.motion(),
             Supervisor(hold_s=float(chosen["hold_s"]), ramp_s=float(chosen["ramp_s"])),
-            [sensing, *checks, late, ClockCheck()],
+            [sensing, *checks, ClockCheck()],
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=robot.robot_lag is not None),
             compliant=robot.robot_lag is not None,
             dry_run=bool(self._options["dry_run"]),
