@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from robolearn.deploy.serving.protocol import Message, ProtocolError, decode, encode
 from robolearn.errors import UserError
@@ -105,7 +106,7 @@ class PolicyClient:
     def __init__(self, url: str, token: str | None = None, timeout: float = 10.0) -> None:
         self.url, self.timeout = url, timeout
         self._headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
         self._leave = contextlib.ExitStack()  # closes it
         self._numbers = itertools.count(1)
         self._robot: EnvSpec | None = None

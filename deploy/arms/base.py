@@ -65,6 +65,8 @@ class Arm(ABC):
         said = [] if self._watch is None else self._watch.problems()
         if self._publisher is not None and self._publisher.readers == 0:
             said.append(f"nobody listens to {self.topic()[0]}: is the controller active?")
+        if self._publisher is not None and self._publisher.rivals:
+            said.append(f"somebody else publishes {self.topic()[0]}: another runner commands this arm; end it first")
         return said
 
 

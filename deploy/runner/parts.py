@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
+
+from numpy.typing import NDArray
 
 from robolearn.deploy.cadence import ROUND_TRIP, SERVER, Cadence
 from robolearn.deploy.chunks.executor import ChunkExecutor
@@ -18,11 +23,14 @@ from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
+from robolearn.deploy.runner.contact import Contact
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
+from robolearn.deploy.runner.operating import Crew, assemble_crew
 from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
 from robolearn.deploy.serving.child import spawn_server
@@ -31,10 +39,14 @@ from robolearn.deploy.trace import Trace
 from robolearn.deploy.transport.base import Transport
 from robolearn.errors import UserError
 from robolearn.nodes import instantiate
+from robolearn.provenance import describe
 from robolearn.run import Run
+from robolearn.spec import EnvSpec
 
 JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
+PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
+PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
 
 
 class Parts:
@@ -53,10 +65,15 @@ class Parts:
     def __init__(self, options: Mapping[str, Any], robot: Robot, run: Run, stack: ExitStack) -> None:
         self._options, self._robot, self._stack = options, robot, stack
         self.cadence, self.trace = Cadence(robot.rate_hz), Trace(robot.joints)
-        if options["simulate"]:
-            stack.callback(SimulatedRobotChild(options["simulate"]).close)
-        self.spec = robot.spec(str(options["task"]), float(options["control_hz"]))
-        self.inference, self.welcome = self._inference()
+        self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
+        if self._simulated is not None:
+            stack.callback(self._simulated.close)
+        self.inference, self.welcome = self._policy(robot.spec("", float(options["control_hz"])))
+        self.stages = self.welcome.spec.stages if self.welcome is not None else ()
+        task = options["task_name"] or (self.welcome.spec.task if self.welcome is not None else "")
+        if not task:
+            raise UserError("give the demonstrations a name: task_name=one_leg")
+        self.spec = robot.spec(str(task), float(options["control_hz"]))
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
@@ -64,20 +81,25 @@ class Parts:
         driver = RobotDriver(robot, self.transport, sent)
         stack.callback(driver.close)
         self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]))
-        self.judge = self._judge()
+        judge = self._judge()
         self.autonomy = self._autonomy()
-        self.command = self._command(driver)
+        late = None if self.autonomy is None else LateCheck(self.autonomy, options["safety"]["late_steps"])
+        crew = assemble_crew(stack, options, robot, self.stops, self._look, self.autonomy, late, judge, self.recorder, str(task))
+        self.operator = crew.operator
+        watched = [judge.problems] if isinstance(judge, SimulatedJudge) else []
+        self.command = self._command(driver, [*watched, *crew.checks])
         stack.callback(self.command.stop)
-        self.episodes = self._episodes()
+        self.episodes = self._episodes(crew)
 
     def about(self) -> dict[str, Any]:
         """What runs, JSON-ready."""
         options = self._options
         return {
             "robot": self._robot.name,
-            "policy": self.welcome.model,
-            "checkpoint": str(options["checkpoint"] or options["server"]),
-            "task": self.welcome.spec.task,
+            "policy": None if self.welcome is None else self.welcome.model,
+            "checkpoint": options["checkpoint"] or options["server"],
+            "device": options["device"],
+            "task": self.spec.task,
             "mode": str(options["execution"]["mode"]),
             "transport": self.transport.name,
             "rate_hz": self._robot.rate_hz,
@@ -88,19 +110,26 @@ class Parts:
 
     def attend(self, seconds: float, clock: Callable[[], int]) -> None:
         """Sleep; an answer of the inference that comes meanwhile is seen to at once, so that the next tick heeds it."""
-        if self.inference.came.wait(max(0.0, seconds)):
+        if self.inference is None or self.autonomy is None:
+            time.sleep(max(0.0, seconds))
+        elif self.inference.came.wait(max(0.0, seconds)):
             self.inference.came.clear()
             self.autonomy.poll(clock())
 
-    def _inference(self) -> tuple[Inference, Welcome]:
-        """Where the policy is served, by a child of this run's where a checkpoint is given, and what is."""
+    def _look(self) -> Mapping[str, NDArray[Any]]:
+        return self.sensors.observation(self.transport.now())
+
+    def _policy(self, spec: EnvSpec) -> tuple[Inference | None, Welcome | None]:
+        """Where the policy is served, by a child of this run's where a checkpoint is given, and what is; nothing where nobody plays one."""
+        if not self._options["server"] and not self._options["checkpoint"]:
+            return None, None
         if self._options["server"]:
             url, token = str(self._options["server"]), os.environ.get(TOKEN)
         else:
-            child = spawn_server({"checkpoint": self._options["checkpoint"], **self._options["policy"]})
+            child = spawn_server({"checkpoint": self._options["checkpoint"], **_flat(self._options["policy"])})
             self._stack.callback(child.close)
             url, token = child.url, child.token
-        inference = Inference(url, self.spec, token, timeout=2.0)
+        inference = Inference(url, spec, token, timeout=2.0)
         self._stack.callback(inference.close)
         welcome = inference.open()
         self._robot.check_serves(welcome.spec, tuple(dict.fromkeys((*welcome.observation_keys, *welcome.refine_keys))))
@@ -117,7 +146,7 @@ class Parts:
             store=self._options["store"],
             image_codec=str(self._options["image_codec"]),
             encoding="ros1" if ros1 else "cdr",
-            run={"robot": self._robot.name, "policy": self.welcome.model},
+            run={name: self.about()[name] for name in ("robot", "policy", "task")},
             clock=self.transport.now,
         )
         self._stack.enter_context(recorder)
@@ -133,8 +162,10 @@ class Parts:
             return OperatorJudge()
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
-    def _autonomy(self) -> Autonomy:
+    def _autonomy(self) -> Autonomy | None:
         chosen, welcome = self._options["execution"], self.welcome
+        if self.inference is None or welcome is None:
+            return None
         horizon = int(chosen["action_horizon"] or welcome.action_horizon)
         return Autonomy(
             self.inference,
@@ -154,26 +185,22 @@ class Parts:
             if outcome.info.get("fallback"):
                 self.cadence.count("steering fell back", str(outcome.info["fallback"]))
 
-    def _command(self, driver: RobotDriver) -> Command:
+    def _command(self, driver: RobotDriver, own: Sequence[Check]) -> Command:
         chosen, robot = self._options["safety"], self._robot
-        compliant = robot.robot_lag is not None
-        checks: list[Check] = [
-            self._sensing,
-            self.stops.problems,
-            driver.problems,
-            ClockCheck(),
-            LateCheck(self.autonomy, chosen["late_steps"]),
-        ]
-        checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
+        motion, compliant = robot.motion(), robot.robot_lag is not None
+        checks: list[Check] = [self._sensing, self.stops.problems, driver.problems, ClockCheck(), *own]
+        checks += [self._simulated.problems] if self._simulated is not None else []
         checks += [self._recording] if self._options["record"] and chosen["recorder"] else []
         return Command(
             self.sensors,
             driver,
-            robot.motion(),
-            Supervisor(hold_s=float(chosen["hold_s"]), ramp_s=float(chosen["ramp_s"])),
+            motion,
+            Supervisor(float(chosen["hold_s"]), float(chosen["ramp_s"]), int(chosen["holds"])),
             checks,
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
             compliant=compliant,
+            contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
+            targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             dry_run=bool(self._options["dry_run"]),
         )
 
@@ -183,20 +210,39 @@ class Parts:
 
     def _recording(self, now: int) -> Iterator[Problem]:
         for problem in self.recorder.problems():
-            if problem.cause != "behind":
-                yield Problem(f"recorder {problem.cause}", problem.words)
+            if problem.kind not in PASSING:
+                yield Problem(f"recorder {problem.kind}", problem.words)
 
-    def _episodes(self) -> Episodes:
-        about = self.about()
+    def _episodes(self, crew: Crew) -> Episodes:
+        recovery, options = self._robot.recovery, self._options
         return Episodes(
             self.command,
-            self.autonomy,
+            crew.actor,
             self.sensors,
-            self.judge,
+            crew.judge,
             self.stops,
-            self.recorder,
-            control_hz=float(self._options["control_hz"]),
-            max_steps=int(self._options["steps"]),
-            on_fault=str(self._options["on_fault"]),
-            provenance={name: about[name] for name in ("task", "checkpoint", "robot")},
+            crew.journal,
+            control_hz=float(options["control_hz"]),
+            max_steps=sys.maxsize if self.autonomy is None else int(options["steps"]),  # who demonstrates has time
+            patience_s=PATIENCE_S if crew.operator is None else math.inf,
+            on_fault=str(options["on_fault"]),
+            recover=None if recovery is None else lambda: recovery.recover(self.transport),
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        options = self._options
+        known = {name: self.about()[name] for name in ("task", "checkpoint", "robot", "device")}
+        known |= {"note": options["note"], "operator": options["operator_name"]}
+        return describe("teleop" if self.welcome is None else "rollout", **known)
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Options of a verb with dots for nesting; what is nested may be new to the verb's configuration."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix or '++'}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -232,6 +232,8 @@ class SimulatedRobot:
         moving = isinstance(arm, TrajectoryController) and arm.motion(np.array([self._physics], np.int64)).velocity.any()
         self._physics = now
         self._inbox.clear()
+        self._topics.forget()
+        self._cameras.forget()
         if moving and not self.fault:
             self._stop("communication_constraints_violation")
 

@@ -77,6 +77,11 @@ class Publisher(ABC):
     def readers(self) -> int:
         """Matched subscriptions now."""
 
+    @property
+    def rivals(self) -> int:
+        """Other publishers of the topic now, in this process or any; 0 where the middleware does not tell."""
+        return 0
+
 
 class Subscription(ABC):
     """Receives one topic."""

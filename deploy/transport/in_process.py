@@ -169,6 +169,11 @@ class _Publisher(Publisher):
         with self.owner.bus.lock:
             return sum(self.reaches(end) for end in self.owner.bus.subscriptions)
 
+    @property
+    def rivals(self) -> int:
+        with self.owner.bus.lock:
+            return sum(end.topic == self.topic for end in self.owner.bus.publishers) - 1
+
     def reaches(self, other: _Subscription) -> bool:
         """Whether the two match."""
         return self.topic == other.topic and self.type == other.type and mismatch(self.qos, other.qos) is None

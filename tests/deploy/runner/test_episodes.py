@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from robolearn.deploy.runner.episodes import Verdict
+from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
 from tests.deploy.runner.doubles import HOME, MS, Runner, here
@@ -221,7 +221,7 @@ def test_episodes_follow_each_other():
 
 def test_an_episode_does_not_begin_with_what_was_told_of_the_scene_before():
     runner = Runner(move)
-    runner.robot.clock = lambda: runner.now - 50 * MS
+    runner.robot.delay = 50 * MS
     runner.play(40)
     assert runner.robot.sent == []
     runner.play(200)
