@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.runner.command import Command, Tick
+from robolearn.deploy.runner.rearm import Rearming
 from robolearn.deploy.runner.roles import Actor, Journal, Judge, Observation, Sensors, Stops
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
@@ -56,6 +57,7 @@ class Episodes:
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
         patience_s: how long a scene may take to be ready, and sensors to be sound [s]; infinite where a person begins.
+        recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
     """
@@ -72,6 +74,7 @@ class Episodes:
         control_hz: float,
         max_steps: int,
         patience_s: float = 20.0,
+        recover: Callable[[], None] | None = None,
         on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
@@ -84,7 +87,7 @@ class Episodes:
         self.results: list[Result] = []
         self._told = 0
         self._wrong: Sequence[Problem] = ()
-        self._refusal = ""
+        self._rearming = Rearming(command, recover, journal.mark)
         self._left = False  # somebody has quit
 
     def story(self, seeds: Iterable[int], now: int) -> Iterator[Tick]:
@@ -98,7 +101,7 @@ class Episodes:
             yield from self._prepare(seed)
             if not self._left:
                 yield from self._play(seed)
-            yield from self._rest()
+            yield from self._rest(seed)
             if self._left:
                 return
 
@@ -126,10 +129,11 @@ class Episodes:
                 return
             yield self._tick(None)
         self.autonomy.reset(seed)
-        until = self._now + self._patience
+        until, since = self._now + self._patience, self._now
         while not self._quits():
             wrong = self.command.look(self._now)
-            if self.command.supervisor.state is State.IDLE and not wrong and self.command.standing:
+            heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
+            if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
                 self._stops.events()  # what was pressed before the beginning is of no episode
                 self.command.arm(self._now)
                 return
@@ -213,13 +217,17 @@ class Episodes:
         self._journal.finish(result.success, terminated=not cut and result.success is not None, notes=result.reason, truncated=cut)
         self.results.append(result)
 
-    def _rest(self) -> Iterator[Tick]:
+    def _rest(self, seed: int) -> Iterator[Tick]:
         """Tick until the robot stands, and any fault was re-armed."""
-        supervisor = self.command.supervisor
+        supervisor, mended = self.command.supervisor, False
         while not self.command.standing or (supervisor.state in (State.STOPPING, State.FAULT) and not self._left):
-            if supervisor.state is State.FAULT and self.command.standing and self._on_fault == "end":
+            latched = supervisor.state is State.FAULT and self.command.standing
+            if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
-            if supervisor.state is State.FAULT and self._on_fault == "rearm":
+            if latched and self._on_fault == "rearm" and not mended:
+                self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
+                mended = True
+            if mended and self._judge.ready:
                 self._heed(["rearm"])
             else:
                 self._quits()
@@ -228,9 +236,5 @@ class Episodes:
     def _heed(self, events: Sequence[str]) -> None:
         """Re-arm when asked; a refusal is written down."""
         if "rearm" in events and self.command.supervisor.state is not State.IDLE:
-            try:
-                self.command.supervisor.rearm(self._now, self.command.look(self._now))
-            except UserError as error:
-                if str(error) != self._refusal:
-                    self._journal.mark("not re-armed", str(error), self._now)
-                self._refusal = str(error)
+            self._rearming.ask(self._now)
+        self._rearming.turn(self._now)

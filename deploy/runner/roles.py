@@ -93,6 +93,10 @@ class Sensors(Protocol):
         """``{name: (...)}`` at ``at`` [ns]."""
         ...
 
+    def newest(self) -> int | None:
+        """The newest time of which every sensor of numbers has told [ns]."""
+        ...
+
 
 class Journal(Protocol):
     """Keeps what happens; see :class:`robolearn.deploy.recording.recorder.Recorder`."""

@@ -34,9 +34,13 @@ class Arm:
 
     def __init__(self):
         self.q, self.sent, self.grips, self.stuck, self.stopped = HOME.copy(), [], [], False, False
+        self.now, self.told, self.delay = 0, True, 0
 
     def joints(self):
-        return 0, self.q.copy(), np.zeros(7)
+        return self.now, self.q.copy(), np.zeros(7)
+
+    def newest(self):
+        return self.now - self.delay if self.told else None
 
     def observation(self, at):
         return {"joint_pos": self.q.astype(np.float32)}
@@ -150,6 +154,7 @@ class Runner:
         limits = franka_limits("panda")
         motion = MotionGenerator(CHAIN, limits, Workspace((0.2, -0.35, -0.02), (0.8, 0.35, 0.45)), 100.0, posture=tuple(HOME))
         self.wrong, self.now = [], 10_000 * MS
+        self.robot.now = self.now
         actor, judge, journal, own = self.crew()
         checks = [self.stops.problems, *own, lambda now: list(self.wrong)]
         self.supervisor = Supervisor(hold_s=0.5, ramp_s=0.2)
@@ -173,6 +178,7 @@ class Runner:
         """Ticks of 10 ms; whether the story is over."""
         for _ in range(ms // 10):
             self.now += 10 * MS
+            self.robot.now = self.now
             self.episodes.tell(self.now)
             self.between()
             try:
