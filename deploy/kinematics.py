@@ -202,4 +202,5 @@ def _unit(axes: Array) -> Array:
     norms = np.linalg.norm(axes, axis=1, keepdims=True)
     if not (np.isfinite(norms).all() and (norms > 1e-9).all()):
         raise UserError(f"every joint needs an axis with a direction, got {axes.tolist()}")
-    return axes / norms
+    unit: Array = axes / norms
+    return unit

@@ -63,7 +63,8 @@ TOOLS = {
         "infer": "collect-and-infer: train, roll out, keep the successes, train on all, several times over",
     },
 }
-PARTS = {"bench": ("sim", "train", "infer", "data")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
+PARTS = {"bench": ("sim", "train", "infer", "data", "run")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
+ONE_THREAD = ("run", "sim-robot")  # verbs of a loop that must be punctual
 HELP = ("-h", "--help", "help")
 FLAGS = {"--json": ("json", "prints no JSON"), "--dry-run": ("dry_run", "has no dry run")}  # the option each sets, or why there is none
 EXAMPLES = """examples:
@@ -139,6 +140,9 @@ def _run(verb: str, words: list[str]) -> int:
     # one that sleeps at once takes a quarter longer over a gradient step.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if verb in ONE_THREAD:  # before numpy: a pool of threads makes solves of 6 equations eight times slower
+        for pool in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(pool, "1")
     from robolearn.config import compose
     from robolearn.nodes import find_target
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -128,6 +129,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run, or None."""
     file = folder / RESULT
     return read_json(file) if file.is_file() else None
+
+
+def safe_name(name: str) -> str:
+    """A policy's name as a part of file names; two names can come to the same."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
 
 
 def versions() -> dict[str, Any]:

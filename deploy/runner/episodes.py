@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.command import Command, Tick
+from robolearn.deploy.runner.rearm import Rearming
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
@@ -79,6 +80,10 @@ class Sensors(Protocol):
         """``{name: (...)}`` at ``at`` [ns]."""
         ...
 
+    def newest(self) -> int | None:
+        """The newest time of which every sensor of numbers has told [ns]."""
+        ...
+
 
 class Journal(Protocol):
     """Keeps what happens; see :class:`robolearn.deploy.recording.recorder.Recorder`."""
@@ -132,6 +137,7 @@ class Episodes:
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
         patience_s: how long a scene may take to be ready, and sensors to be sound [s].
+        recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
     """
@@ -148,6 +154,7 @@ class Episodes:
         control_hz: float,
         max_steps: int,
         patience_s: float = 20.0,
+        recover: Callable[[], None] | None = None,
         on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
@@ -160,7 +167,7 @@ class Episodes:
         self.results: list[Result] = []
         self._told = 0
         self._wrong: Sequence[Problem] = ()
-        self._refusal = ""
+        self._rearming = Rearming(command, recover, journal.mark)
 
     def story(self, seeds: Sequence[int], now: int) -> Iterator[Tick]:
         """Play the episodes of ``seeds``; :attr:`results` holds what came of those that ended.
@@ -172,7 +179,7 @@ class Episodes:
         for seed in seeds:
             yield from self._prepare(seed)
             yield from self._play(seed)
-            yield from self._rest()
+            yield from self._rest(seed)
 
     def tell(self, now: int) -> None:
         """The time of the tick to come."""
@@ -197,11 +204,12 @@ class Episodes:
             self._heed([])
             yield self._tick(None)
         self.autonomy.reset(seed)
-        until = self._now + self._patience
+        until, since = self._now + self._patience, self._now
         while True:
             self._heed([])
             wrong = self.command.look(self._now)
-            if self.command.supervisor.state is State.IDLE and not wrong and self.command.standing:
+            heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
+            if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
                 break
             if self._now > until:
                 words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"
@@ -279,21 +287,21 @@ class Episodes:
         if result.reason == "quit":
             raise KeyboardInterrupt
 
-    def _rest(self) -> Iterator[Tick]:
+    def _rest(self, seed: int) -> Iterator[Tick]:
         """Tick until the robot stands, and any fault was re-armed."""
-        supervisor = self.command.supervisor
+        supervisor, mended = self.command.supervisor, False
         while not self.command.standing or supervisor.state in (State.STOPPING, State.FAULT):
-            if supervisor.state is State.FAULT and self.command.standing and self._on_fault == "end":
+            latched = supervisor.state is State.FAULT and self.command.standing
+            if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
-            self._heed(["rearm"] if supervisor.state is State.FAULT and self._on_fault == "rearm" else self._stops.events())
+            if latched and self._on_fault == "rearm" and not mended:
+                self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
+                mended = True
+            self._heed(["rearm"] if mended and self._judge.ready else self._stops.events())
             yield self._tick(None)
 
     def _heed(self, events: Sequence[str]) -> None:
         """Re-arm when asked; a refusal is written down."""
         if "rearm" in events:
-            try:
-                self.command.supervisor.rearm(self._now, self.command.look(self._now))
-            except UserError as error:
-                if str(error) != self._refusal:
-                    self._journal.mark("not re-armed", str(error), self._now)
-                self._refusal = str(error)
+            self._rearming.ask(self._now)
+        self._rearming.turn(self._now)

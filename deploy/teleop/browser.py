@@ -194,4 +194,3 @@ class BrowserDevice:
             return np.asarray(position), rotation
         base, turn = self.scene.base[0], matrix_from_quaternion(np.asarray(self.scene.base[1], np.float64))
         return turn.T @ (position - base), turn.T @ rotation
-

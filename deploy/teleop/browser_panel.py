@@ -117,7 +117,7 @@ class Panel:
     def draw(self, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """The cameras' pictures, ``{name: (height, width, 3)}``."""
         self._pictures.visible = True
-        for name, picture in pictures.items():
+        for name, picture in abreast(pictures).items():
             if name in self._images:
                 self._images[name].image = picture
             else:
@@ -168,6 +168,14 @@ class Panel:
             tone = {"recording": 880.0, "ended": 660.0, "ready": 440.0}[status.phase]
             self._sound.content = f'<audio autoplay src="data:audio/wav;base64,{beep(tone)}"></audio>'
         self._sounded = now
+
+
+def abreast(pictures: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """Two pictures of one height side by side, so that both are seen; of others each for itself."""
+    heights = {picture.shape[0] for picture in pictures.values()}
+    if len(pictures) != 2 or len(heights) != 1:
+        return dict(pictures)
+    return {", ".join(pictures): np.concatenate(list(pictures.values()), axis=1)}
 
 
 def look_of(status: Status) -> str:

@@ -49,14 +49,16 @@ class GamepadDevice(VelocityDevice):
         try:
             import evdev
         except ImportError as error:
-            raise UserError(missing("gamepad", "evdev", error, "pip install 'robolearn[teleop]' on Linux, or give device=browser")) from error
+            raise UserError(
+                missing("gamepad", "evdev", error, "pip install 'robolearn[teleop]' on Linux, or give device=browser")
+            ) from error
         paths = [self._path] if self._path else evdev.list_devices()
         for path in paths:
             try:
                 device = evdev.InputDevice(path)
             except OSError as error:
                 raise UserError(missing("gamepad", f"{path}", error, "add yourself to the group `input`, and log in again")) from error
-            known = device.capabilities()
+            known: dict[int, Any] = device.capabilities()
             if SOUTH in known.get(KEY, []) and ABS in known:
                 ranges = {code: (info.min, info.max) for code, info in known[ABS]}
                 self._device, self._pad = device, Pad(ranges)

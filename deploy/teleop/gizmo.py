@@ -19,8 +19,9 @@ _KEPT, _KEPT_TURN = 0.005, 0.05  # [m, rad] of the way that may be left when the
 class Gizmo:
     """A handle at the tool while nobody drags it; a drag moves the target by as much as the handle, from where the target was.
 
-    Let go, the handle snaps back to the tool, and so does the target, to within 5 mm: small corrections are finished, and a part that is
-    pressed on another stays so, but the robot goes no way that nobody holds it to. And no jump is ever asked for: what the page says is only ever a way from the place at which the drag (or the moving) began.
+    Let go, the handle snaps back to the tool, and so does the target, to within 5 mm: small corrections are finished, and a part
+    that is pressed on another stays so, but the robot goes no way that nobody holds it to. No jump is ever asked for: what the
+    page says is only ever a way from where the target was when the drag, or the moving, began.
     The page's thread calls :meth:`grab`, :meth:`drag` and :meth:`drop`, the robot's :meth:`wanted`.
 
     Args:
@@ -94,7 +95,8 @@ class Gizmo:
         position = target[:3] + share * (handle[:3] - start[:3]).astype(np.float64)
         turned = rotvec_from_matrix(_rotation(handle) @ _rotation(start).T)
         rotation = matrix_from_rotvec(share * turned) @ _rotation(target)
-        return np.concatenate([position, rot6d_from_matrix(rotation), target[9:]]).astype(np.float32)
+        moved: Pose = np.concatenate([position, rot6d_from_matrix(rotation), target[9:]]).astype(np.float32)
+        return moved
 
 
 def _rotation(pose: Pose) -> NDArray[np.float64]:

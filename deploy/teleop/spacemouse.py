@@ -46,7 +46,7 @@ class SpaceMouseDevice(VelocityDevice):
             with contextlib.redirect_stdout(io.StringIO()):  # it says which it found; stdout is a machine's
                 self._mouse = pyspacemouse.open(axis_convention=pyspacemouse.AxisConvention.ROS)
         except Exception as error:
-            mend = "plug it in, and let users read it: a udev rule with MODE=\"0666\" for hidraw of vendor 256f or 046d; or device=browser"
+            mend = 'plug it in, and let users read it: a udev rule with MODE="0666" for hidraw of vendor 256f or 046d; or device=browser'
             raise UserError(missing("spacemouse", "a SpaceMouse", error, mend)) from error
 
     def read(self, now_ns: int) -> tuple[NDArray[np.float64], list[str], int]:

@@ -41,7 +41,8 @@ def pulled(pose: Pose, towards: Pose, distance: float, angle: float) -> Pose:
     turn = rotvec_from_matrix(matrix_from_rot6d(towards[3:9].astype(np.float64)) @ start.T)
     turn *= min(1.0, angle / max(float(np.linalg.norm(turn)), 1e-12))
     rotation = matrix_from_rotvec(turn) @ start
-    return np.concatenate([pose[:3] + step, rot6d_from_matrix(rotation), towards[9:]]).astype(np.float32)
+    moved: Pose = np.concatenate([pose[:3] + step, rot6d_from_matrix(rotation), towards[9:]]).astype(np.float32)
+    return moved
 
 
 class Follower:

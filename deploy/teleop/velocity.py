@@ -48,7 +48,11 @@ class VelocityDevice:
         raise NotImplementedError
 
     def read(self, now_ns: int) -> tuple[NDArray[np.float64], list[str], int]:
-        """Deflection ``(6,)`` in [-1, 1] along and about the base frame's axes, what was pressed, when it was heard of last [ns]; 0: gone."""
+        """What the hand does.
+
+        Returns the deflection ``(6,)`` in [-1, 1] along and about the base frame's axes, what was pressed, and when the device was heard
+        of last [ns]; 0: it is gone, or its deadman is not held.
+        """
         raise NotImplementedError
 
     def close(self) -> None:

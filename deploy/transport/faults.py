@@ -235,6 +235,10 @@ class _FaultyPublisher(Publisher):
     def readers(self) -> int:
         return self._inner.readers
 
+    @property
+    def rivals(self) -> int:
+        return self._inner.rivals
+
 
 class _FaultyClient(ServiceClient):
     def __init__(self, transport: FaultyTransport, service: str, inner: ServiceClient) -> None:

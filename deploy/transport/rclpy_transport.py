@@ -198,6 +198,10 @@ class _RclpyPublisher(_End, Publisher):
     def readers(self) -> int:
         return int(self._publisher.get_subscription_count()) if self.owner.is_open else 0
 
+    @property
+    def rivals(self) -> int:
+        return max(0, int(self.owner.node.count_publishers(self.topic)) - 1) if self.owner.is_open else 0
+
     def diagnose(self) -> list[str]:
         if self.readers:
             return []

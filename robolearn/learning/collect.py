@@ -1,4 +1,4 @@
-"""Collects demonstrations: a scripted expert, a trained policy or an operator acts; episodes go into a store in the order of their seeds."""
+"""Collects demonstrations: a scripted expert, a policy or an operator acts, and episodes go into a store in the order of their seeds."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ class Operation:
     def tool(self) -> NDArray[np.float32]:
         """The tool's pose now, and the gripper's command, ``(10,)``."""
         seen = self._observation
-        return np.concatenate([seen["tcp_pos"][0], seen["tcp_rot6d"][0], [self.gripper]]).astype(np.float32)
+        tool: NDArray[np.float32] = np.concatenate([seen["tcp_pos"][0], seen["tcp_rot6d"][0], [self.gripper]]).astype(np.float32)
+        return tool
 
     def tick(self, now_ns: int) -> bool:
         """Ask the device, do what was asked for, play a step if time passes; False when the session is over."""
@@ -244,4 +245,3 @@ def run(operation: Operation, control_hz: float, pace: float = 1.0, stop: Callab
     while not stop() and operation.tick(time.monotonic_ns()):
         due = max(due + period, time.monotonic())  # a late tick is not made up for
         time.sleep(max(due - time.monotonic(), 0.0))
-

@@ -59,7 +59,8 @@ class Session:
     """Turns what an operator does into commands to whoever plays the steps; a robot's runner and a simulated world use the same.
 
     Commands: ``begin`` an episode (from its start), save it as a ``success`` or ``failure``, ``discard`` it (the same start
-    again), ``undo`` its last steps, ``reset`` (discard it, another start), ``release`` (the policy acts from here: forget its queue), ``quit``.
+    again), ``undo`` its last steps, ``reset`` (discard it, another start), ``release`` (the policy acts from here, and forgets
+    its queue), ``quit``.
 
     Args:
         has_policy: a policy acts until the operator takes over.
@@ -118,9 +119,7 @@ class Session:
     def _halt(self, event: str, active: bool) -> None:
         if event == "estop":
             self.paused = STOPPED
-        elif event == "rearm" and self.paused == STOPPED:
-            self.paused = ASKED
-        elif event == "pause" and not self.paused:
+        elif (event == "rearm" and self.paused == STOPPED) or (event == "pause" and not self.paused):
             self.paused = ASKED
         elif event == "resume" and self.paused != STOPPED and active:
             self.paused = ""

@@ -24,10 +24,10 @@ def on(*events):
 def operate(tmp_path, monkeypatch):
     conf = tmp_path / "conf"
     (conf / "task").mkdir(parents=True)
-    (conf / "collect.yaml").write_text(
-        (cli.CONF / "collect.yaml").read_text().replace("devices:   ", "devices:\n  scripted: {_target_: tests.learning.operated.Scripted}  ")
-    )
-    (conf / "task" / "one_leg.yaml").write_text("name: one_leg\nenv: {_target_: tests.learning.operated.PosedPoint, max_episode_steps: 25}\n")
+    scripted = "devices:\n  scripted: {_target_: tests.learning.operated.Scripted}  "
+    (conf / "collect.yaml").write_text((cli.CONF / "collect.yaml").read_text().replace("devices:   ", scripted))
+    world = "{_target_: tests.learning.operated.PosedPoint, max_episode_steps: 25}"
+    (conf / "task" / "one_leg.yaml").write_text(f"name: one_leg\nenv: {world}\n")
     monkeypatch.setattr("robolearn.config.CONF", conf)
     monkeypatch.setattr(PosedPoint, "given", [])
     monkeypatch.setattr("robolearn.learning.operation.time.sleep", lambda seconds: None)

@@ -33,9 +33,13 @@ class Arm:
 
     def __init__(self):
         self.q, self.sent, self.grips, self.stuck, self.stopped = HOME.copy(), [], [], False, False
+        self.now, self.told, self.delay = 0, True, 0
 
     def joints(self):
-        return 0, self.q.copy(), np.zeros(7)
+        return self.now, self.q.copy(), np.zeros(7)
+
+    def newest(self):
+        return self.now - self.delay if self.told else None
 
     def observation(self, at):
         return {"joint_pos": self.q.astype(np.float32)}
@@ -142,10 +146,10 @@ class Runner:
         checks = [self.stops.problems, LateCheck(self.autonomy), lambda now: list(self.wrong)]
         self.wrong = []
         self.supervisor = Supervisor(hold_s=0.5, ramp_s=0.2)
-        self.command = Command(self.robot, self.robot, motion, self.supervisor, checks, TrackingCheck(0.3))
+        self.command = Command(self.robot, self.robot, motion, self.supervisor, checks, TrackingCheck(CHAIN, 0.3))
         parts = (self.command, self.autonomy, self.robot, self.judge, self.stops, self.journal)
         self.episodes = Episodes(*parts, control_hz=10.0, max_steps=max_steps, patience_s=1.0, **options)
-        self.now = 10_000 * MS
+        self.now = self.robot.now = 10_000 * MS
         self._story = self.episodes.story(seeds, self.now)
         self.ticks = []
 
@@ -153,6 +157,7 @@ class Runner:
         """Ticks of 10 ms; whether the story is over."""
         for _ in range(ms // 10):
             self.now += 10 * MS
+            self.robot.now = self.now
             self.episodes.tell(self.now)
             try:
                 self.ticks.append(next(self._story))

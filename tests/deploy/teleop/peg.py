@@ -38,11 +38,11 @@ def grip_of(scene):
 def insert_peg(hand, say=lambda *words: None, tries=4):
     """One episode, from its start to the banner that says solved."""
     grip, turn = grip_of(Scene(hand))
-    say("over the peg", hand.reach(grip + [0, 0, 0.06], turn, within=0.003, turned=0.03))
+    say("over the peg", hand.reach(grip + np.array([0, 0, 0.06]), turn, within=0.003, turned=0.03))
     say("at the peg", hand.reach(grip_of(Scene(hand))[0], turn, within=0.003, turned=0.03))
     hand.press("g", wait=1.5)
     tool = Scene(hand).tool
-    hand.along(tool + [0, 0, 0.05], 0.005)
+    hand.along(tool + np.array([0, 0, 0.05]), 0.005)
     scene = Scene(hand)
     say("holds", hand.seen()["gripper_width"], scene.peg[2])
     for number in range(tries):
