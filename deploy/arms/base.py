@@ -8,7 +8,7 @@ from typing import Any
 from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.transport.base import Publisher, Transport
+from robolearn.deploy.transport.base import WRITE, Publisher, QoS, Transport
 
 
 class Arm(ABC):
@@ -26,6 +26,10 @@ class Arm(ABC):
     def topic(self) -> tuple[str, str]:
         """Where set points are sent, and as what type."""
 
+    def qos(self, robot: Robot) -> QoS:
+        """How set points are sent."""
+        return WRITE
+
     @abstractmethod
     def message(self, setpoint: Setpoint) -> Any:
         """A set point as the controller takes it."""
@@ -37,7 +41,7 @@ class Arm(ABC):
             UserError: the driver refuses, or the robot does not fit.
         """
         self._transport, self._robot = transport, robot
-        self._publisher = transport.publisher(*self.topic())
+        self._publisher = transport.publisher(*self.topic(), self.qos(robot))
         if self._watch is not None:
             self._watch.open(transport)
 

@@ -17,7 +17,7 @@ from robolearn.deploy.arms.controllers import activate
 from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.transport.base import Transport
+from robolearn.deploy.transport.base import QoS, Transport
 
 
 class JointTrajectoryArm(Arm):
@@ -50,6 +50,10 @@ class JointTrajectoryArm(Arm):
     def topic(self) -> tuple[str, str]:
         """Where trajectories are sent."""
         return self._topic, "trajectory_msgs/msg/JointTrajectory"
+
+    def qos(self, robot: Robot) -> QoS:
+        """One that is later than the lead would be a jump: it is not to come at all."""
+        return QoS("reliable", depth=1, lifespan=robot.lead if self._stamped and robot.lead else None)
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.

@@ -103,7 +103,11 @@ class _Assembly:
         self.cadence, self.trace, self._inference = Cadence(robot.rate_hz), Trace(robot.joints), inference
         autonomy = self._autonomy(inference, welcome)
         command = self._command(
-            robot, sensors, driver, autonomy, [stops.problems, driver.problems, *_checks(judge), self._recorder_check(recorder)]
+            robot,
+            sensors,
+            driver,
+            autonomy,
+            [stops.problems, driver.problems, *_checks(judge), self._recorder_check(recorder), ClockCheck(clock=transport.now)],
         )
         stack.callback(command.stop)
         self.about = {"policy": welcome.model, "task": welcome.spec.task, "robot": robot.name, "stages": list(welcome.spec.stages)}
@@ -216,7 +220,7 @@ class _Assembly:
             driver,
             motion,
             Supervisor(float(chosen["hold_s"]), float(chosen["ramp_s"]), int(chosen["holds"])),
-            [sensing, *checks, late, ClockCheck()],
+            [sensing, *checks, late],
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
             compliant=compliant,
             contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),

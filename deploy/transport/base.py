@@ -24,11 +24,13 @@ class QoS:
         reliability: a best-effort reader matches every writer, a reliable writer every reader.
         durability: ``transient_local`` gives late readers the last message.
         depth: messages kept.
+        lifespan: [s] after which a message that could not be delivered is not delivered any more; None: whenever it can be.
     """
 
     reliability: Literal["reliable", "best_effort"] = "best_effort"
     durability: Literal["volatile", "transient_local"] = "volatile"
     depth: int = 5
+    lifespan: float | None = None
 
 
 READ = QoS()  # what a subscription asks: it matches whatever the driver offers

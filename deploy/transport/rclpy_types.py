@@ -63,11 +63,17 @@ def profile_of(qos: QoS) -> Any:
     """Rclpy's words for a quality of service."""
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+    lifespan = {}
+    if qos.lifespan is not None:
+        from rclpy.duration import Duration
+
+        lifespan = {"lifespan": Duration(seconds=qos.lifespan)}
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=max(1, qos.depth),
         reliability=ReliabilityPolicy.RELIABLE if qos.reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if qos.durability == "transient_local" else DurabilityPolicy.VOLATILE,
+        **lifespan,
     )
 
 
