@@ -197,7 +197,7 @@ class Parts:
             self._sensing,
             self.stops.problems,
             driver.problems,
-            ClockCheck(),
+            ClockCheck(clock=self.transport.now),
             *self.crew.checks,
         ]
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
