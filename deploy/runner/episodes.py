@@ -57,8 +57,8 @@ class Episodes:
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
         patience_s: how long a scene may take to be ready, and sensors to be sound [s]; infinite where a person begins.
-        on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
+        on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
     """
 
@@ -74,8 +74,8 @@ class Episodes:
         control_hz: float,
         max_steps: int,
         patience_s: float = 20.0,
-        on_fault: str = "wait",
         recover: Callable[[], None] | None = None,
+        on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.command, self.autonomy, self._sensors, self._judge = command, autonomy, sensors, judge

@@ -79,7 +79,7 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
         begun = time.monotonic_ns()
-        operator = parts.operator
+        operator = parts.crew.operator
         wanted = seeds if operator is None else starts(seeds, episodes.results, operator.skips)
         for tick in episodes.story(wanted, clock()):
             if operator is not None:

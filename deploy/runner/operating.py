@@ -25,6 +25,21 @@ KEYBOARDS = ("keyboard", "terminal")  # devices that take the terminal's keys, o
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What an operator needs of a run.
+
+    Args:
+        stops: hear what is wanted.
+        look: what is observed now, ``{name: (...)}``; called by the operator's thread.
+        task: for display.
+    """
+
+    stops: Stops
+    look: Callable[[], Mapping[str, NDArray[Any]]]
+    task: str
+
+
+@dataclass(frozen=True)
 class Crew:
     """Who acts, judges, writes down and watches in a run.
 
@@ -47,13 +62,11 @@ def assemble_crew(
     stack: ExitStack,
     options: Mapping[str, Any],
     robot: Robot,
-    stops: Stops,
-    look: Callable[[], Mapping[str, NDArray[Any]]],
+    beside: Beside,
     autonomy: Autonomy | None,
     late: Check | None,
     judge: Judge,
     journal: Journal,
-    task: str,
 ) -> Crew:
     """The policy alone with the terminal's keys, or with an operator's device beside it; ``stack`` takes it apart again.
 
@@ -61,19 +74,17 @@ def assemble_crew(
         stack: closes device and keys.
         options: of ``robolearn run``.
         robot: for the scene of a browser's page.
-        stops: hear what is wanted.
-        look: what is observed now; for the operator's thread.
+        beside: what an operator needs.
         autonomy: the policy's side, if there is one.
         late: watches its answers.
         judge: of the run.
         journal: of the run.
-        task: its name.
 
     Raises:
         UserError: no such device, or it is not there.
     """
     if str(options["device"]) not in KEYBOARDS:
-        stack.enter_context(TerminalKeys(stops))
+        stack.enter_context(TerminalKeys(beside.stops))
     if not options["device"]:
         if autonomy is None or late is None:
             raise UserError("nobody acts: give a policy, or a device")
@@ -81,10 +92,10 @@ def assemble_crew(
     scene = RobotScene(robot)
     operator = Operator(
         make_device(options, scene),
-        stops,
-        look,
+        beside.stops,
+        beside.look,
         has_policy=autonomy is not None,
-        task=task,
+        task=beside.task,
         wanted=int(options["episodes"]),
         control_hz=float(options["control_hz"]),
         scene=scene,

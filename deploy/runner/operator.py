@@ -121,11 +121,10 @@ class Operator:
             yield Problem("operator", paused, "wait")
 
     def prepare(self) -> None:
-        """An episode is prepared, and begins when the operator says so."""
+        """An episode is prepared, and begins when the operator says so, or has said so since the last one."""
         with self._lock:
-            self._stage, self._steps, self._gripper, self._jumps = "between", 0, -1.0, self._jumps + 1
-            self._session.over(self._session.message)
-            self._acts, self._target = not self._session.has_policy, None
+            self._steps, self._gripper, self._jumps = 0, -1.0, self._jumps + 1
+            self._target = None
 
     def began(self) -> None:
         """It is recorded from now on."""

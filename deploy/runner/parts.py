@@ -6,11 +6,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
-
-from numpy.typing import NDArray
 
 from robolearn.deploy.cadence import ROUND_TRIP, SERVER, Cadence
 from robolearn.deploy.chunks.executor import ChunkExecutor
@@ -28,7 +26,7 @@ from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
-from robolearn.deploy.runner.operating import Crew, assemble_crew
+from robolearn.deploy.runner.operating import Beside, Crew, assemble_crew
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, Supervisor
@@ -45,8 +43,8 @@ from robolearn.spec import EnvSpec
 
 JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
-PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
 PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
+PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
 
 
 class Parts:
@@ -68,12 +66,12 @@ class Parts:
         self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
         if self._simulated is not None:
             stack.callback(self._simulated.close)
-        self.inference, self.welcome = self._policy(robot.spec("", float(options["control_hz"])))
-        self.stages = self.welcome.spec.stages if self.welcome is not None else ()
-        task = options["task_name"] or (self.welcome.spec.task if self.welcome is not None else "")
-        if not task:
-            raise UserError("give the demonstrations a name: task_name=one_leg")
-        self.spec = robot.spec(str(task), float(options["control_hz"]))
+        self.inference: Inference | None = None
+        self.welcome: Welcome | None = None
+        hz = float(options["control_hz"])
+        if options["checkpoint"] or options["server"]:
+            self.inference, self.welcome = self._inference(robot.spec(str(options["task_name"] or ""), hz))
+        self.spec = robot.spec(str(options["task_name"] or self._task()), hz)
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
@@ -81,25 +79,22 @@ class Parts:
         driver = RobotDriver(robot, self.transport, sent)
         stack.callback(driver.close)
         self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]))
-        judge = self._judge()
+        self.judge = self._judge()
         self.autonomy = self._autonomy()
-        late = None if self.autonomy is None else LateCheck(self.autonomy, options["safety"]["late_steps"])
-        crew = assemble_crew(stack, options, robot, self.stops, self._look, self.autonomy, late, judge, self.recorder, str(task))
-        self.operator = crew.operator
-        watched = [judge.problems] if isinstance(judge, SimulatedJudge) else []
-        self.command = self._command(driver, [*watched, *crew.checks])
+        self.crew = self._crew()
+        self.command = self._command(driver)
         stack.callback(self.command.stop)
-        self.episodes = self._episodes(crew)
+        self.episodes = self._episodes()
 
     def about(self) -> dict[str, Any]:
         """What runs, JSON-ready."""
         options = self._options
         return {
             "robot": self._robot.name,
-            "policy": None if self.welcome is None else self.welcome.model,
-            "checkpoint": options["checkpoint"] or options["server"],
-            "device": options["device"],
-            "task": self.spec.task,
+            "policy": "" if self.welcome is None else self.welcome.model,
+            "checkpoint": str(options["checkpoint"] or options["server"] or ""),
+            "device": str(options["device"] or ""),
+            "task": self._task() or self.spec.task,
             "mode": str(options["execution"]["mode"]),
             "transport": self.transport.name,
             "rate_hz": self._robot.rate_hz,
@@ -107,6 +102,11 @@ class Parts:
             "dry_run": bool(options["dry_run"]),
             "store": str(options["store"] or "episodes.zarr") if options["record"] else "",
         }
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Of the task, in order, as far as they are known."""
+        return () if self.welcome is None else self.welcome.spec.stages
 
     def attend(self, seconds: float, clock: Callable[[], int]) -> None:
         """Sleep; an answer of the inference that comes meanwhile is seen to at once, so that the next tick heeds it."""
@@ -116,13 +116,12 @@ class Parts:
             self.inference.came.clear()
             self.autonomy.poll(clock())
 
-    def _look(self) -> Mapping[str, NDArray[Any]]:
-        return self.sensors.observation(self.transport.now())
+    def _task(self) -> str:
+        """Name of the policy's task, or else of the simulated robot's."""
+        return str((self._options["simulate"] or {}).get("task", "")) if self.welcome is None else self.welcome.spec.task
 
-    def _policy(self, spec: EnvSpec) -> tuple[Inference | None, Welcome | None]:
-        """Where the policy is served, by a child of this run's where a checkpoint is given, and what is; nothing where nobody plays one."""
-        if not self._options["server"] and not self._options["checkpoint"]:
-            return None, None
+    def _inference(self, spec: EnvSpec) -> tuple[Inference, Welcome]:
+        """Where the policy is served, by a child of this run's where a checkpoint is given, and what is."""
         if self._options["server"]:
             url, token = str(self._options["server"]), os.environ.get(TOKEN)
         else:
@@ -146,7 +145,7 @@ class Parts:
             store=self._options["store"],
             image_codec=str(self._options["image_codec"]),
             encoding="ros1" if ros1 else "cdr",
-            run={name: self.about()[name] for name in ("robot", "policy", "task")},
+            run={"robot": self._robot.name, "policy": self.about()["policy"]},
             clock=self.transport.now,
         )
         self._stack.enter_context(recorder)
@@ -164,7 +163,7 @@ class Parts:
 
     def _autonomy(self) -> Autonomy | None:
         chosen, welcome = self._options["execution"], self.welcome
-        if self.inference is None or welcome is None:
+        if welcome is None or self.inference is None:
             return None
         horizon = int(chosen["action_horizon"] or welcome.action_horizon)
         return Autonomy(
@@ -177,6 +176,12 @@ class Parts:
             note=self._note,
         )
 
+    def _crew(self) -> Crew:
+        """Who acts, judges and writes down."""
+        late = None if self.autonomy is None else LateCheck(self.autonomy, self._options["safety"]["late_steps"])
+        beside = Beside(self.stops, lambda: self.sensors.observation(self.transport.now()), self.spec.task)
+        return assemble_crew(self._stack, self._options, self._robot, beside, self.autonomy, late, self.judge, self.recorder)
+
     def _note(self, outcome: Any) -> None:
         """Put an answer's latencies into the cadence."""
         if outcome.value is not None:
@@ -185,10 +190,17 @@ class Parts:
             if outcome.info.get("fallback"):
                 self.cadence.count("steering fell back", str(outcome.info["fallback"]))
 
-    def _command(self, driver: RobotDriver, own: Sequence[Check]) -> Command:
+    def _command(self, driver: RobotDriver) -> Command:
         chosen, robot = self._options["safety"], self._robot
         motion, compliant = robot.motion(), robot.robot_lag is not None
-        checks: list[Check] = [self._sensing, self.stops.problems, driver.problems, ClockCheck(), *own]
+        checks: list[Check] = [
+            self._sensing,
+            self.stops.problems,
+            driver.problems,
+            ClockCheck(clock=self.transport.now),
+            *self.crew.checks,
+        ]
+        checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
         checks += [self._simulated.problems] if self._simulated is not None else []
         checks += [self._recording] if self._options["record"] and chosen["recorder"] else []
         return Command(
@@ -213,28 +225,28 @@ class Parts:
             if problem.kind not in PASSING:
                 yield Problem(f"recorder {problem.kind}", problem.words)
 
-    def _episodes(self, crew: Crew) -> Episodes:
-        recovery, options = self._robot.recovery, self._options
+    def _episodes(self) -> Episodes:
+        recovery = self._robot.recovery
         return Episodes(
             self.command,
-            crew.actor,
+            self.crew.actor,
             self.sensors,
-            crew.judge,
+            self.crew.judge,
             self.stops,
-            crew.journal,
-            control_hz=float(options["control_hz"]),
-            max_steps=sys.maxsize if self.autonomy is None else int(options["steps"]),  # who demonstrates has time
-            patience_s=PATIENCE_S if crew.operator is None else math.inf,
-            on_fault=str(options["on_fault"]),
+            self.crew.journal,
+            control_hz=float(self._options["control_hz"]),
+            max_steps=sys.maxsize if self.autonomy is None else int(self._options["steps"]),  # who demonstrates has time
+            patience_s=PATIENCE_S if self.crew.operator is None else math.inf,
+            on_fault=str(self._options["on_fault"]),
             recover=None if recovery is None else lambda: recovery.recover(self.transport),
             provenance=self._provenance(),
         )
 
     def _provenance(self) -> dict[str, Any]:
-        options = self._options
-        known = {name: self.about()[name] for name in ("task", "checkpoint", "robot", "device")}
-        known |= {"note": options["note"], "operator": options["operator_name"]}
-        return describe("teleop" if self.welcome is None else "rollout", **known)
+        """Of every episode."""
+        options, about = self._options, self.about()
+        known = {name: about[name] or None for name in ("task", "checkpoint", "robot", "device")}
+        return describe("teleop" if self.autonomy is None else "rollout", **known, operator=options["operator_name"], note=options["note"])
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

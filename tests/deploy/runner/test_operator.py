@@ -132,7 +132,7 @@ def test_what_is_recorded_is_what_was_followed_for_the_whole_step():
 
 def test_a_takeover_is_followed_at_once_and_tagged():
     runner = Operated(policy)
-    runner.press("record", ms=1000)
+    runner.press("record", ms=450)
     runner.hand.way = ASIDE
     asked = len(runner.inference.asked)
     runner.press("takeover", ms=30)
