@@ -1,4 +1,4 @@
-"""A whole run in one process on a clock that is moved by hand: the real runner, sensors, drivers and simulated robot; no network, no physics.
+"""A whole run in one process on a clock that is moved by hand: the real runner, sensors, drivers and simulated robot; no network or physics.
 
 Everything but the world, the policy and the network's faults is what ``robolearn run`` is made of.
 """
@@ -32,7 +32,7 @@ from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
-from robolearn.deploy.sim_robot.main import make_controller
+from robolearn.deploy.sim_robot.main import find_controller, make_controllers
 from robolearn.deploy.sim_robot.node import SimulatedRobot
 from robolearn.deploy.transport.faults import FaultyTransport
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
@@ -85,9 +85,11 @@ class Rig:
         safety = yaml.safe_load((CONF / "run.yaml").read_text())["safety"]
         spec = self.robot.spec("drill", 10.0)
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
-        self.controller = make_controller(controller, self.robot.joints, "/fr3_arm_controller")
-        stiff = controller == "joint_trajectory"
-        self.simulated = SimulatedRobot(self.world, self.controller, self.site, PUBLISHED["panda"], self.robot.joints, guarded=stiff)
+        controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
+        self.controller = find_controller(controllers, controller)
+        self.simulated = SimulatedRobot(
+            self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints, active=self.controller.name
+        )
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)

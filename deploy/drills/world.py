@@ -1,4 +1,4 @@
-"""An arm without physics, for drills: its joints are where they are told to be, or follow poses as a spring does, unless they are blocked."""
+"""An arm without physics, for drills: its joints are where they are told to be, or follow poses as a spring does, unless blocked."""
 
 from __future__ import annotations
 
@@ -85,7 +85,8 @@ class KinematicWorld:
         tool, facing, jacobian = self._chain.forward_jacobian(self.position)
         twist = np.concatenate([(position - tool) * RATES[0], rotvec_between(rotation, facing) * RATES[1]])
         moved: Array = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), twist)
-        return self.position + moved * self.timestep
+        drawn: Array = self.position + moved * self.timestep
+        return drawn
 
     def state(self) -> RobotState:
         """Where everything is."""
