@@ -1,4 +1,4 @@
-"""A whole run in one process on a clock that is moved by hand: the real runner, sensors, drivers and simulated robot; no network or physics.
+"""A whole run in one process on a clock moved by hand: the real runner, sensors, drivers and simulated robot; no network or physics.
 
 Everything but the world, the policy and the network's faults is what ``robolearn run`` is made of.
 """

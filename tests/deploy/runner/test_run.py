@@ -45,7 +45,7 @@ def target():
 def save_policy(folder, spec, keys=KEYS):
     """A checkpoint of a network that always draws the same action."""
     parts = {
-        name: Affine(np.zeros(spec.observation[name].size, np.float32), np.ones(spec.observation[name].size, np.float32)) for name in keys
+        name: Affine(np.zeros(spec.observation[name].shape, np.float32), np.ones(spec.observation[name].shape, np.float32)) for name in keys
     }
     normalizer = Normalizer({**parts, ACTION: Affine(target(), np.ones(10, np.float32))})
     words = {"observation_keys": list(keys), "prediction_horizon": 8, "action_horizon": 4, "sizes": [8]}
@@ -109,7 +109,7 @@ def test_joints_stayed_within_their_limits_and_the_robot_had_no_fault(played):
     told, limits = read_run(played[0]), robot().limits
     assert {"running", "idle"} <= {event["event"] for event in told.events}
     assert not [event for event in told.events if event["event"] in ("stopping", "fault")]
-    setpoints = told.trace["setpoint"][np.isfinite(told.trace["setpoint"]).all(axis=1)]
+    setpoints = told.trace["commanded"][np.isfinite(told.trace["commanded"]).all(axis=1)]
     assert len(setpoints) > 100
     assert (setpoints > np.array(limits.lower)).all()
     assert (setpoints < np.array(limits.upper)).all()
