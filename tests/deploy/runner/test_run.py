@@ -79,7 +79,13 @@ def played(tmp_path_factory):
     """One episode of three seconds: the run's folder and the printed document."""
     folder = tmp_path_factory.mktemp("run")
     policy = save_policy(folder / "policy", one_leg_spec())
-    patient = ("safety.late_steps=20", "safety.hold_s=5", "safety.deaf_s=1")  # with a machine that has other things to do
+    patient = (
+        "safety.late_steps=20",
+        "safety.hold_s=5",
+        "safety.deaf_s=1",
+        "safety.holds=99",
+        "on_fault=end",
+    )  # with a machine that has other things to do
     words = (f"checkpoint={policy}", "simulate={task: one_leg}", f"steps={STEPS}", "json=true", *patient)
     code, said, complained = run(folder / "out", *words)
     assert code == 0, complained
