@@ -95,6 +95,7 @@ class Drill:
 
     def _row(self, rig: Rig, since: int) -> Row:
         told = [f"{entry.after.value} ({entry.why})" for entry in rig.supervisor.log[since:]]
+        told += list(dict.fromkeys(words for event, words in getattr(rig.journal, "marks", ()) if event == "not re-armed"))
         told += [f"refused: {rig.refused}"] if rig.refused else []
         did = "; ".join(told) or "went on"
         stood, guard, outside = rig.track.standstill(), sum(rig.track.guard.values()), rig.track.outside

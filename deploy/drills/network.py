@@ -63,7 +63,7 @@ DRILLS = [
         options=COMPLIANT,
         **ON,
     ),
-    _drill("stall_commands", "1 s in which no command arrives", lambda rig: rig.network.stall(1.0, COMMANDS), says="should be", **RUNS),
+    _drill("stall_commands", "1 s in which no command arrives", lambda rig: rig.network.stall(1.0, COMMANDS), says="commands are lost"),
     _drill("stall_sensors", "1 s in which no sensor is heard", _stall_of_sensors, says="is not heard", **RUNS),
     _drill("stall_short", "network stalls for 0.3 s, both ways", lambda rig: rig.network.stall(0.3), **RUNS),
     _drill("long_stall", "network stalls for 5 s", lambda rig: rig.network.stall(5.0), says="more than 1 s", seconds=7.0),

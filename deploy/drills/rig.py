@@ -1,4 +1,4 @@
-"""A whole run in one process on a clock that is moved by hand: the real runner, sensors, drivers and simulated robot; no network, no physics.
+"""A whole run in one process on a clock that is moved by hand: real runner, sensors, drivers and simulated robot; no network, no physics.
 
 Everything but the world, the policy and the network's faults is what ``robolearn run`` is made of.
 """
@@ -32,7 +32,7 @@ from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
-from robolearn.deploy.sim_robot.main import make_controller
+from robolearn.deploy.sim_robot.main import make_controllers
 from robolearn.deploy.sim_robot.node import SimulatedRobot
 from robolearn.deploy.transport.faults import FaultyTransport
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
@@ -43,6 +43,21 @@ TICK = 0.01  # [s]
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = "/camera/color/image_raw"
+
+
+class Notes(Unrecorded):
+    """A journal that keeps what happened.
+
+    Attributes:
+        marks: event and words of each.
+    """
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[str, str]] = []
+
+    def mark(self, event: str, words: str = "", stamp: int | None = None, **values: Any) -> None:
+        """Something happened."""
+        self.marks.append((event, words))
 
 
 class Rig:
@@ -85,13 +100,13 @@ class Rig:
         safety = yaml.safe_load((CONF / "run.yaml").read_text())["safety"]
         spec = self.robot.spec("drill", 10.0)
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
-        self.controller = make_controller(controller, self.robot.joints, "/fr3_arm_controller")
-        stiff = controller == "joint_trajectory"
-        self.simulated = SimulatedRobot(self.world, self.controller, self.site, PUBLISHED["panda"], self.robot.joints, guarded=stiff)
+        controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
+        active, limits = controllers[controller].name, PUBLISHED["panda"]
+        self.simulated = SimulatedRobot(self.world, list(controllers.values()), self.site, limits, self.robot.joints, active=active)
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
-        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Unrecorded()
+        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Notes()
         judge = SimulatedJudge(self.network)
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
@@ -111,7 +126,7 @@ class Rig:
             patience_s=3.0,
             recover=None if self.robot.recovery is None else lambda: self.robot.recovery.recover(self.network),
         )
-        self._story = self.episodes.story([7], self.network.now())
+        self._story = self.episodes.story([7, 8, 9], self.network.now())
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
         self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True

@@ -97,8 +97,8 @@ def _settle(rig: Rig) -> None:
 def _drifts(rig: Rig) -> None:
     rig.press(ESTOP, True)
     rig.play(0.5)
-    rig.world.drifts = 0.3
-    rig.play(2.0)
+    rig.world.drifts = 0.12
+    rig.play(1.3)
     rig.press(ESTOP, False)
     rig.call("/robolearn/rearm")
 
@@ -161,7 +161,7 @@ DRILLS = [
     _drill(ARM, "blocked", "arm is blocked", _blocked, says="it is blocked"),
     _drill(ARM, "own_fault", "robot stops itself (reflex)", _own_fault, says="the robot reports cartesian_reflex"),
     _drill(ARM, "recovered", "the same, and somebody re-arms", _recovered, says="re-armed", ends=State.RUNNING, within=0.5),
-    _drill(ARM, "drifts", "arm moves though it was told to stand", _drifts, within=None, says="stopping"),
+    _drill(ARM, "drifts", "arm moves though it was told to stand", _drifts, says="although it was told to stand", seconds=0.3),
     _drill(ARM, "second", "a second runner on the same arm", _second, says="somebody else publishes"),
     _drill(ARM, "second_first", "another runner is there already", _second, says="somebody else publishes", **REFUSED),
     _drill(ARM, "gripper", "gripper's action server dies", _no_gripper, says="nobody serves the action"),
@@ -171,5 +171,5 @@ DRILLS = [
     _drill(PEOPLE, "estop_topic", "e-stop, by topic", lambda rig: rig.press(ESTOP, True), says="e-stop pressed"),
     _drill(PEOPLE, "estop_service", "e-stop, by service", _service, says="e-stop pressed"),
     _drill(PEOPLE, "estop_key", "e-stop, by key", lambda rig: rig.stops.note("estop"), says="e-stop pressed"),
-    _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="e-stop pressed"),
+    _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),
 ]

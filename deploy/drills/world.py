@@ -1,4 +1,4 @@
-"""An arm without physics, for drills: its joints are where they are told to be, or follow poses as a spring does, unless they are blocked."""
+"""An arm without physics, for drills: its joints go where they are told to, or follow poses as a spring does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class KinematicWorld:
         self.position, self.velocity = self._home.copy(), np.zeros(len(self._home))
         self._joints = self.position.copy()
         self._pose: tuple[Array, Array] | None = None
-        self._width = 0.08
+        self._width, self._drift = 0.08, np.zeros(len(self._home))
 
     def use(self, servo: Literal["pose", "joints"]) -> None:
         """Both work at any time."""
@@ -74,11 +74,10 @@ class KinematicWorld:
         goal = self._joints if self._pose is None else self._drawn(*self._pose)
         if self.blocked:
             goal = self.position
-        goal = goal + np.eye(len(goal))[0] * self.drifts * self.timestep
+        self._drift[0] += self.drifts * self.timestep
+        goal = goal + self._drift
         self.velocity = (goal - self.position) / self.timestep
         self.position = goal.copy()
-        if self._pose is None and self.drifts:
-            self._joints = goal.copy()
 
     def _drawn(self, position: Array, rotation: Array) -> Array:
         """Where a spring has the joints a step later."""
