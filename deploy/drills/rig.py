@@ -32,7 +32,7 @@ from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
-from robolearn.deploy.sim_robot.main import make_controller
+from robolearn.deploy.sim_robot.main import find_controller, make_controllers
 from robolearn.deploy.sim_robot.node import SimulatedRobot
 from robolearn.deploy.transport.faults import FaultyTransport
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
@@ -100,9 +100,10 @@ class Rig:
         safety = yaml.safe_load((CONF / "run.yaml").read_text())["safety"]
         spec = self.robot.spec("drill", 10.0)
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
-        self.controller = make_controller(controller, self.robot.joints, "/fr3_arm_controller")
-        stiff = controller == "joint_trajectory"
-        self.simulated = SimulatedRobot(self.world, self.controller, self.site, PUBLISHED["panda"], self.robot.joints, guarded=stiff)
+        controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
+        self.controller = find_controller(controllers, controller)
+        given = (self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints)
+        self.simulated = SimulatedRobot(*given, active=self.controller.name)
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
