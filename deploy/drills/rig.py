@@ -32,7 +32,7 @@ from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
-from robolearn.deploy.sim_robot.main import make_controllers
+from robolearn.deploy.sim_robot.main import find_controller, make_controllers
 from robolearn.deploy.sim_robot.node import SimulatedRobot
 from robolearn.deploy.transport.faults import FaultyTransport
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
@@ -101,8 +101,9 @@ class Rig:
         spec = self.robot.spec("drill", 10.0)
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
         controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
-        active, limits = controllers[controller].name, PUBLISHED["panda"]
-        self.simulated = SimulatedRobot(self.world, list(controllers.values()), self.site, limits, self.robot.joints, active=active)
+        self.controller = find_controller(controllers, controller)
+        given = (self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints)
+        self.simulated = SimulatedRobot(*given, active=self.controller.name)
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
