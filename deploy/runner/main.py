@@ -234,8 +234,8 @@ class _Assembly:
         def check(now: int) -> Iterator[Problem]:
             if required:
                 for problem in recorder.problems():
-                    if problem.cause != "behind":
-                        yield Problem(f"recorder {problem.cause}", problem.words)
+                    if problem.kind != "behind":
+                        yield Problem(f"recorder {problem.kind}", problem.words)
 
         return check
 
