@@ -199,8 +199,8 @@ class Rig:
         return [Problem(f"{problem.kind} {problem.sensor}", problem.words) for problem in self._sensors.problems(now)]
 
     def _diary(self, now: int) -> Iterable[Problem]:
-        found = [problem for problem in self.journal.problems() if problem.cause != "behind"]
-        return [Problem(f"recorder {problem.cause}", problem.words) for problem in found]
+        found = [problem for problem in self.journal.problems() if problem.kind != "behind"]
+        return [Problem(f"recorder {problem.kind}", problem.words) for problem in found]
 
     def _autonomy(self, residual: bool) -> Autonomy:
         executor = ChunkExecutor(self.robot.action, HORIZON, 4, "receding")
