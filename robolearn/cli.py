@@ -63,7 +63,9 @@ TOOLS = {
         "infer": "collect-and-infer: train, roll out, keep the successes, train on all, several times over",
     },
 }
-PARTS = {"bench": ("sim", "train", "infer", "data", "run")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
+PARTS = {
+    "bench": ("sim", "train", "infer", "data", "run", "faults")
+}  # verbs of which some parts may be asked for: `robolearn bench sim train`
 ONE_THREAD = ("run", "sim-robot")  # verbs of a loop that must be punctual
 HELP = ("-h", "--help", "help")
 FLAGS = {"--json": ("json", "prints no JSON"), "--dry-run": ("dry_run", "has no dry run")}  # the option each sets, or why there is none

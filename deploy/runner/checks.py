@@ -62,24 +62,30 @@ class ClockCheck:
     """The clock that stamps are of goes like the monotonic one.
 
     Args:
-        tolerance_s: by which it may jump [s].
+        tolerance_s: by which it may jump [s]; a trajectory whose time jumps is a jump of the arm.
         monotonic: [ns].
+        clock: that stamps are of [ns], read together with the monotonic one; the tick's time unless given.
     """
 
-    def __init__(self, tolerance_s: float = 0.1, monotonic: Callable[[], int] = time.monotonic_ns) -> None:
-        self._tolerance, self._monotonic = round(tolerance_s * 1e9), monotonic
+    def __init__(
+        self, tolerance_s: float = 0.003, monotonic: Callable[[], int] = time.monotonic_ns, clock: Callable[[], int] | None = None
+    ) -> None:
+        self._tolerance, self._monotonic, self._clock = round(tolerance_s * 1e9), monotonic, clock
         self._offset: int | None = None
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` in the tick of a jump; from then on the new time is the time."""
-        offset = now - self._monotonic()
+        before = self._monotonic()
+        offset = (now if self._clock is None else self._clock()) - before
+        if self._monotonic() - before > self._tolerance // 4:
+            return  # something came between the two, which tells nothing
         jump = 0 if self._offset is None else offset - self._offset
         if self._offset is None or abs(jump) > self._tolerance:
             self._offset = offset
         else:
             self._offset += jump // 64  # a clock that is being adjusted drifts, and that is no jump
         if abs(jump) > self._tolerance:
-            yield Problem("clock", f"the clock jumped by {jump * 1e-9:+.2f} s")
+            yield Problem("clock", f"the clock jumped by {jump * 1e-9:+.3f} s")
 
 
 class LateCheck:

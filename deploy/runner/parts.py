@@ -43,6 +43,7 @@ from robolearn.spec import EnvSpec
 
 JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
+PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
 PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
 
 
@@ -196,7 +197,7 @@ class Parts:
             self._sensing,
             self.stops.problems,
             driver.problems,
-            ClockCheck(),
+            ClockCheck(clock=self.transport.now),
             *self.crew.checks,
         ]
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
@@ -221,8 +222,8 @@ class Parts:
 
     def _recording(self, now: int) -> Iterator[Problem]:
         for problem in self.recorder.problems():
-            if problem.cause != "behind":
-                yield Problem(f"recorder {problem.cause}", problem.words)
+            if problem.kind not in PASSING:
+                yield Problem(f"recorder {problem.kind}", problem.words)
 
     def _episodes(self) -> Episodes:
         recovery = self._robot.recovery
