@@ -95,7 +95,8 @@ class Envelope:
         pieces = math.ceil(float(np.abs(way).max()) / _SPACING)
         if pieces not in self._fractions:
             self._fractions[pieces] = np.linspace(0.0, 1.0, pieces + 1)[:, None] if pieces else np.zeros((1, 1))
-        at = begin + self._fractions[pieces] * way
+        fractions: Array = self._fractions[pieces]
+        at = begin + way * fractions
         tool, turned = self._chain.forward(at)  # (points, 3), (points, 3, 3)
         if (tool < low).any() or (tool > high).any():
             return "workspace ahead"

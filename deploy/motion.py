@@ -64,13 +64,13 @@ class Setpoint:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
         times = self.times
         if time >= times[-1]:
-            return self.positions[-1]
-        place = max(int(np.searchsorted(times, time, side="right")) - 1, 0)
+            time = float(times[-1])
+        place = min(max(int(np.searchsorted(times, time, side="right")) - 1, 0), len(times) - 2)
         width = float(times[place + 1] - times[place])
         share = max(time - float(times[place]), 0.0) / width
-        start, end = self.positions[place], self.positions[place + 1]
+        start, goal = self.positions[place], self.positions[place + 1]
         leaving, arriving = self.velocities[place] * width, self.velocities[place + 1] * width
-        cubic, square = 2.0 * (start - end) + leaving + arriving, 3.0 * (end - start) - 2.0 * leaving - arriving
+        cubic, square = 2.0 * (start - goal) + leaving + arriving, 3.0 * (goal - start) - 2.0 * leaving - arriving
         where: Array = ((cubic * share + square) * share + leaving) * share + start
         return where
 
@@ -130,9 +130,8 @@ class MotionGenerator:
         self.tool = tool or ToolLimits()
         self.clamps: Counter[str] = Counter()
         self.missed = 0
-        stiff = robot_lag is None
+        stiff, averaged = robot_lag is None, ticks_averaged(limits, self.dt)
         self._lead = math.ceil(lead / self.dt - 1e-9) if stiff else 0
-        averaged = ticks_averaged(limits, self.dt)
         self.latency = (self._lead + averaged / 2) * self.dt + response if stiff else 0.0
         self._gains = tuple(self._gain(rate, self.latency - anticipated) for rate in lag)
         self._robot_gains = None if robot_lag is None else tuple(self._gain(rate, 0.0) for rate in robot_lag)
@@ -170,6 +169,12 @@ class MotionGenerator:
         self._rest = at if self._posture is None else self._posture
         self._reader.reset(*self.chain.forward(at))
         self._stamp, self._sent = stamp - round(1.5 * self.dt * 1e9), None
+
+    def lean(self, joints: NDArray[Any]) -> None:
+        """Let joints that do not move the tool go towards ``joints (J,)`` [rad]: where a compliant arm, free to choose, has them."""
+        at = np.asarray(joints, np.float64)
+        if np.isfinite(at).all():
+            self._rest = np.clip(at, self._lower, self._upper)
 
     @property
     def resting(self) -> bool:
@@ -231,7 +236,7 @@ class MotionGenerator:
 
     def _twist(self, target: Target, share: float, reasons: list[str]) -> Array:
         """The lag's velocity ``(6,)``, linear and angular parts within the tool's speeds, directions kept."""
-        twist = np.concatenate([target.offset * (self._gains[0] * share), target.turn * (self._gains[1] * share)])
+        twist: Array = np.concatenate([target.offset * (self._gains[0] * share), target.turn * (self._gains[1] * share)])
         if share < 1.0:
             reasons.append("ramp")
         for part, fastest, reason in ((twist[:3], self.tool.speed, "speed"), (twist[3:], self.tool.turning_speed, "turning speed")):
@@ -250,7 +255,8 @@ class MotionGenerator:
             squares = squares + np.square(_DAMPING * np.maximum(weakness, 0.0))
             reasons.append("singularity")
         parts = directions.T.dot(twist - jacobian.dot(pull)) / np.maximum(squares, 1e-12)
-        return pull + jacobian.T.dot(directions.dot(parts))
+        wanted: Array = pull + jacobian.T.dot(directions.dot(parts))
+        return wanted
 
     def _within_limits(self, wanted: Array, reasons: list[str]) -> Array:
         """Velocities and their change scaled as a whole, then each joint's so that it can stop before its end."""

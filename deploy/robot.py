@@ -157,9 +157,8 @@ class Robot:
             if expected is not None and given[name].shape != expected:
                 raise SpecError(f"the policy reads {name!r} with shape {expected}, robot {self.name!r} gives {given[name].shape}")
         if wanted.control_hz * 2 > self.rate_hz:
-            raise SpecError(
-                f"the policy steps at {wanted.control_hz:g} Hz, robot {self.name!r} at {self.rate_hz:g} Hz: it needs twice as many"
-            )
+            rate = f"robot {self.name!r} takes commands at {self.rate_hz:g} Hz, and needs at least two a step"
+            raise SpecError(f"the policy steps at {wanted.control_hz:g} Hz, {rate}")
         low, high = (np.reshape(limit, -1)[:3] for limit in (wanted.action.low, wanted.action.high))
         if (np.asarray(self.workspace.low) > high).any() or (np.asarray(self.workspace.high) < low).any():
             reach = f"from {list(self.workspace.low)} to {list(self.workspace.high)} m"

@@ -52,23 +52,28 @@ class Supervisor:
     """Hold, then come to rest, then stay: every problem ends in a robot that stands.
 
     A problem whose reaction is ``hold`` holds at once; when it is gone the robot goes on, its speed ramped from nothing; when it lasts
-    longer than ``hold_s`` the robot comes to rest and the fault is latched. ``stop`` comes to rest at once. A latched fault ends by
-    :meth:`rearm`, and only while nothing is wrong.
+    longer than ``hold_s``, or comes again and again, the robot comes to rest and the fault is latched. ``stop`` comes to rest at once. A
+    latched fault ends by :meth:`rearm`, and only while nothing is wrong.
 
     Args:
         hold_s: how long a hold may last [s].
         ramp_s: in which the speed grows from nothing to all of it whenever motion begins [s].
+        holds: how often the robot may hold ...
+        within_s: ... in so many seconds; waiting does not count.
     """
 
     hold_s: float = 1.0
     ramp_s: float = 0.3
+    holds: int = 8
+    within_s: float = 10.0
     state: State = State.IDLE
     fault: str = ""
     log: list[Transition] = field(default_factory=list)
     _since: int = 0
+    _held: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_positive(hold_s=self.hold_s)
+        check_positive(hold_s=self.hold_s, holds=self.holds, within_s=self.within_s)
         check_share(high=float("inf"), ramp_s=self.ramp_s)
 
     def arm(self, now: int, problems: Iterable[Problem] = ()) -> None:
@@ -117,7 +122,7 @@ class Supervisor:
             if stop is not None:
                 self._stop(now, stop.words)
             elif self.state is State.RUNNING and wrong:
-                self._enter(State.HOLD, now, wrong[0].words)
+                self._hold(now, wrong[0].words, lasting)
             elif self.state is State.HOLD and not wrong:
                 self._enter(State.RUNNING, now, "passed")
             elif self.state is State.HOLD and lasting is None:
@@ -136,6 +141,16 @@ class Supervisor:
     def moves(self) -> bool:
         """Whether policy or operator are followed."""
         return self.state is State.RUNNING
+
+    def _hold(self, now: int, why: str, lasting: Problem | None) -> None:
+        """Hold, unless that has happened too often lately."""
+        if lasting is not None:
+            self._held = [time for time in self._held if 0 <= now - time <= self.within_s / NANO] + [now]
+        if lasting is not None and len(self._held) > self.holds:
+            self._held = []
+            self._stop(now, f"held more than {self.holds} times within {self.within_s:g} s, the last time for: {why}")
+        else:
+            self._enter(State.HOLD, now, why)
 
     def _stop(self, now: int, why: str) -> None:
         self.fault = why

@@ -54,7 +54,8 @@ class Spline:
     @property
     def newest(self) -> Array:
         """The position appended last, ``(J,)``."""
-        return self._given[-2]
+        last: Array = self._given[-2]
+        return last
 
     @property
     def still(self) -> bool:

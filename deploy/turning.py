@@ -43,7 +43,8 @@ def rotated(rotvec: Array, start: Array) -> Array:
             (versine * x * z - sine * y, versine * y * z + sine * x, diagonal + versine * z * z),
         )
     )
-    return turn.dot(start)
+    after: Array = turn.dot(start)
+    return after
 
 
 def rotation_of(rot6d: Array) -> Array | None:

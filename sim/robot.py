@@ -195,7 +195,6 @@ class TaskRobot:
         """Where everything is; copies."""
         view = self._world.view
         arm, qpos = view.arm, self._qpos
-        observed = arm.observation()
         fixtures = np.concatenate([view.mocap_position, view.mocap_quaternion], -1)[:, view.fixtures]
         return RobotState(
             position=qpos[self._q].copy(),
@@ -205,7 +204,7 @@ class TaskRobot:
             finger_velocity=self._qvel[self._finger_v] * (1.0, -1.0),
             tool_position=arm.tcp_position[0].copy(),
             tool_quaternion=quaternion_from_matrix(arm.tcp_rotation)[0],
-            tool_twist=np.concatenate([observed["tcp_linvel"], observed["tcp_angvel"]], 1)[0],
+            tool_twist=arm.tcp_twist[0],
             parts=np.concatenate([view.parts, fixtures], 1)[0],
         )
 

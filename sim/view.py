@@ -59,6 +59,11 @@ class ArmView:
         return self._site_xmat[:, self._tcp].reshape(-1, 3, 3)
 
     @property
+    def tcp_twist(self) -> Array:
+        """Its velocity and turning rate, ``(N, 6)`` [m/s, rad/s]."""
+        return np.concatenate([self._sensors[:, self._linvel], self._sensors[:, self._angvel]], 1)
+
+    @property
     def gripper_width(self) -> Array:
         """Distance between the fingers, ``(N,)``."""
         width: Array = self._qpos[:, self.fingers[0]] - self._qpos[:, self.fingers[1]]

@@ -8,7 +8,7 @@ from typing import Any
 from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.transport.base import Publisher, Transport
+from robolearn.deploy.transport.base import WRITE, Publisher, QoS, Transport
 
 
 class Arm(ABC):
@@ -30,6 +30,10 @@ class Arm(ABC):
     def message(self, setpoint: Setpoint) -> Any:
         """A set point as the controller takes it."""
 
+    def offered(self, robot: Robot) -> QoS:
+        """Quality of service of its topic."""
+        return WRITE
+
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic; what has to be called before the first command is called here, and may take seconds.
 
@@ -37,7 +41,7 @@ class Arm(ABC):
             UserError: the driver refuses, or the robot does not fit.
         """
         self._transport, self._robot = transport, robot
-        self._publisher = transport.publisher(*self.topic())
+        self._publisher = transport.publisher(*self.topic(), self.offered(robot))
         if self._watch is not None:
             self._watch.open(transport)
 
@@ -61,6 +65,8 @@ class Arm(ABC):
         said = [] if self._watch is None else self._watch.problems()
         if self._publisher is not None and self._publisher.readers == 0:
             said.append(f"nobody listens to {self.topic()[0]}: is the controller active?")
+        if self._publisher is not None and self._publisher.rivals:
+            said.append(f"somebody else publishes {self.topic()[0]}: another runner commands this arm; end it first")
         return said
 
 

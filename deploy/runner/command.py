@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from robolearn.deploy.motion import MotionGenerator, Setpoint
 from robolearn.deploy.runner.checks import Check, TrackingCheck
+from robolearn.deploy.runner.contact import Contact, Heard
+from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.errors import UserError
 
@@ -40,8 +42,8 @@ class Driver(Protocol):
 class Joints(Protocol):
     """Gives the arm's joints as they were last heard."""
 
-    def joints(self) -> tuple[int, Floats, Floats]:
-        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``.
+    def joints(self) -> tuple[int, Floats, Floats] | None:
+        """``stamp [ns], positions (J,) [rad], velocities (J,) [rad/s]``; None before the first.
 
         Raises:
             UserError: nothing came yet.
@@ -80,6 +82,9 @@ class Command:
         supervisor: says who may move.
         checks: what could be wrong.
         tracking: compares where the arm should be with where it is.
+        compliant: the arm follows poses as a spring does, and its joints find their own way.
+        contact: notices that the arm does not get what is sent, or is not heard.
+        targets: what keeps a target from being followed; any that is ten finite numbers is near enough unless given.
         dry_run: send nothing.
     """
 
@@ -92,14 +97,22 @@ class Command:
         checks: Sequence[Check],
         tracking: TrackingCheck,
         *,
+        compliant: bool = False,
+        contact: Contact | None = None,
+        targets: TargetChecks | None = None,
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
         self._checks, self._tracking, self.dry_run = [*checks, tracking], tracking, dry_run
+        self._compliant = compliant
+        self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
-        """All that is wrong at ``now`` [ns]."""
+        """All that is wrong at ``now`` [ns], but for the target."""
+        return [*self._found(now), *self.contact.problems]
+
+    def _found(self, now: int) -> list[Problem]:
         return [problem for check in self._checks for problem in check(now)]
 
     def arm(self, now: int) -> None:
@@ -109,31 +122,70 @@ class Command:
             UserError: something is wrong, a fault is latched, or nothing was heard of the joints.
         """
         heard = self.sensors.joints()
+        if heard is None:
+            raise UserError("not armed: nothing was heard of the joints")
         self.supervisor.arm(now, self.look(now))
-        self.motion.start(heard[1], now)
-        self._tracking.reset()
+        self._start(now, heard)
         self.driver.forget()
         self._started = True
 
     def tick(self, now: int, target: NDArray[Any] | None) -> Tick:
         """One tick at ``now`` [ns] towards a canonical action ``(10,)``, or to rest where there is none or motion is forbidden."""
         heard = self._heard()
-        problems = self.look(now)
+        measured = None if heard is None else heard[1]
+        problems = self._problems(now, heard, target)
         state = self.supervisor.update(now, problems, not self._started or self.motion.resting)
         if not self._started:
-            return Tick(now, state, None, None, None if heard is None else heard[1], tuple(problems))
+            if self.contact.lost and self.contact.again(now, heard):
+                self.contact.reset()
+            return Tick(now, state, None, None, measured, tuple(problems))
+        if state is not State.RUNNING:
+            self._targets.begin()
+        if self.contact.lost:
+            self._find(now, heard)
+            return Tick(now, state, None, None, measured, tuple(problems))
         moves = state is State.RUNNING and target is not None
+        if self._compliant and measured is not None:
+            self.motion.lean(measured)
         setpoint = self.motion.follow(target, now, self.supervisor.scale(now)) if moves else self.motion.decelerate(now)
         if not self.dry_run:
-            if heard is not None:
-                self._tracking.compare(setpoint.positions[0], heard[1], now)
-            self.driver.send(setpoint)
-            if moves and target is not None and np.isfinite(target[-1]):
-                self.driver.grip(bool(target[-1] > 0))
+            self._send(setpoint, target if moves else None, measured, now)
+        if moves:
+            self._targets.followed()
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
-        return Tick(now, state, target if moves else None, setpoint, None if heard is None else heard[1], tuple(problems))
+        return Tick(now, state, target if moves else None, setpoint, measured, tuple(problems))
 
-    def _heard(self) -> tuple[int, Floats, Floats] | None:
+    def _problems(self, now: int, heard: Heard | None, target: NDArray[Any] | None) -> list[Problem]:
+        """What is wrong with the world, the way to the arm, and the target."""
+        problems = self._found(now)
+        clock = any(problem.cause == "clock" for problem in problems)
+        resting = not self._started or (self.motion.resting and not self.supervisor.moves)
+        self.contact.look(now, heard, resting=resting, clock=clock)
+        return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
+
+    def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
+        if measured is not None:
+            self._tracking.compare(setpoint.positions[0], measured, now)
+        self.driver.send(setpoint)
+        self.contact.sent(setpoint)
+        if target is not None:
+            self.driver.grip(bool(target[-1] > 0))
+
+    def _find(self, now: int, heard: Heard | None) -> None:
+        """While contact is lost: plan to be at rest, and start from where the arm is as soon as it stands."""
+        self.motion.decelerate(now)
+        if self.contact.again(now, heard):
+            self._start(now, heard)
+        self._started = self.supervisor.state not in (State.IDLE, State.FAULT)
+
+    def _start(self, now: int, heard: Heard | None) -> None:
+        assert heard is not None
+        self.motion.start(heard[1], now)
+        self._tracking.reset()
+        self.contact.reset()
+        self._targets.begin()
+
+    def _heard(self) -> Heard | None:
         try:
             return self.sensors.joints()
         except UserError:

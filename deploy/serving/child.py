@@ -70,7 +70,7 @@ def spawn_server(options: Mapping[str, Any], timeout: float = 180.0, niceness: i
         text=True,
     )
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
     complaints: collections.deque[str] = collections.deque(maxlen=LAST_WORDS)
     assert process.stdout is not None and process.stderr is not None

@@ -22,11 +22,12 @@ class ExchangeActionClient(ActionClient):
     def __init__(self, transport: ExchangeTransport, action: str, type: str) -> None:
         self.transport, self.action, self.type = transport, action, type
         names = action_names(action)
+        self._goals: weakref.WeakValueDictionary[bytes, SentGoal] = weakref.WeakValueDictionary()
+        # First, so that a server that knows whom to answer knows whom to tell how it goes.
+        self._feedback = transport.subscribe(names["feedback"], f"{type}_FeedbackMessage", self._on_feedback, FEEDBACK)
         self.send_goal = transport.caller(names["send_goal"], f"{type}_SendGoal")
         self.cancel_goal = transport.caller(names["cancel_goal"], "action_msgs/srv/CancelGoal")
         self.get_result = transport.caller(names["get_result"], f"{type}_GetResult")
-        self._feedback = transport.subscribe(names["feedback"], f"{type}_FeedbackMessage", self._on_feedback, FEEDBACK)
-        self._goals: weakref.WeakValueDictionary[bytes, SentGoal] = weakref.WeakValueDictionary()
 
     @property
     def ready(self) -> bool:

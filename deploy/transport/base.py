@@ -24,11 +24,14 @@ class QoS:
         reliability: a best-effort reader matches every writer, a reliable writer every reader.
         durability: ``transient_local`` gives late readers the last message.
         depth: messages kept.
+        lifespan: [s] after which a message that a publisher sent, and nobody has read yet, is dropped; None keeps it. A publisher's alone;
+            ROS 1 has none.
     """
 
     reliability: Literal["reliable", "best_effort"] = "best_effort"
     durability: Literal["volatile", "transient_local"] = "volatile"
     depth: int = 5
+    lifespan: float | None = None
 
 
 READ = QoS()  # what a subscription asks: it matches whatever the driver offers
@@ -73,6 +76,11 @@ class Publisher(ABC):
     @abstractmethod
     def readers(self) -> int:
         """Matched subscriptions now."""
+
+    @property
+    def rivals(self) -> int:
+        """Other publishers of the topic now, in this process or any; 0 where the middleware does not tell."""
+        return 0
 
 
 class Subscription(ABC):

@@ -58,6 +58,7 @@ class Cyclone(ExchangeTransport):
         self.topics, self.types = Topics(self.participant), TypeMaker(self.messages)
         self._readers: list[tuple[RawReader, Callable[[bytes], None]]] = []
         self._writers: list[RawWriter] = []
+        self._matchers: list[RawReader] = []
         self._ends: list[_CyclonePublisher | _CycloneSubscription] = []
         self._lock = threading.RLock()
         self._open = True
@@ -118,7 +119,7 @@ class Cyclone(ExchangeTransport):
             for writer in self._writers:
                 writer.close()
                 forget(writer.writer)
-            for reader, _ in self._readers:
+            for reader in [*self._matchers, *(reader for reader, _ in self._readers)]:
                 reader.close()
                 forget(reader.condition)
                 forget(reader.reader)
@@ -146,6 +147,14 @@ class Cyclone(ExchangeTransport):
             self._graph.tell(self._writers, [reader for reader, _ in self._readers])
             return reader
 
+    def matcher(self, topic: str, type: Any) -> RawReader:
+        """A reader that nobody reads: it only counts who else writes to a DDS topic."""
+        with self._lock:
+            self._check_open()
+            reader = RawReader(self.participant, self.topics.get(topic, type), QoS(depth=1), "", others=True)
+            self._matchers.append(reader)
+            return reader
+
     def typehash(self, type: str) -> str:
         """What ROS 2 from Iron on wants to read in an endpoint's user data."""
         return f"typehash={self.messages.hash(type)};"
@@ -170,7 +179,8 @@ class Cyclone(ExchangeTransport):
 class _CyclonePublisher(Publisher):
     def __init__(self, transport: Cyclone, topic: str, type: str, qos: QoS) -> None:
         self.topic, self.type = topic, type
-        self._messages = transport.messages
+        self._messages, self._transport = transport.messages, transport
+        self._matcher: RawReader | None = None
         self._writer = transport.writer(topic_name(topic), transport.types.message(type), qos, transport.typehash(type))
 
     def publish(self, message: Message) -> bytes:
@@ -183,6 +193,12 @@ class _CyclonePublisher(Publisher):
     @property
     def readers(self) -> int:
         return self._writer.matched
+
+    @property
+    def rivals(self) -> int:
+        if self._matcher is None:
+            self._matcher = self._transport.matcher(topic_name(self.topic), self._transport.types.message(self.type))
+        return self._matcher.matched
 
     def diagnose(self) -> list[str]:
         return _diagnosed(self.topic, "publisher", self._writer)

@@ -45,6 +45,8 @@ def dds_qos(qos: QoS, userdata: str) -> Qos:
         Policy.History.KeepLast(depth),
         Policy.Userdata(userdata.encode()),
     ]
+    if qos.lifespan is not None:
+        policies.append(Policy.Lifespan(round(qos.lifespan * 1e9)))
     if qos.durability == "transient_local":
         policies.append(Policy.DurabilityService(duration(seconds=0), Policy.History.KeepLast(depth), -1, -1, -1))
     return Qos(*policies)
@@ -130,13 +132,23 @@ class RawWriter:
 class RawReader:
     """Reads serialised messages.
 
+    Args:
+        participant: that it belongs to.
+        topic: to read.
+        qos: asked of writers.
+        userdata: what rmw tells others.
+        others: read nothing of the participant's own writers.
+
     Attributes:
         condition: true while something is there; for a wait set.
     """
 
-    def __init__(self, participant: DomainParticipant, topic: Topic[Any], qos: QoS, userdata: str) -> None:
+    def __init__(self, participant: DomainParticipant, topic: Topic[Any], qos: QoS, userdata: str, *, others: bool = False) -> None:
         self.name = topic.name
-        self.reader: DataReader[Any] = DataReader(participant, topic, qos=dds_qos(qos, userdata))
+        policies = dds_qos(qos, userdata)
+        self.reader: DataReader[Any] = DataReader(
+            participant, topic, qos=Qos(Policy.IgnoreLocal.Participant, base=policies) if others else policies
+        )
         self.condition = ReadCondition(self.reader, _ANY)
         self._lock = threading.Lock()
         self._open = True

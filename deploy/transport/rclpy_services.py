@@ -13,12 +13,18 @@ if TYPE_CHECKING:
     from robolearn.deploy.transport.rclpy_transport import Rclpy
 
 
-def serve(owner: Rclpy, service: str, type: str, handler: Callable[[Message], Message]) -> None:
-    """Answer a service's requests; to one whose handler raises goes an empty response, for rclpy cannot leave it unanswered."""
+class Unanswered(Exception):
+    """A request that gets no response, because its handler failed: what failed is noted already."""
 
-    def answer(asked: Any, empty: Any) -> Any:
+
+def serve(owner: Rclpy, service: str, type: str, handler: Callable[[Message], Message]) -> None:
+    """Answer a service's requests; one whose handler raises is left unanswered."""
+
+    def answer(asked: Any, _: Any) -> Any:
         response = owner.turns.run(f"the service {service}", lambda: handler(from_rclpy(owner.messages, f"{type}_Request", asked)))
-        return empty if response is None else to_rclpy(owner.messages, response)
+        if response is None:
+            raise Unanswered(service)
+        return to_rclpy(owner.messages, response)
 
     owner.node.create_service(class_of(type), service, answer)
 

@@ -24,7 +24,7 @@ from robolearn.deploy.transport.base import (
 )
 from robolearn.deploy.transport.matching import alone, incompatible
 from robolearn.deploy.transport.rclpy_actions import RclpyActionClient, serve_action
-from robolearn.deploy.transport.rclpy_services import RclpyServiceClient, serve
+from robolearn.deploy.transport.rclpy_services import RclpyServiceClient, Unanswered, serve
 from robolearn.deploy.transport.rclpy_types import class_of, distro_messages, import_rclpy, policy_name, profile_of
 from robolearn.deploy.transport.troubles import Troubles, Turns
 
@@ -145,6 +145,8 @@ class Rclpy(Transport):
         while self._open:
             try:
                 self._executor.spin_once(timeout_sec=0.5)
+            except Unanswered:
+                continue
             except Exception as error:
                 if self._open:  # shutting down is told by exceptions too
                     self.troubles.note(f"rclpy raised {type(error).__name__}: {error}")
@@ -195,6 +197,10 @@ class _RclpyPublisher(_End, Publisher):
     @property
     def readers(self) -> int:
         return int(self._publisher.get_subscription_count()) if self.owner.is_open else 0
+
+    @property
+    def rivals(self) -> int:
+        return max(0, int(self.owner.node.count_publishers(self.topic)) - 1) if self.owner.is_open else 0
 
     def diagnose(self) -> list[str]:
         if self.readers:

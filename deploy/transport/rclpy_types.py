@@ -61,9 +61,12 @@ def _split(type: str) -> tuple[str, str, str]:
 
 def profile_of(qos: QoS) -> Any:
     """Rclpy's words for a quality of service."""
+    from rclpy.duration import Duration
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+    limited = {} if qos.lifespan is None else {"lifespan": Duration(nanoseconds=round(qos.lifespan * 1e9))}
     return QoSProfile(
+        **limited,
         history=HistoryPolicy.KEEP_LAST,
         depth=max(1, qos.depth),
         reliability=ReliabilityPolicy.RELIABLE if qos.reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT,

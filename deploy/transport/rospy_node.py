@@ -15,9 +15,7 @@ from xmlrpc.client import Error, ServerProxy, Transport
 from robolearn.deploy.transport.base import TransportError
 
 DEBIAN = "/usr/lib/python3/dist-packages"
-INSTALL = (
-    "apt-get install python3-rospy python3-rosmaster python3-sensor-msgs python3-trajectory-msgs python3-std-srvs python3-actionlib-msgs"
-)
+INSTALL = "apt-get install python3-rospy"
 DEFAULT_MASTER = "http://localhost:11311"
 _PATIENCE = 5.0  # for rospy's threads to end [s]
 _state = {"began": False}

@@ -29,6 +29,14 @@ class Clocked(Line):
         super().__init__(*args, chunk_of=self.told, **options)
         self.served = 0
         self.asked_when_served = {}
+        self.short = False  # whether a chunk came for which too little was left of the one before to blend over
+
+    def deliver(self, step):
+        pending = self.executor.pending
+        super().deliver(step)
+        if pending is not None and self.executor.pending is None and self.served:
+            firm = max(min(pending.delay, len(pending.prefix)), self.served - self.asked_when_served[pending.decision])
+            self.short |= len(pending.prefix) - firm < 3
 
     def told(self, request):
         self.asked_when_served[request.decision] = self.served
@@ -43,7 +51,7 @@ class Clocked(Line):
 
     def reset(self):
         self.executor.reset(0)
-        self.served, self.asked_when_served = 0, {}
+        self.served, self.asked_when_served, self.short = 0, {}, False
 
 
 def run(mode, network, expected, cuts=frozenset(), **options):
@@ -113,11 +121,8 @@ def test_realtime_actions_are_meant_for_their_step_but_where_the_old_chunk_ends_
         if played.action is None:
             held |= line.served > 0
             continue
-        if played.action.fresh and played.action.decision:
-            request = next(request for request in reversed(line.asked) if request.decision == played.action.decision)
-            held |= len(request.prefix) - (before - line.asked_when_served[request.decision]) < 3  # too little is left to blend over
         place = float(played.action.target[2])
-        assert place == pytest.approx(before, abs=1e-3) or held
+        assert place == pytest.approx(before, abs=1e-3) or held or line.short
         assert last - 1e-3 <= place <= before + 1e-3
         last = place
 
@@ -130,8 +135,9 @@ def test_realtime_does_not_jump_where_chunks_disagree_not_even_behind_a_hold(net
 
 @thorough
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), expectations, st.randoms(use_true_random=False))
-def test_an_ensemble_moves_by_half_the_disagreement_at_most(delays, expected, random):
-    assert largest_step("ensemble", {"delays": delays}, expected, random, decay=0.0) <= 0.5 * 2 + 1e-6
+def test_an_ensemble_moves_by_two_thirds_of_the_disagreement_at_most(delays, expected, random):
+    """A late reply and the next, prompt one may both join a single chunk in one step."""
+    assert largest_step("ensemble", {"delays": delays}, expected, random, decay=0.0) <= 2 / 3 * 2 + 1e-6
 
 
 def largest_step(mode, network, expected, random, **options):

@@ -137,5 +137,5 @@ def test_a_chain_that_does_not_fit_is_refused():
         Chain(np.eye(4)[None], np.array([(0.0, 0.0, 1.0)]), lower=(0.0, 0.0))
     with pytest.raises(UserError, match="finite"):
         Chain(np.full((1, 4, 4), np.nan), np.array([(0.0, 0.0, 1.0)]))
-    with pytest.raises(UserError, match="no model 'ur5'.*did you mean 'ur5e'"):
+    with pytest.raises(UserError, match=r"no model 'ur5'.*did you mean 'ur5e'"):
         ur_chain("ur5")

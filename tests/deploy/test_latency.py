@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robolearn.deploy.latency import Grid, DelayEstimator, early_target
+from robolearn.deploy.latency import DelayEstimator, Grid, early_target
 from robolearn.errors import UserError
 from tests.deploy.chunk_fakes import H, Line, executor
 

@@ -63,7 +63,7 @@ def test_turning_follows_at_its_own_rate():
 def test_a_compliant_robot_is_sent_the_target_itself():
     motion = generator(robot_lag=(4.86, 9.16), limits=franka_limits("panda", acceleration=5.0))
     position, rotation = at_home()
-    goal, facing = position + (0.004, 0.0, 0.003), rotated(np.array((0.0, 0.02, 0.01)), rotation)
+    goal, facing = position + np.array((0.004, 0.0, 0.003)), rotated(np.array((0.0, 0.02, 0.01)), rotation)
     for point in run(motion, action(goal, facing), 30):
         np.testing.assert_array_equal(point.position, goal)
         np.testing.assert_allclose(point.rotation, facing, atol=1e-12)
@@ -85,7 +85,7 @@ def test_a_compliant_robot_that_is_limited_is_sent_what_makes_its_lag_the_planne
 def test_a_far_target_is_approached_at_the_tools_speed():
     motion = generator(tool=ToolLimits(0.2, 3.0))
     position, rotation = at_home()
-    points = run(motion, action(position + (0.0, 0.2, 0.1), rotation), 60)
+    points = run(motion, action(position + np.array((0.0, 0.2, 0.1)), rotation), 60)
     speeds = np.linalg.norm(np.diff(tools(points)[0], axis=0), axis=1) / 0.01
     assert speeds.max() == pytest.approx(0.2, rel=0.02)
     assert motion.clamps["speed"] > 20
@@ -173,7 +173,7 @@ def test_a_joint_stops_before_its_end_and_the_others_go_on():
     tight = JointLimits(tuple(lower), limits.upper, limits.velocity, limits.acceleration, limits.jerk)
     motion = generator(limits=tight)
     position, rotation = at_home()
-    points = run(motion, action(position + (-0.1, 0.0, 0.2), rotation), 300)
+    points = run(motion, action(position + np.array((-0.1, 0.0, 0.2)), rotation), 300)
     elbow = np.array([point.positions[0][3] for point in points])
     assert elbow.min() >= lower[3] - 1e-9 and elbow.min() < lower[3] + 0.02
     assert np.abs(points[-1].positions[0] - HOME)[[1, 5]].min() > 0.05
@@ -196,7 +196,7 @@ def test_joints_that_do_not_move_the_tool_go_back_to_their_posture():
 def test_the_trajectory_ends_at_rest_within_the_limits_and_is_what_is_done_when_nobody_calls():
     motion = generator()
     position, rotation = at_home()
-    last = run(motion, action(position + (0.05, 0.2, 0.1), rotation), 30)[-1]
+    last = run(motion, action(position + np.array((0.05, 0.2, 0.1)), rotation), 30)[-1]
     assert np.abs(last.velocities[0]).max() > 0.3
     assert not last.velocities[-1].any() and not last.accelerations[-1].any()
     late = motion.follow(action(position, rotation), 41 * TICK)

@@ -20,7 +20,15 @@ AROUND_UR = Workspace((0.25, -0.4, 0.05), (0.7, 0.15, 0.5), 0.05, ((0.0, 0.05, 0
 
 ARMS = {
     "simulated Franka at 100 Hz": (0.55, CHAIN, franka_limits("panda"), WORKSPACE, HOME, 100, ToolLimits(1.0, 3.0)),
-    "FR3 at 250 Hz, no workspace, from a singularity": (0.15, franka_chain(), franka_limits("fr3"), ANYWHERE, STRETCHED, 250, ToolLimits(2.0, 6.0)),
+    "FR3 at 250 Hz, no workspace, from a singularity": (
+        0.15,
+        franka_chain(),
+        franka_limits("fr3"),
+        ANYWHERE,
+        STRETCHED,
+        250,
+        ToolLimits(2.0, 6.0),
+    ),
     "UR5e at 125 Hz": (0.3, ur_chain("ur5e", 0.16), ur_limits("ur5e"), AROUND_UR, UR_HOME, 125, ToolLimits(0.5, 1.5)),
 }
 
@@ -39,7 +47,9 @@ def test_no_limit_is_broken_and_no_promise_whatever_is_asked(name):
         point = motion.follow(adversary.action(), call) if random.random() > 0.01 else motion.decelerate(call)
         held.check(point)
     assert held.broken == {}
-    assert min(motion.clamps[reason] for reason in ("not finite", "degenerate rotation", "step", "joint acceleration", "joint velocity")) > 0
+    assert (
+        min(motion.clamps[reason] for reason in ("not finite", "degenerate rotation", "step", "joint acceleration", "joint velocity")) > 0
+    )
 
 
 def test_the_checks_above_see_what_is_broken():

@@ -1,5 +1,7 @@
 """What drivers say, in whatever order and form, becomes the observation that a policy's spec words."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -184,12 +186,13 @@ def test_a_gripper_may_close_as_its_joint_grows():
         assert world.observe()["gripper_width"] == pytest.approx(0.02125)
 
 
-def test_what_the_robots_own_description_says_is_understood():
-    from robolearn.deploy.robot import Camera, Sensor
-
+def test_a_sensor_can_be_described_by_its_words_alone():
     robot = planar_robot(
-        cameras={"front": Camera("/camera", (4, 4, 3), latency=0.02)},
-        sensors={"parts": Sensor("/parts", (18,), "geometry_msgs/msg/PoseArray"), "force": Sensor("/force", (3,))},
+        cameras={"front": SimpleNamespace(topic="/camera", shape=(4, 4, 3), type="sensor_msgs/msg/Image", latency=0.02)},
+        sensors={
+            "parts": SimpleNamespace(topic="/parts", shape=(18,), type="geometry_msgs/msg/PoseArray", field="poses"),
+            "force": SimpleNamespace(topic="/force", shape=(3,)),
+        },
     )
     wanted = {"front": ArraySpec((4, 4, 3), "uint8"), "parts": ArraySpec((18,)), "force": ArraySpec((3,))}
     with World(robot, wanted) as world:
@@ -199,6 +202,9 @@ def test_what_the_robots_own_description_says_is_understood():
         world.picture(np.full((8, 8, 3), 7, np.uint8))
         assert world.kinds() == []
         world.spec.check_observation(world.observe(), leading=0)
+    for wrong, words in (({"topic": "/x"}, "needs a topic and a shape"), ({"topic": "/x", "shape": (7,), "type": POSES}, "9 numbers each")):
+        with pytest.raises(UserError, match=words):
+            World(planar_robot(sensors={"x": SimpleNamespace(**wrong)}), {})
 
 
 def test_only_what_is_wanted_is_heard_once_for_each_topic_and_recorded_as_it_came():

@@ -69,7 +69,7 @@ def test_a_joint_that_no_arm_has_is_refused_by_name(tmp_path, part, message):
 
 def test_a_wrong_link_names_the_nearest(tmp_path):
     path = write(tmp_path, ur_joints())
-    with pytest.raises(UserError, match="no link 'link55'.*did you mean 'link5'"):
+    with pytest.raises(UserError, match=r"no link 'link55'.*did you mean 'link5'"):
         Chain.from_urdf(path, "base", "link55")
     with pytest.raises(UserError, match="'base' does not hang from 'link5'"):
         Chain.from_urdf(path, "link5", "base")

@@ -79,6 +79,7 @@ class Running:
         self.server = PolicyServer(settings, check or (lambda robot: None), lambda: ServedModel(make(), "tiny", budget))
         self.url = ""
         self.error: BaseException | None = None
+        self.problems: list[dict[str, Any]] = []  # what nobody caught
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -96,10 +97,12 @@ class Running:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         assert not self._thread.is_alive()
+        assert not self.problems
 
     def _run(self) -> None:
         async def serving() -> None:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._loop.set_exception_handler(lambda loop, context: self.problems.append(context))
             await self.server.run(self._on_ready, self._stop)
 
         try:
@@ -135,7 +138,7 @@ def misbehaving(answer: Callable[[ServerConnection, Message], None]) -> Iterator
             else:
                 answer(connection, message)
 
-    with serve(meet, "127.0.0.1", 0, compression=None, close_timeout=0.2) as server:
+    with serve(meet, "127.0.0.1", 0, compression=None, close_timeout=0.2, ping_interval=None) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"

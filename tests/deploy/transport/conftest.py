@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from shutil import which
 
 import pytest
 
@@ -40,6 +42,16 @@ def cyclonedds() -> Iterator[Pair]:
 
 
 @contextmanager
+def rclpy() -> Iterator[Pair]:
+    from robolearn.deploy.transport.rclpy_transport import Rclpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(own_domain()))
+        with Rclpy("one") as one, Rclpy("other") as other:
+            yield one, other
+
+
+@contextmanager
 def rospy() -> Iterator[Pair]:
     from tests.deploy.transport import ros1
 
@@ -48,7 +60,10 @@ def rospy() -> Iterator[Pair]:
 
 
 # A further backend adds itself here: a context that gives two participants, and skips where it cannot run.
-BACKENDS = {"in process": in_process, "cyclonedds": cyclonedds, "rospy": rospy}
+BACKENDS = {"in process": in_process, "cyclonedds": cyclonedds}
+# Those that not every machine has: their own tests say once that they are missing.
+BACKENDS |= {"rclpy": rclpy} if find_spec("rclpy") else {}
+BACKENDS |= {"rospy": rospy} if which("rosmaster") else {}
 
 
 @pytest.fixture(params=BACKENDS)

@@ -41,7 +41,7 @@ def main() -> None:
         return new("std_srvs/srv/Trigger_Response", success=bool(waiting))
 
     waiting: list[Any] = []
-    transport.subscribe("/joint_states", "sensor_msgs/msg/JointState", on_joints, QoS(depth=10))
+    transport.subscribe("/joint_states", "sensor_msgs/msg/JointState", on_joints, QoS("reliable", depth=10))
     transport.subscribe("/picture", "sensor_msgs/msg/Image", lambda received: pictures.publish(received.message))
     transport.serve("/trigger", "std_srvs/srv/Trigger", on_trigger)
     transport.serve("/stop", "std_srvs/srv/Trigger", on_stop)

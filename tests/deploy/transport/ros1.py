@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from robolearn.deploy.transport.base import TransportError
-from robolearn.deploy.transport.rospy_node import INSTALL, Master
+from robolearn.deploy.transport.rospy_node import Master
 from tests.deploy.transport.remote import Remote
 
+PACKAGES = "python3-rospy python3-rosmaster python3-sensor-msgs python3-trajectory-msgs python3-std-srvs python3-actionlib"
 ROOT = Path(__file__).parents[3]
 _shared: dict[str, object] = {}
 _cases = itertools.count(1)
@@ -71,7 +72,7 @@ def _end(pair: tuple[Remote, Remote]) -> list[int]:
 def _start_master() -> tuple[dict[str, str], subprocess.Popen[bytes]]:
     program = shutil.which("rosmaster")
     if program is None:
-        pytest.skip(f"no ROS 1 here; on Debian 12: {INSTALL}")
+        pytest.skip(f"no ROS 1 here; on Debian 12: apt-get install {PACKAGES}")
     home = tempfile.mkdtemp(prefix="robolearn_ros1_")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

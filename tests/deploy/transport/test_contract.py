@@ -320,3 +320,13 @@ def test_a_closed_transport_has_no_thread_left_and_sends_nothing(pair):
     other.close()
     assert not [thread.name for thread in threading.enumerate() if "in-process" in thread.name or "cyclonedds" in thread.name]
     assert not came
+
+
+def test_a_publisher_knows_of_others_who_publish_the_same_topic(pair):
+    one, other = pair
+    if one.name.startswith("rospy"):
+        pytest.skip("ROS 1 tells it only to who asks its master")
+    mine = one.publisher("/commands", NUMBER, ALL)
+    assert mine.rivals == 0
+    theirs = other.publisher("/commands", NUMBER, ALL)
+    until(lambda: mine.rivals == 1 and theirs.rivals == 1)

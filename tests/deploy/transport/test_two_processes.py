@@ -42,10 +42,16 @@ def found(client):
 
 
 def test_a_state_goes_there_and_a_command_comes_back_with_its_stamp(here):
-    came = []
-    back = here.subscribe("/trajectory", "trajectory_msgs/msg/JointTrajectory", came.append, QoS("reliable", depth=10))
+    hellos, came = [], []
+    back = here.subscribe(
+        "/trajectory",
+        "trajectory_msgs/msg/JointTrajectory",
+        lambda received: (came if received.message.header.frame_id else hellos).append(received),
+        QoS("reliable", depth=10),
+    )
     there = here.publisher("/joint_states", "sensor_msgs/msg/JointState", QoS("reliable", depth=10))
     until(lambda: back.writers and there.readers)
+    until(lambda: there.publish(here.messages.new("sensor_msgs/msg/JointState")) and hellos)  # the peer sees us a moment later
     for number in range(5):
         header = {"stamp": {"sec": number, "nanosec": 999_999_999}, "frame_id": "base"}
         there.publish(
