@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import struct
@@ -13,7 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from robolearn.deploy.serving.protocol import Message, ProtocolError, decode, encode
 from robolearn.errors import UserError
@@ -21,6 +23,7 @@ from robolearn.spec import EnvSpec
 
 MAX_REPLY = 4 << 20  # bytes of a server's message: chunks are small
 CONNECT_S = 5.0  # [s] to reach a server
+SERVER_CODES = ("malformed", "refused", "busy", "late", "failed")
 
 
 class InferenceError(UserError):
@@ -103,7 +106,8 @@ class PolicyClient:
     def __init__(self, url: str, token: str | None = None, timeout: float = 10.0) -> None:
         self.url, self.timeout = url, timeout
         self._headers = {"Authorization": f"Bearer {token}"} if token else None
-        self._connection: ClientConnection | None = None
+        self._connection: Connection | None = None
+        self._leave = contextlib.ExitStack()  # closes it
         self._numbers = itertools.count(1)
         self._robot: EnvSpec | None = None
         self.welcome: Welcome | None = None
@@ -186,15 +190,14 @@ class PolicyClient:
 
     def close(self) -> None:
         """Leave the server; a later call comes back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        self._connection = None
+        self._leave.pop_all().close()
 
     def _open(self, timeout: float) -> Welcome:
         assert self._robot is not None
         self.close()
         try:
-            self._connection = connect(
+            opening = connect(
                 self.url,
                 additional_headers=self._headers,
                 compression=None,
@@ -205,9 +208,11 @@ class PolicyClient:
                 max_size=MAX_REPLY,
                 max_queue=4,
             )
+            # As a context, which is how every version of the library has it.
+            connection = self._connection = self._leave.enter_context(opening)
             # A peer that reads nothing must not hold a large message for ever; the library itself waits without end.
             limit = struct.pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             said = (error.response.body or b"")[:200].decode(errors="replace").strip()
             code = "refused" if error.response.status_code in (401, 404) else "lost"
@@ -274,10 +279,12 @@ class PolicyClient:
             raise InferenceError("refused", str(error)) from error
 
     def _raise_error(self, reply: Message) -> NoReturn:
-        code, message = str(reply.body["code"])[:20], str(reply.body["message"])[:2000]
+        code, message = str(reply.body["code"]), " ".join(str(reply.body["message"]).split())[:2000]
+        if code not in SERVER_CODES:
+            raise self._broken(f"an error of an unknown kind {code[:20]!r}")
         if reply.id == 0 or code == "malformed":
             self.close()  # the server does so too
-        raise InferenceError(code, message)
+        raise InferenceError(code, message or f"{self.url} gave no reason")
 
     def _broken(self, what: str) -> InferenceError:
         self.close()

@@ -20,7 +20,6 @@ from omegaconf import DictConfig
 from robolearn.gl import GL_PACKAGES
 from robolearn.nodes import find_target
 
-DEVICES = "robolearn.deploy.teleop.check.findings"  # yields what a Check is made of, for each of an operator's devices
 ROOT = Path(__file__).parent.parent
 CORE = ("numpy", "rich", "hydra-core")
 STORE = ("zarr", "numcodecs")  # there are none of today's for Python 3.10: a robot's computer with it keeps episodes as files
@@ -89,7 +88,7 @@ def examine(*, render: bool = True) -> Iterator[Check]:
     if _installed("torch"):
         yield _torch()
     yield from find_target("robolearn.deploy.transport.check.check_transports")()
-    yield from (Check(*finding) for finding in find_target(DEVICES)())
+    yield from find_target("robolearn.deploy.teleop.check.check_devices")()
     yield _fixtures()
     yield _disk()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robolearn.config import option_value
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, add_note, nearest
 from robolearn.lock import WriterLock
 from robolearn.logger import Logger
 from robolearn.nodes import to_dict
@@ -44,6 +45,7 @@ class Run:
         verb: the verb that made it.
         resumed: the folder existed and ``resume=true`` was given.
         lock: keeps other writers out of the folder while the run is open.
+        resumable: the verb takes ``resume=true``.
     """
 
     dir: Path
@@ -51,6 +53,7 @@ class Run:
     verb: str
     resumed: bool = False
     lock: WriterLock | None = None
+    resumable: bool = True
 
     @property
     def checkpoints(self) -> Path:
@@ -71,7 +74,8 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, (KeyboardInterrupt, OSError)):
-            error.add_note(f"finished work is kept; go on with: {go_on(self.verb, self.dir)}")
+            mend = f"; go on with: {go_on(self.verb, self.dir)}" if self.resumable else f" in {self.dir}"
+            add_note(error, f"finished work is kept{mend}")
         self.log.close()
         if isinstance(error, UserError) and not self.resumed and all(_is_preparation(place) for place in self.dir.iterdir()):
             shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
@@ -105,7 +109,8 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     except BaseException:
         lock.release()
         raise
-    return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed, lock)
+    logger = Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True)))
+    return Run(folder, logger, verb, resumed, lock, resumable="resume" in cfg)
 
 
 def go_on(verb: str, folder: Path) -> str:
@@ -128,6 +133,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """The result of a finished run, or None."""
     file = folder / RESULT
     return read_json(file) if file.is_file() else None
+
+
+def safe_name(name: str) -> str:
+    """A policy's name as a part of file names; two names can come to the same."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
 
 
 def versions() -> dict[str, Any]:

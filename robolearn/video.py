@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from robolearn.errors import reading
 from robolearn.learning.rollout import rollout
 from robolearn.protocols import Environment, Policy
+from robolearn.run import safe_name
 
 CLIPS = "clips.json"
 
@@ -80,11 +80,6 @@ class VideoWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def safe_name(name: str) -> str:
-    """A policy's name as a part of file names; two names can come to the same."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
 
 
 def film(

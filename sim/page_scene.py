@@ -31,7 +31,7 @@ class PageScene:
         UserError: no such task or quality.
     """
 
-    base = (np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
+    base: tuple[NDArray[np.float64], NDArray[np.float64]] = (np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]))
 
     def __init__(self, task: str | Task, quality: str = "fine", shadows: bool = True) -> None:
         task = find_task(task)
@@ -47,13 +47,7 @@ class PageScene:
         Raises:
             UserError: mjviser is not installed.
         """
-        try:
-            from mjviser import ViserMujocoScene
-        except ImportError as error:
-            raise UserError(f"the page draws a MuJoCo scene with mjviser ({error}): pip install 'robolearn[teleop]'") from error
-        self._scene = ViserMujocoScene(server, self._model, num_envs=1)
-        self._scene.camera_tracking_enabled = False
-        server.scene.configure_default_lights(cast_shadow=self._shadows)
+        self._scene = draw_model(server, self._model, self._shadows)
         lay_table(server)
         if self._state is not None:
             self.show(self._state)
@@ -72,20 +66,42 @@ class PageScene:
         self._scene.update_from_mjdata(self._data)
 
 
-def lay_table(server: Any, height: float = 0.0) -> None:
-    """Lines of 10 cm on a table instead of mjviser's endless ground, before a plain background; nothing is fetched from elsewhere."""
+def draw_model(server: Any, model: mujoco.MjModel, shadows: bool) -> Any:
+    """A ``ViserMujocoScene`` of a model in a server, before a plain background.
+
+    Raises:
+        UserError: mjviser is not installed.
+    """
+    try:
+        from mjviser import ViserMujocoScene
+    except ImportError as error:
+        raise UserError(f"the page draws a MuJoCo scene with mjviser ({error}): pip install 'robolearn[teleop]'") from error
+    scene = ViserMujocoScene(server, model, num_envs=1)
+    scene.camera_tracking_enabled = False
+    server.scene.configure_default_lights(cast_shadow=shadows)
+    sky = np.linspace((238, 241, 245), (206, 214, 224), 64)[:, None].repeat(2, 1).astype(np.uint8)  # (64, 2, 3)
+    server.scene.set_background_image(sky, format="png")
+    return scene
+
+
+def lay_table(server: Any) -> None:
+    """Lines of 10 cm on a table instead of mjviser's endless ground."""
     server.scene.remove_by_name("/fixed_bodies/world/table")
     lines: dict[str, Any] = {"cell_size": 0.1, "section_size": 0.5, "cell_color": (196, 203, 212), "section_color": (164, 174, 188)}
     look: dict[str, Any] = {"plane_color": (222, 227, 234), "plane_opacity": 1.0, "shadow_opacity": 0.25}
-    server.scene.add_grid("/table", width=2.0, height=2.0, position=(0.4, 0.0, height - 0.0005), **lines, **look)
-    sky = np.linspace((238, 241, 245), (206, 214, 224), 64)[:, None].repeat(2, 1).astype(np.uint8)  # (64, 2, 3)
-    server.scene.set_background_image(sky, format="png")
+    server.scene.add_grid("/table", width=2.0, height=2.0, position=(0.4, 0.0, -0.0005), **lines, **look)
 
 
 def page_scene(task: str, quality: str = "fine", shadows: bool = True) -> PageScene:
-    """What the page draws of a task; see :class:`PageScene`.
+    """What the page draws of an assembly task or of one of robosuite's, whose meshes have one quality.
 
     Raises:
         UserError: no such task or quality.
     """
-    return PageScene(task, quality, shadows)
+    from robolearn.tasks_robosuite import ROBOSUITE
+
+    if task not in ROBOSUITE:
+        return PageScene(task, quality, shadows)
+    from robolearn.sim.robosuite.page_scene import RobosuitePageScene
+
+    return RobosuitePageScene(task, shadows)

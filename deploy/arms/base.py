@@ -26,13 +26,13 @@ class Arm(ABC):
     def topic(self) -> tuple[str, str]:
         """Where set points are sent, and as what type."""
 
-    def qos(self, robot: Robot) -> QoS:
-        """How set points are sent."""
-        return WRITE
-
     @abstractmethod
     def message(self, setpoint: Setpoint) -> Any:
         """A set point as the controller takes it."""
+
+    def offered(self, robot: Robot) -> QoS:
+        """Quality of service of its topic."""
+        return WRITE
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic; what has to be called before the first command is called here, and may take seconds.
@@ -41,7 +41,7 @@ class Arm(ABC):
             UserError: the driver refuses, or the robot does not fit.
         """
         self._transport, self._robot = transport, robot
-        self._publisher = transport.publisher(*self.topic(), self.qos(robot))
+        self._publisher = transport.publisher(*self.topic(), self.offered(robot))
         if self._watch is not None:
             self._watch.open(transport)
 

@@ -8,6 +8,7 @@ accelerations, so that the controller draws exactly the trajectory that the limi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from robolearn.deploy.arms.controllers import activate
 from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.transport.base import QoS, Transport
+from robolearn.deploy.transport.base import WRITE, QoS, Transport
 
 
 class JointTrajectoryArm(Arm):
@@ -51,9 +52,10 @@ class JointTrajectoryArm(Arm):
         """Where trajectories are sent."""
         return self._topic, "trajectory_msgs/msg/JointTrajectory"
 
-    def qos(self, robot: Robot) -> QoS:
-        """One that is later than the lead would be a jump: it is not to come at all."""
-        return QoS("reliable", depth=1, lifespan=robot.lead if self._stamped and robot.lead else None)
+    def offered(self, robot: Robot) -> QoS:
+        """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
+        spare = robot.lead - 1.0 / robot.rate_hz  # a tick's stamp is up to a tick before it is sent
+        return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.

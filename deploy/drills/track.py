@@ -80,4 +80,4 @@ class Track:
     @property
     def guard(self) -> dict[str, int]:
         """What libfranka's checks found, by their names."""
-        return {} if self._simulated.guard is None else dict(self._simulated.guard.counts)
+        return dict(self._simulated.commanded.counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class Autonomy:
         target: ``(A,)`` what to follow, None before the first.
         action: where the target came from.
         late_steps: steps in a row that have passed without an action: what the robot has been holding for.
+        begun: when the current step began [s on ``time.monotonic``].
+        answered: step whose action the target is.
         counts: steps, refined, not refined in time, refused chunks and failures by reason.
     """
 
@@ -123,10 +126,12 @@ class Autonomy:
         self._refining: tuple[int, Action] | None = None
         self.target: NDArray[np.float32] | None = None
         self.action: Action | None = None
+        self.begun, self.answered = 0.0, -1
 
     def begin_step(self, number: int, observation: Observation, now: int) -> None:
         """A policy step ``number`` begins at ``now`` [ns] with ``{name: (...)}``."""
         self._settle_refinement()
+        self.begun = time.monotonic()
         self.late_steps += self._open
         self._history = ([observation] * self._horizon if not self._history else [*self._history, observation])[-self._horizon :]
         self._step, self._open = _Step(number, now, observation), True
@@ -173,13 +178,15 @@ class Autonomy:
             refined = action.target
         else:
             self.counts["refined"] += 1
-        self.target, self._refining = refined, None
+        self._refining = None
+        self._follow(refined, action)
 
     def _settle_refinement(self) -> None:
         """Go on with the base's action where the residual has not answered."""
         if self._refining is not None:
             self.counts["not refined: late"] += 1
-            self.target, self._refining = self._refining[1].target, None
+            action, self._refining = self._refining[1], None
+            self._follow(action.target, action)
 
     def _decide(self) -> None:
         assert self._step is not None
@@ -190,4 +197,7 @@ class Autonomy:
         if self._residual:
             self._refining = (self._inference.submit_refine(self._step.observation, action.target, action.phase), action)
         else:
-            self.target = action.target
+            self._follow(action.target, action)
+
+    def _follow(self, target: NDArray[np.float32], action: Action) -> None:
+        self.target, self.answered = target, action.step

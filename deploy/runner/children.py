@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from robolearn.config import option_value
+from robolearn.deploy.safety import Problem
 from robolearn.errors import UserError
 
 END_S = 5.0  # [s]
@@ -60,6 +61,11 @@ class SimulatedRobotChild:
                 self._said.append(line.strip())
                 if line.startswith('{"ready": true'):
                     self._ready.set()
+
+    def problems(self, now: int) -> Iterable[Problem]:
+        """Whether it has ended, with its last words."""
+        if self.process.poll() is not None:
+            yield Problem("simulated robot", f"the simulated robot has ended: {' '.join(self._said[-3:])[:300]}", "stop")
 
     def close(self) -> None:
         """End it, by force where it does not listen."""

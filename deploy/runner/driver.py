@@ -23,7 +23,7 @@ class RobotDriver:
 
     def __init__(self, robot: Robot, transport: Transport, sent: Sent | None = None) -> None:
         self._arm, self._gripper, self._sent = robot.arm, robot.gripper, sent
-        self._topic = self._arm.topic()
+        self._topic, self._type = self._arm.topic()
         self._arm.open(transport, robot)
         if self._gripper is not None:
             self._gripper.open(transport)
@@ -32,7 +32,7 @@ class RobotDriver:
         """Send a tick's motion."""
         raw = self._arm.send(setpoint)
         if self._sent is not None:
-            self._sent(*self._topic, raw, setpoint.stamp)
+            self._sent(self._topic, self._type, raw, setpoint.stamp)
 
     def grip(self, closed: bool) -> None:
         """Open or close."""

@@ -120,6 +120,9 @@ class _Lane(threading.Thread):
             if not self.client.connected:
                 self._lost()
             return
+        except Exception as error:  # such as an observation that is no array: the thread outlives it
+            self._fail(question, "refused", f"{type(error).__name__}: {error}")
+            return
         finished = time.monotonic()
         if isinstance(answer, dict):
             self._tell(Outcome(question.id, question.kind, info=answer, submitted=question.submitted, finished=finished))
@@ -128,8 +131,8 @@ class _Lane(threading.Thread):
             kept = self.latencies.setdefault(question.kind, deque(maxlen=KEPT))
             kept.append({**answer.timings, "latency": finished - question.submitted})
         self._warm = True
-        times = {"submitted": question.submitted, "finished": finished}
-        self._tell(Outcome(question.id, question.kind, answer.value, info=answer.info, timings=answer.timings, **times))
+        told = Outcome(question.id, question.kind, answer.value, "", "", answer.info, answer.timings, question.submitted, finished)
+        self._tell(told)
 
     def _try_now(self, question: _Question) -> bool:
         left = self._next_try - time.monotonic()
@@ -160,8 +163,8 @@ class _Lane(threading.Thread):
 
     def _fail(self, question: _Question, code: str, error: str) -> None:
         self.errors[code] = self.errors.get(code, 0) + 1
-        times = {"submitted": question.submitted, "finished": time.monotonic()}
-        self._tell(Outcome(question.id, question.kind, error=error, code=code, **times))
+        finished = time.monotonic()
+        self._tell(Outcome(question.id, question.kind, error=error, code=code, submitted=question.submitted, finished=finished))
 
 
 class Inference:
@@ -177,14 +180,22 @@ class Inference:
         token: where the server asks for one.
         timeout: [s] for a sample.
         refine_timeout: [s] for a refinement or a dial.
+
+    Attributes:
+        came: set when something finished; for who has time to wait.
     """
 
     def __init__(self, url: str, spec: EnvSpec, token: str | None = None, timeout: float = 5.0, refine_timeout: float = 1.0) -> None:
         self.spec = spec
         self._numbers = itertools.count(1)
         self._done: deque[Outcome] = deque()
-        self._samples = _Lane("sample", PolicyClient(url, token, timeout), self._done.append)
-        self._quick = _Lane("refine", PolicyClient(url, token, refine_timeout), self._done.append)
+        self.came = threading.Event()
+        self._samples = _Lane("sample", PolicyClient(url, token, timeout), self._tell)
+        self._quick = _Lane("refine", PolicyClient(url, token, refine_timeout), self._tell)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._done.append(outcome)
+        self.came.set()
 
     def open(self, timeout: float = 60.0) -> Welcome:
         """Connect, and learn what is served; this waits, all later calls do not.

@@ -23,6 +23,7 @@ from robolearn.spec import EnvSpec
 
 TOKEN = "ROBOLEARN_TOKEN"  # environment variable; words of a command line can be read by everyone on the machine
 CHECKPOINTS = ("checkpoint", "critic")  # options of the policy that name one
+OF_POLICY = (*CHECKPOINTS, "candidates", "strength", "guidance")  # options of the verb that are the policy's
 PARENT_S = 0.25  # [s] between looks at who the parent is
 
 
@@ -46,6 +47,7 @@ def main(cfg: DictConfig) -> None:
         max_connections=int(options["max_connections"]),
         request_timeout=options["request_timeout_s"],
     )
+    options["policy"] |= {name: options[name] for name in OF_POLICY if options[name] is not None}
     opened = {name: open_checkpoint(str(options["policy"][name])) for name in CHECKPOINTS if options["policy"].get(name)}
     server = PolicyServer(settings, lambda robot: check_robot(robot, opened), lambda: load(options, opened))
     number = until_signal(server, lambda url: announce(url, server, opened, bool(options["json"])))

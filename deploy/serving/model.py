@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robolearn.deploy.serving.budget import BudgetedCritic
 from robolearn.errors import UserError, nearest
 from robolearn.learning.multitask import take_task
-from robolearn.protocols import ChunkedActing, Policy, RefinedActing, Steering
+from robolearn.protocols import ChunkedActing, Critic, Policy, RefinedActing, Steering
 from robolearn.spec import EnvSpec
 
 WARM_UPS = 3  # of each call: the first packs weights, the second meets a warm cache, the third is as all later ones
@@ -52,20 +52,25 @@ class ServedModel:
         self.observation_keys = tuple(self.sampler.observation_keys)
         self.refine_keys = () if self._refined is None else tuple(self._refined.refine_keys)
         self._steered = self.sampler if isinstance(self.sampler, Steering) else None
+        self._budget = steering_budget
         self.critic: BudgetedCritic | None = None
-        self._told: str | None = None
+        self.task: str | None = None
         self.moved = 0
         self._warm_up()  # before the time limit counts
         if self._steered is not None:
-            self._steered.wrap_critic(lambda critic: self._limited(BudgetedCritic(critic, steering_budget)))
+            self._steered.wrap_critic(self._limited)
             self._warm_up()
-            self.moved = 0
+            self.forget()
+
+    def forget(self) -> None:
+        """Count what steering does from nothing."""
+        self.moved = 0
         if self.critic is not None:
             self.critic.reset_statistics()
 
-    def _limited(self, critic: BudgetedCritic) -> BudgetedCritic:
-        self.critic = critic
-        return critic
+    def _limited(self, critic: Critic) -> BudgetedCritic:
+        self.critic = BudgetedCritic(critic, self._budget)
+        return self.critic
 
     def check(self, robot: EnvSpec) -> None:
         """Raise ``SpecError`` unless this policy can act for a robot that observes and accepts that."""
@@ -93,10 +98,10 @@ class ServedModel:
         Raises:
             UserError: it was trained on others.
         """
-        if task != self._told:
-            self._told = None
+        if task != self.task:
+            self.task = None
             take_task(self.policy, task)
-            self._told = task
+            self.task = task
 
     def sample(self, observation: Mapping[str, NDArray[Any]], seed: int, decision: int) -> Result:
         """Draw a chunk: the history ``{name: (To, ...)}``, episode seed and chunks drawn before -> ``(Tp, A)`` in environment units.

@@ -88,7 +88,8 @@ class Session:
             return
         try:
             model.check(robot)
-            await self._on(self.house.samples, lambda: model.take_task(robot.task))
+            if model.task != robot.task:  # else a client that comes back need not wait for a chunk
+                await self._on(self.house.samples, lambda: model.take_task(robot.task))
         except UserError as error:
             await self._refuse(hello.id, error)
             return

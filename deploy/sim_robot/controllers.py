@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -18,7 +17,10 @@ MILLISECOND = 1_000_000  # [ns]
 
 
 class Controller(ABC):
-    """One controller. Commands come on a transport's thread, everything else is called by the loop.
+    """One controller; everything of it is called by the robot's loop.
+
+    Args:
+        name: as its topics begin and the controller manager knows it.
 
     Attributes:
         servo: what of the world's it drives.
@@ -28,8 +30,8 @@ class Controller(ABC):
 
     servo: Literal["pose", "joints"] = "joints"
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.commands = 0
         self.rejected = ""
 
@@ -73,11 +75,15 @@ class TrajectoryController(JointController):
         joints: names.
         name: its topics' prefix.
         path_tolerance: [rad] by which a joint may be away from where it is desired before the trajectory is aborted; 0: by any.
+
+    Attributes:
+        tolerance: the path's [rad].
+        aborted: trajectories so far.
     """
 
     def __init__(self, joints: tuple[str, ...], name: str = "/fr3_arm_controller", *, path_tolerance: float = 0.0) -> None:
-        super().__init__()
-        self.joints, self.name, self._tolerance = joints, name, path_tolerance
+        super().__init__(name)
+        self.joints, self.tolerance = joints, path_tolerance
         self._trajectory = standing(np.zeros(len(joints)), 0)
         self.aborted = 0
 
@@ -87,22 +93,24 @@ class TrajectoryController(JointController):
 
     def hold(self, position: Array, now: int) -> None:
         """Stay at the joints ``(J,)``."""
-        with self._lock:
-            self._trajectory = standing(np.asarray(position, np.float64), now)
+        self._trajectory = standing(np.asarray(position, np.float64), now)
 
     def _take(self, message: Any, now: int) -> None:
         new = read_trajectory(message, self.joints, now)
-        with self._lock:
-            self._trajectory = spliced(new, now, self._trajectory.sample(np.array([now], np.int64)))
+        self._trajectory = spliced(new, now, self._trajectory.sample(np.array([now], np.int64)))
+
+    @property
+    def end(self) -> int:
+        """When the last point is due [ns]."""
+        return int(self._trajectory.times[-1])
 
     def motion(self, times: NDArray[np.int64]) -> Motion:
         """What is desired at ``times (K,)`` [ns]."""
-        with self._lock:
-            return self._trajectory.sample(times)
+        return self._trajectory.sample(times)
 
     def compare(self, desired: Array, measured: Array, now: int) -> bool:
         """Abort and hold where the arm is too far away; whether that happened."""
-        if not self._tolerance or float(np.abs(desired - measured).max()) <= self._tolerance:
+        if not self.tolerance or float(np.abs(desired - measured).max()) <= self.tolerance:
             return False
         self.aborted += 1
         self.hold(measured, now)
@@ -110,12 +118,21 @@ class TrajectoryController(JointController):
 
 
 class ForwardController(JointController):
-    """ros2_control's forward position controller: whatever comes is handed on and held, whole steps at a time."""
+    """ros2_control's forward position controller before a servo that takes positions.
 
-    def __init__(self, joints: tuple[str, ...], name: str = "/forward_position_controller") -> None:
-        super().__init__()
-        self.joints, self.name = joints, name
-        self._position = np.zeros(len(joints))
+    Whatever comes is handed on and held. The servo goes to it evenly within one period of the command stream, as position servos do that
+    run faster than they are commanded: a stream at that rate becomes a path without steps, one period late.
+
+    Args:
+        joints: names.
+        name: its topics' prefix.
+        period: [s] of the command stream.
+    """
+
+    def __init__(self, joints: tuple[str, ...], name: str = "/forward_position_controller", *, period: float = 0.01) -> None:
+        super().__init__(name)
+        self.joints, self._period = joints, round(period * 1e9)
+        self.hold(np.zeros(len(joints)), 0)
 
     def topic(self) -> tuple[str, str]:
         """Where positions are taken."""
@@ -123,45 +140,48 @@ class ForwardController(JointController):
 
     def hold(self, position: Array, now: int) -> None:
         """Stay at the joints ``(J,)``."""
-        with self._lock:
-            self._position = np.array(position, np.float64)
+        self._from = self._to = np.array(position, np.float64)
+        self._begun = now
 
     def _take(self, message: Any, now: int) -> None:
         position = np.array(message.data, np.float64)
         if position.shape != (len(self.joints),):
             raise RejectedTrajectory(f"{len(position)} numbers for {len(self.joints)} joints")
-        with self._lock:
-            self._position = position  # finite or not: this kind of controller does not look
+        here = self.motion(np.array([now], np.int64)).position[0]
+        self._from, self._to, self._begun = here, position, now  # finite or not: this kind of controller does not look
 
     def motion(self, times: NDArray[np.int64]) -> Motion:
-        """The same at all times."""
-        with self._lock:
-            at = np.tile(self._position, (len(times), 1))
-        return Motion(at, np.zeros_like(at), np.zeros_like(at))
+        """What the servo makes of it at ``times (K,)`` [ns]."""
+        share = np.clip((times - self._begun) / self._period, 0.0, 1.0)[:, None]
+        way = self._to - self._from
+        going = (share < 1.0) & (way != 0.0)
+        position = np.where(share < 1.0, self._from + share * way, self._to)
+        return Motion(position, np.where(going, way / (self._period * 1e-9), 0.0), np.zeros_like(position))
 
 
 class PoseController(Controller):
     """A Cartesian impedance controller: the tool is drawn to an equilibrium pose.
 
     Args:
-        topic: where poses are taken.
+        name: its topic's prefix.
+
+    Attributes:
+        pose: equilibrium ``(3,)`` [m] and ``(4,)`` wxyz; None while the arm holds.
     """
 
     servo: Literal["pose", "joints"] = "pose"
 
-    def __init__(self, topic: str = "/cartesian_impedance_controller/equilibrium_pose") -> None:
-        super().__init__()
-        self._topic = topic
-        self._pose: tuple[Array, Array] | None = None
+    def __init__(self, name: str = "/cartesian_impedance_controller") -> None:
+        super().__init__(name)
+        self.pose: tuple[Array, Array] | None = None
 
     def topic(self) -> tuple[str, str]:
         """Where poses are taken."""
-        return self._topic, "geometry_msgs/msg/PoseStamped"
+        return f"{self.name}/equilibrium_pose", "geometry_msgs/msg/PoseStamped"
 
     def hold(self, position: Array, now: int) -> None:
         """Forget the pose: the arm holds by itself."""
-        with self._lock:
-            self._pose = None
+        self.pose = None
 
     def _take(self, message: Any, now: int) -> None:
         at, way = message.pose.position, message.pose.orientation
@@ -170,14 +190,7 @@ class PoseController(Controller):
             raise RejectedTrajectory("the pose is not finite")
         if abs(float(np.linalg.norm(quaternion)) - 1.0) > 1e-3:
             raise RejectedTrajectory(f"the quaternion's length is {np.linalg.norm(quaternion):.3f}, not 1")
-        with self._lock:
-            self._pose = position, quaternion
-
-    @property
-    def pose(self) -> tuple[Array, Array] | None:
-        """Equilibrium ``(3,)`` [m] and ``(4,)`` wxyz; None while the arm holds."""
-        with self._lock:
-            return self._pose
+        self.pose = position, quaternion
 
 
 def milliseconds(until: int, step: float) -> NDArray[np.int64]:

@@ -69,6 +69,11 @@ class FrankaHand:
 
         return begin
 
+    @property
+    def busy(self) -> bool:
+        """Whether a goal is under way."""
+        return self._task is not None
+
     def step(self, width: float, speed: float, now: int) -> None:
         """Go on with the goal, the fingers being ``width`` [m] apart and closing at ``speed`` [m/s] at ``now`` [ns]."""
         with self._lock:
@@ -82,11 +87,11 @@ class FrankaHand:
         arrived = abs(width - min(task.width, self._widest)) < ARRIVED
         stopped = elapsed > 0.2 and abs(speed) < STILL
         if task.handle.cancel_requested:
-            self._end(task, "canceled", False, "canceled", width)
+            self._end(task, "canceled", False, "canceled", width, arrived)
         elif arrived or stopped or elapsed > PATIENCE:
             held = task.width - task.inner <= width <= task.width + task.outer
             well = held if task.kind == "grasp" else arrived or stopped
-            self._end(task, "succeeded" if well else "aborted", well, "" if well else f"the fingers stand at {width:.3f} m", width)
+            self._end(task, "succeeded" if well else "aborted", well, "" if well else f"the fingers stand at {width:.3f} m", width, arrived)
 
     def forget(self) -> None:
         """The scene was reset: abort what is under way, and open."""
@@ -95,16 +100,17 @@ class FrankaHand:
         if task is not None:
             self._finish(task, "aborted", False, "the scene was reset")
 
-    def _end(self, task: _Task, status: Any, success: bool, error: str, width: float) -> None:
+    def _end(self, task: _Task, status: Any, success: bool, error: str, width: float, arrived: bool) -> None:
         with self._lock:
             if self._task is not task:
                 return
             self._task = None
-        self._finish(task, status, success, error, width)
+        self._finish(task, status, success, error, width, arrived)
 
-    def _finish(self, task: _Task, status: Any, success: bool, error: str, width: float = 0.0) -> None:
+    def _finish(self, task: _Task, status: Any, success: bool, error: str, width: float = 0.0, arrived: bool = False) -> None:
         if task.kind == "command":
-            result = self._new("control_msgs/action/GripperCommand_Result", position=width / 2, stalled=success, reached_goal=success)
+            fields = {"position": width / 2, "stalled": success and not arrived, "reached_goal": arrived}
+            result = self._new("control_msgs/action/GripperCommand_Result", **fields)
         else:
             name = {"move": "Move", "grasp": "Grasp", "homing": "Homing"}[task.kind]
             result = self._new(f"franka_msgs/action/{name}_Result", success=success, error=error)

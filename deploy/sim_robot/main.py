@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
 from omegaconf import DictConfig
 
@@ -14,7 +15,6 @@ from robolearn.deploy.sim_robot.node import SimulatedRobot
 from robolearn.errors import UserError, nearest
 from robolearn.nodes import instantiate, to_dict
 
-CONTROLLERS = ("joint_trajectory", "equilibrium_pose", "forward_position")
 NAP = 0.0005  # [s]
 
 
@@ -22,34 +22,40 @@ def main(cfg: DictConfig) -> None:
     """``robolearn sim-robot``: runs until it is ended.
 
     Raises:
-        UserError: no such controller, task or transport.
+        UserError: no such controller, task, camera or transport.
         KeyboardInterrupt: Ctrl-C or SIGTERM ended it.
     """
     options = to_dict(cfg)
     if options["parent"] is not None:
         follow(int(options["parent"]))
     joints = tuple(options["joints"])
-    controller = make_controller(str(options["controller"]), joints, str(options["arm_controller"]))
+    controllers = make_controllers(joints, str(options["arm_controller"]), float(options["path_tolerance"]), float(options["period"]))
+    active = find_controller(controllers, str(options["controller"]))
     env = {name: value for name, value in options["task"]["env"].items() if name not in ("_target_", "engine", "extras")}
-    world = instantiate({**options["robot_world"], **env})
+    given = {name: options[name] for name in ("cameras", "image_size") if options[name]}
+    world = instantiate({**options["robot_world"], **env, **given})
     transport = instantiate(options["transport"])
+    robot = None
     try:
         robot = SimulatedRobot(
             world,
-            controller,
+            list(controllers.values()),
             transport,
             PUBLISHED["panda"],
             joints,
+            active=active.name,
             seed=int(options["seed"]),
             waits=bool(options["wait_for_command"]),
-            guarded=options["controller"] == "joint_trajectory",
+            speed_fault=float(options["speed_fault"]),
         )
-        topic, _ = controller.topic()
+        topic, _ = active.topic()
         ready = {"ready": True, "task": world.env_spec.task, "command": topic, "transport": transport.name}
         told = f"{world.env_spec.task}: a Franka that listens to {topic} over {transport.name}; Ctrl-C ends it"
         print(json.dumps(ready) if options["json"] else told, flush=True)
         run(robot)
     finally:
+        if robot is not None:
+            robot.close()
         transport.close()
         world.close()
 
@@ -64,16 +70,21 @@ def run(robot: SimulatedRobot) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-def make_controller(name: str, joints: tuple[str, ...], prefix: str) -> Controller:
+def make_controllers(joints: tuple[str, ...], prefix: str, path_tolerance: float = 0.0, period: float = 0.01) -> dict[str, Controller]:
+    """The controllers that a simulated robot has, by the words that the configuration has for them."""
+    return {
+        "joint_trajectory": TrajectoryController(joints, prefix, path_tolerance=path_tolerance),
+        "equilibrium_pose": PoseController(),
+        "forward_position": ForwardController(joints, period=period),
+    }
+
+
+def find_controller(controllers: Mapping[str, Controller], name: str) -> Controller:
     """The controller of a name.
 
     Raises:
         UserError: there is none.
     """
-    if name == "joint_trajectory":
-        return TrajectoryController(joints, prefix)
-    if name == "equilibrium_pose":
-        return PoseController()
-    if name == "forward_position":
-        return ForwardController(joints)
-    raise UserError(f"no controller {name!r}; there are {', '.join(CONTROLLERS)}{nearest(name, CONTROLLERS)}")
+    if name not in controllers:
+        raise UserError(f"no controller {name!r}; there are {', '.join(controllers)}{nearest(name, controllers)}")
+    return controllers[name]

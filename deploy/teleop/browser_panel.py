@@ -70,7 +70,7 @@ class Panel:
     Args:
         server: the server.
         pressed: called as ``pressed(word, client id)`` in viser's thread.
-        emergency: with an emergency stop.
+        emergency: a robot's page: with an emergency stop, and nothing that takes back what was done.
     """
 
     def __init__(self, server: Any, pressed: Callable[[str, int], None], *, emergency: bool = False) -> None:
@@ -89,7 +89,8 @@ class Panel:
         self._add(FINE)
         gui.add_divider()
         for button in LABELS:
-            self._add(button)
+            if not (emergency and button.word == "undo"):
+                self._add(button)
         gui.add_divider()
         for button in (TAKEOVER, PAUSE, RESET, *([STOP] if emergency else [])):
             self._add(button)
@@ -117,7 +118,7 @@ class Panel:
     def draw(self, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
         """The cameras' pictures, ``{name: (height, width, 3)}``."""
         self._pictures.visible = True
-        for name, picture in pictures.items():
+        for name, picture in abreast(pictures).items():
             if name in self._images:
                 self._images[name].image = picture
             else:
@@ -145,7 +146,7 @@ class Panel:
 
         at_hand, buttons, words = status.phase != "ready", self._buttons, self._words
         buttons["record"].disabled = at_hand
-        for word in ("success", "failure", "undo", "discard"):
+        for word in {"success", "failure", "undo", "discard"} & buttons.keys():
             buttons[word].disabled = not at_hand
         buttons["gripper"].label = f"{'Open' if closed else 'Close'} the gripper ({GRIPPER.key})"
         buttons["takeover"].visible = status.has_policy
@@ -168,6 +169,14 @@ class Panel:
             tone = {"recording": 880.0, "ended": 660.0, "ready": 440.0}[status.phase]
             self._sound.content = f'<audio autoplay src="data:audio/wav;base64,{beep(tone)}"></audio>'
         self._sounded = now
+
+
+def abreast(pictures: Mapping[str, NDArray[np.uint8]]) -> dict[str, NDArray[np.uint8]]:
+    """Two pictures of one height side by side, so that both are seen; of others each for itself."""
+    heights = {picture.shape[0] for picture in pictures.values()}
+    if len(pictures) != 2 or len(heights) != 1:
+        return dict(pictures)
+    return {", ".join(pictures): np.concatenate(list(pictures.values()), axis=1)}
 
 
 def look_of(status: Status) -> str:

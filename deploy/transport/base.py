@@ -24,7 +24,8 @@ class QoS:
         reliability: a best-effort reader matches every writer, a reliable writer every reader.
         durability: ``transient_local`` gives late readers the last message.
         depth: messages kept.
-        lifespan: [s] after which a message that could not be delivered is not delivered any more; None: whenever it can be.
+        lifespan: [s] after which a message that a publisher sent, and nobody has read yet, is dropped; None keeps it. A publisher's alone;
+            ROS 1 has none.
     """
 
     reliability: Literal["reliable", "best_effort"] = "best_effort"

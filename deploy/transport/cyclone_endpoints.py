@@ -46,7 +46,7 @@ def dds_qos(qos: QoS, userdata: str) -> Qos:
         Policy.Userdata(userdata.encode()),
     ]
     if qos.lifespan is not None:
-        policies.append(Policy.Lifespan(duration(seconds=qos.lifespan)))
+        policies.append(Policy.Lifespan(round(qos.lifespan * 1e9)))
     if qos.durability == "transient_local":
         policies.append(Policy.DurabilityService(duration(seconds=0), Policy.History.KeepLast(depth), -1, -1, -1))
     return Qos(*policies)

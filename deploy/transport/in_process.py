@@ -83,7 +83,7 @@ class InProcess(ExchangeTransport):
             for publisher in self.bus.publishers:
                 if publisher.reaches(subscription) and qos.durability == "transient_local":
                     for raw in publisher.kept:
-                        subscription.arrive(raw)
+                        subscription.arrive(raw, None)
         return subscription
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
@@ -162,7 +162,7 @@ class _Publisher(Publisher):
             self.kept.append(raw)
             reached = [end for end in self.owner.bus.subscriptions if self.reaches(end)]
         for subscription in reached:
-            subscription.arrive(raw)
+            subscription.arrive(raw, self.qos.lifespan)
 
     @property
     def readers(self) -> int:
@@ -187,17 +187,19 @@ class _Subscription(Subscription):
     def __init__(self, owner: InProcess, topic: str, type: str, callback: Callback, qos: QoS) -> None:
         self.owner, self.topic, self.type, self.qos = owner, topic, type, qos
         self._callback = callback
-        self._waiting: deque[tuple[bytes, int]] = deque(maxlen=max(1, qos.depth))
+        self._waiting: deque[tuple[bytes, int, float | None]] = deque(maxlen=max(1, qos.depth))
 
-    def arrive(self, raw: bytes) -> None:
-        """Take serialised bytes; those that find the queue full push the oldest out."""
-        self._waiting.append((raw, self.owner.now()))
+    def arrive(self, raw: bytes, lifespan: float | None) -> None:
+        """Take serialised bytes; those that find the queue full push the oldest out, those not read within ``lifespan`` [s] vanish."""
+        self._waiting.append((raw, self.owner.now(), lifespan))
         self.owner.later(f"the callback of {self.topic}", self._deliver)
 
     def _deliver(self) -> None:
         if not self._waiting:
             return
-        raw, received = self._waiting.popleft()
+        raw, received, lifespan = self._waiting.popleft()
+        if lifespan is not None and self.owner.now() - received > lifespan * 1e9:
+            return
         try:
             message = self.owner.messages.decode(self.type, raw)
         except MalformedError:

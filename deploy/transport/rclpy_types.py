@@ -61,19 +61,16 @@ def _split(type: str) -> tuple[str, str, str]:
 
 def profile_of(qos: QoS) -> Any:
     """Rclpy's words for a quality of service."""
+    from rclpy.duration import Duration
     from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-    lifespan = {}
-    if qos.lifespan is not None:
-        from rclpy.duration import Duration
-
-        lifespan = {"lifespan": Duration(seconds=qos.lifespan)}
+    limited = {} if qos.lifespan is None else {"lifespan": Duration(nanoseconds=round(qos.lifespan * 1e9))}
     return QoSProfile(
+        **limited,
         history=HistoryPolicy.KEEP_LAST,
         depth=max(1, qos.depth),
         reliability=ReliabilityPolicy.RELIABLE if qos.reliability == "reliable" else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if qos.durability == "transient_local" else DurabilityPolicy.VOLATILE,
-        **lifespan,
     )
 
 

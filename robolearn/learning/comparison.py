@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from robolearn.errors import UserError, reading
 from robolearn.learning.rollout import RolloutResult
+from robolearn.run import safe_name
 from robolearn.significance import mcnemar, wilson
 
 
@@ -112,3 +115,25 @@ def read_episodes(file: Path, stages: Sequence[str]) -> RolloutResult:
         rewards=np.array([float(row["reward"]) for row in rows]),
         lost={index: row["lost"] for index, row in enumerate(rows) if row.get("lost")},
     )
+
+
+def read_arm(folder: Path, arm: str, seeds: NDArray[np.int64], stages: Sequence[str], name: str | None = None) -> ArmResult:
+    """What an arm of a finished ``robolearn evaluate`` did on ``seeds (n,)``, called ``name``.
+
+    Raises:
+        UserError: there is no such arm, or it did not play one of the seeds.
+    """
+    file = folder / "arms" / f"{safe_name(arm)}.csv"
+    if not file.is_file():
+        there = sorted(entry.stem for entry in folder.glob("arms/*.csv"))
+        raise UserError(f"{folder} has no arm {arm!r}; it has {', '.join(there) or 'none: is it a folder of robolearn evaluate?'}")
+    with reading(file):
+        played = read_episodes(file, stages)
+    places = {int(seed): place for place, seed in enumerate(played.seeds)}
+    missing = [int(seed) for seed in seeds if int(seed) not in places]
+    if missing:
+        raise UserError(f"arm {arm!r} of {folder} did not play seed {missing[0]}; evaluate with as many episodes n and the same first_seed")
+    rows = np.array([places[int(seed)] for seed in seeds], np.int64)
+    lost = {index: played.lost[int(row)] for index, row in enumerate(rows) if int(row) in played.lost}
+    columns = {field: getattr(played, field)[rows] for field in ("seeds", "success", "steps", "stages", "rewards")}
+    return ArmResult(Arm(name or arm, {}), RolloutResult(**columns, lost=lost))

@@ -23,9 +23,9 @@ from robolearn.nodes import accepted_arguments, find_target, instantiate, make_e
 from robolearn.progress import Progress
 from robolearn.protocols import Policy
 from robolearn.report import build_report
-from robolearn.run import Run, check_run, read_json, start_run, write_json
+from robolearn.run import Run, check_run, read_json, safe_name, start_run, write_json
 from robolearn.seeding import SPLITS, split_seeds
-from robolearn.video import Clip, film, safe_name, why_no_pictures, write_clips
+from robolearn.video import Clip, film, why_no_pictures, write_clips
 
 EPISODES = "episodes.csv"
 RESULTS = "results.json"

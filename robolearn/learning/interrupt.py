@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 SAME_WISH_S = 1.0  # a signal that comes twice so soon is one wish: to a process group, and passed on by the parent
+
+_Stop = TypeVar("_Stop", bound="Stop")  # typing.Self is of Python 3.11
 
 
 class Terminated(KeyboardInterrupt):
@@ -23,7 +25,7 @@ class Stop:
         self._before: dict[int, Any] = {}
         self._heard = float("-inf")
 
-    def __enter__(self) -> Stop:
+    def __enter__(self: _Stop) -> _Stop:
         if threading.current_thread() is threading.main_thread():  # signals can be handled nowhere else
             self._before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
         return self

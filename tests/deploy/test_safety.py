@@ -92,7 +92,7 @@ def test_a_fault_ends_by_rearming_alone_and_only_when_nothing_is_wrong():
 
 
 def test_a_robot_is_not_armed_while_something_is_wrong():
-    with pytest.raises(UserError, match="not armed: camera front is 0.6 s old"):
+    with pytest.raises(UserError, match=r"not armed: camera front is 0\.6 s old"):
         Supervisor().arm(0, [STALE])
 
 

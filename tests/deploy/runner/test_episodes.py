@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from robolearn.deploy.runner.episodes import Verdict
+from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
 from tests.deploy.runner.doubles import HOME, MS, Runner, here
@@ -217,3 +217,12 @@ def test_episodes_follow_each_other():
     assert runner.play()
     assert runner.judge.prepared == [1, 2, 3]
     assert [result.reason for result in runner.episodes.results] == ["time limit"] * 3
+
+
+def test_an_episode_does_not_begin_with_what_was_told_of_the_scene_before():
+    runner = Runner(move)
+    runner.robot.delay = 50 * MS
+    runner.play(40)
+    assert runner.robot.sent == []
+    runner.play(200)
+    assert runner.robot.sent

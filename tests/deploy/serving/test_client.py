@@ -202,6 +202,16 @@ def test_a_newer_question_takes_the_place_of_one_that_waits_and_each_gets_one_ou
         inference.close()
 
 
+def test_an_observation_that_is_no_array_fails_alone():
+    with running() as house:
+        inference = opened(house.url)
+        number = inference.submit_sample({**seen(1), "goal": np.array([["a", "b", "c"]], object)}, 0, 0)
+        assert "ValueError" in outcomes(inference, 1)[number].error
+        number = inference.submit_sample(seen(1), 0, 0)
+        assert outcomes(inference, 1)[number].error == ""
+        inference.close()
+
+
 def test_it_connects_again_by_itself_and_meanwhile_fails_at_once():
     house = Running(chunked).start()
     port = int(house.url.rpartition(":")[2])

@@ -8,7 +8,7 @@ import pytest
 
 from robolearn.deploy.teleop import browser as browser_module
 from robolearn.deploy.teleop.browser import BrowserDevice
-from robolearn.deploy.teleop.browser_panel import banner, beep, counters, look_of
+from robolearn.deploy.teleop.browser_panel import abreast, banner, beep, counters, look_of
 from robolearn.deploy.teleop.guarded import refuses
 from robolearn.deploy.teleop.pulse import Pulse
 from robolearn.errors import UserError
@@ -167,6 +167,13 @@ def test_the_counters_say_what_there_is():
     shown = counters(Status(task="<peg>", episodes=3, wanted=9, successes=2, steps=40, seconds=4.0, rate=31.4))
     for words in ("3 of 9", ">2<", ">31<", ">40<", "4.0", "&lt;peg&gt;"):
         assert words in shown
+
+
+def test_two_cameras_are_shown_side_by_side_and_others_each_for_itself():
+    front, wrist, wide = np.zeros((4, 6, 3), np.uint8), np.ones((4, 6, 3), np.uint8), np.ones((9, 6, 3), np.uint8)
+    (both,) = abreast({"front": front, "wrist": wrist}).items()
+    assert (both[0], both[1].shape, both[1][0, -1, 0]) == ("front, wrist", (4, 12, 3), 1)
+    assert list(abreast({"front": front, "wide": wide})) == ["front", "wide"]
 
 
 def test_a_beep_is_a_short_wave():

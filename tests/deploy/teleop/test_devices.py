@@ -353,7 +353,7 @@ def test_a_gamepad_that_is_missing_says_how_to_mend_that(monkeypatch):
 def test_the_doctor_has_a_finding_for_every_device_and_a_mend_for_what_is_missing(monkeypatch):
     for name in ("pyspacemouse", "evdev"):
         monkeypatch.setitem(sys.modules, name, None)
-    found = {name: (status, mend) for name, status, _, mend in check.findings()}
+    found = {finding.name: (finding.status, finding.mend) for finding in check.check_devices()}
     assert set(found) == {"device browser", "device keyboard", "device spacemouse", "device gamepad"}
     assert all(status in ("ok", "warn") and (mend or status == "ok") for status, mend in found.values())
     assert "[teleop]" in found["device spacemouse"][1]

@@ -54,7 +54,9 @@ class Robot:
             threading.Thread(target=self.hold, args=(handle, done)).start()
 
     def hold(self, handle, done):
-        until(lambda: handle.cancel_requested)
+        while not handle.cancel_requested:
+            handle.feedback(self.new(f"{GRIPPER}_Feedback", position=0.5))
+            time.sleep(0.02)
         handle.finish("canceled", done)
 
     def publish_wrongly(self):
@@ -201,11 +203,11 @@ class Debian:
         told = []
         client.send_goal(goal, feedback_cb=lambda feedback: told.append(feedback.position))
         if cancel:
-            until(lambda: client.get_state() == self.lib.GoalStatus.ACTIVE)
+            until(lambda: told and client.get_state() == self.lib.GoalStatus.ACTIVE)
             client.cancel_goal()
         assert client.wait_for_result(self.rospy.Duration(10))
         result = client.get_result()
-        return [client.get_state(), result.position if result else None, told]
+        return [client.get_state(), result.position if result else None, told[:1]]
 
     def serve_gripper(self):
         """Actionlib's own server, in our server's place on /debian/gripper."""

@@ -95,7 +95,7 @@ def test_debians_programs_call_our_services(debian):
 
 def test_actionlibs_client_is_served_by_our_server(debian):
     assert debian("gripper_action_md5") == "950b2a6ebe831f5d4f4ceaba3d8be01e"  # as of control_msgs of ROS Noetic
-    assert debian("grip", position=0.25) == [SUCCEEDED, 0.25, [0.5]]
+    assert debian("grip", position=0.25)[:2] == [SUCCEEDED, 0.25]  # feedback may come after the result, on another connection
     assert debian("grip", position=1.0, cancel=True) == [PREEMPTED, 1.0, [0.5]]
     assert debian("grip", position=-1.0)[0] == REJECTED
 
