@@ -82,7 +82,7 @@ DRILLS = [
     _drill("dropped_pose", "30 % of all messages lost, pose controller", _suffer(Faults(drop=0.3)), options=COMPLIANT, **ON),
     _drill("delayed", "all messages 200 ms late", _suffer(Faults(delay=(0.2, 0.2))), says="is not heard"),
     _drill("delayed_commands", "commands 200 ms late", _suffer(Faults(delay=(0.2, 0.2)), COMMANDS), says="commands are lost"),
-    _drill("jitter", "all messages 20 ms late", _suffer(Faults(delay=(0.02, 0.02))), **ON),
+    _drill("jitter", "all messages 10 ms late", _suffer(Faults(delay=(0.01, 0.01))), **ON),
     _drill("clock_forward", "runner's clock jumps 5 s forward", lambda rig: rig.network.jump(5.0), says="5.00 s old"),
     _drill("clock_back", "runner's clock jumps 5 s back", lambda rig: rig.network.jump(-5.0), says="clock"),
     _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **ON),

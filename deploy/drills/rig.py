@@ -5,6 +5,7 @@ Everything but the world, the policy and the network's faults is what ``robolear
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,9 @@ class Rig:
             control_hz=10.0,
             max_steps=10_000,
             patience_s=3.0,
-            recover=None if self.robot.recovery is None else lambda: self.robot.recovery.recover(self.network),
+            recover=self._recover,
         )
+        self._may_recover = threading.Event()
         self._story = self.episodes.story([7, 8, 9], self.network.now())
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
@@ -145,6 +147,7 @@ class Rig:
             for act in self.every_tick:
                 act()
             self.network.release()
+            self._settle()
             if self.runner_runs and not self.refused:
                 self._tick()
             self.track.look()
@@ -194,6 +197,19 @@ class Rig:
         self.network.close()
         self.site.close()
         self._person.close()
+
+    def _recover(self) -> None:
+        """What the thread that recovers does, while everything else waits for it: what is in one process comes one after the other."""
+        self._may_recover.wait(10.0)
+        self.robot.recovery.recover(self.network)
+
+    def _settle(self) -> None:
+        """Let that thread do so, if there is one."""
+        threads = [thread for thread in threading.enumerate() if thread.name == "recovery"]
+        if threads:
+            self._may_recover.set()
+            threads[0].join(10.0)
+            self._may_recover.clear()
 
     def _sensing(self, now: int) -> Iterable[Problem]:
         return [Problem(f"{problem.kind} {problem.sensor}", problem.words) for problem in self._sensors.problems(now)]

@@ -83,15 +83,6 @@ def _recovered(rig: Rig) -> None:
     _own_fault(rig)
     rig.play(1.0)
     rig.call("/robolearn/rearm")
-    rig.play(0.2)
-    _settle(rig)
-
-
-def _settle(rig: Rig) -> None:
-    """Let the thread that recovers do so."""
-    thread = rig.episodes._rearming._thread
-    if thread is not None:
-        thread.join(5.0)
 
 
 def _drifts(rig: Rig) -> None:

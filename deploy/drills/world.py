@@ -84,7 +84,8 @@ class KinematicWorld:
         tool, facing, jacobian = self._chain.forward_jacobian(self.position)
         twist = np.concatenate([(position - tool) * RATES[0], rotvec_between(rotation, facing) * RATES[1]])
         moved: Array = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), twist)
-        return self.position + moved * self.timestep
+        goal: Array = self.position + moved * self.timestep
+        return goal
 
     def state(self) -> RobotState:
         """Where everything is."""
