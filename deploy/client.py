@@ -209,10 +209,10 @@ class PolicyClient:
                 max_queue=4,
             )
             # As a context, which is how every version of the library has it.
-            self._connection = self._leave.enter_context(opening)
+            connection = self._connection = self._leave.enter_context(opening)
             # A peer that reads nothing must not hold a large message for ever; the library itself waits without end.
             limit = struct.pack("ll", int(self.timeout), int(self.timeout % 1 * 1e6))
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         except InvalidStatus as error:
             said = (error.response.body or b"")[:200].decode(errors="replace").strip()
             code = "refused" if error.response.status_code in (401, 404) else "lost"

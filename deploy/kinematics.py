@@ -127,18 +127,23 @@ class Chain:
         frame = frame @ self.tool
         return frame[..., :3, 3], frame[..., :3, :3]
 
+    def frames(self, joints: Array) -> Array:
+        """Each joint's frame, turned, in the base frame: ``(J,) -> (J, 4, 4)``."""
+        steps = self._steps(joints)
+        frames = np.empty((self.size, 4, 4))
+        frames[0] = frame = steps[0]
+        for index in range(1, self.size):
+            frames[index] = frame = frame.dot(steps[index])
+        return frames
+
     def jacobian(self, joints: Array) -> Array:
         """Twist of the tool, linear before angular, base frame, for each joint's velocity: ``(J,) -> (6, J)``."""
         return self.forward_jacobian(joints)[2]
 
     def forward_jacobian(self, joints: Array) -> tuple[Array, Array, Array]:
         """The tool and its Jacobian at once: ``(J,) -> (3,), (3, 3), (6, J)``."""
-        steps = self._steps(joints)
-        frames = np.empty((self.size, 4, 4))
-        frames[0] = frame = steps[0]
-        for index in range(1, self.size):
-            frames[index] = frame = frame.dot(steps[index])
-        frame = frame.dot(self.tool)
+        frames = self.frames(joints)
+        frame = frames[-1].dot(self.tool)
         position = frame[:3, 3]
         axes = (frames[:, :3, :3] @ self._columns)[:, :, 0].T  # (3, J), a joint's turning leaves its own axis where it is
         x, y, z = axes

@@ -67,8 +67,11 @@ class Checkpoint:
         """The folder's name and a digest of its files: what is trained anew at the same path has another."""
         digest = hashlib.sha256()
         for file in sorted(self.path.iterdir()):
+            content = hashlib.sha256()
             with file.open("rb") as stream:
-                digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+                while block := stream.read(1 << 20):
+                    content.update(block)
+            digest.update(f"{file.name} {content.hexdigest()}\n".encode())
         return f"{self.path.name} {digest.hexdigest()[:16]}"
 
 

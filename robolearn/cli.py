@@ -63,7 +63,9 @@ TOOLS = {
         "infer": "collect-and-infer: train, roll out, keep the successes, train on all, several times over",
     },
 }
-PARTS = {"bench": ("sim", "train", "infer", "data", "run")}  # verbs of which some parts may be asked for: `robolearn bench sim train`
+PARTS = {
+    "bench": ("sim", "train", "infer", "data", "run", "faults")
+}  # verbs of which some parts may be asked for: `robolearn bench sim train`
 ONE_THREAD = ("run", "sim-robot")  # verbs of a loop that must be punctual
 HELP = ("-h", "--help", "help")
 FLAGS = {"--json": ("json", "prints no JSON"), "--dry-run": ("dry_run", "has no dry run")}  # the option each sets, or why there is none
@@ -124,7 +126,22 @@ def _dispatch(words: list[str]) -> int:
     if any(word in HELP for word in words):
         print(_verb_help(config_name))
         return 0
+    if verb == "collect" and any(word.startswith("robot=") for word in words):
+        config_name, words = "run", on_robot(words)
     return _run(config_name, with_parts(verb, words))
+
+
+def on_robot(words: list[str]) -> list[str]:
+    """The words of ``robolearn run`` for those of ``robolearn collect`` that name a robot: the operator's session is a run.
+
+    Raises:
+        UserError: another source than an operator.
+    """
+    sources = {word.partition("=")[2] for word in words if word.startswith("source=")}
+    if sources - {"operator"}:
+        raise UserError("on a robot collect takes source=operator; `robolearn run robot=... checkpoint=...` records what a policy does")
+    given = any(word.startswith("device=") for word in words)
+    return [*([] if given else ["device=browser"]), *(word for word in words if not word.startswith("source="))]
 
 
 def _run(verb: str, words: list[str]) -> int:

@@ -12,6 +12,11 @@ class UserError(ValueError):
     """Says what was expected, what came, and what would have worked."""
 
 
+def add_note(error: BaseException, words: str) -> None:
+    """Let the command line say ``words`` behind an error, as ``BaseException.add_note`` does from Python 3.11 on."""
+    error.__notes__ = [*getattr(error, "__notes__", []), words]  # type: ignore[attr-defined,unused-ignore]
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint such as ``; did you mean 'seed'?``, or nothing when no name is close."""
     everything = list(names)

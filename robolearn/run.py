@@ -21,7 +21,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from robolearn.config import option_value
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, add_note, nearest
 from robolearn.lock import WriterLock
 from robolearn.logger import Logger
 from robolearn.nodes import to_dict
@@ -45,6 +45,7 @@ class Run:
         verb: the verb that made it.
         resumed: the folder existed and ``resume=true`` was given.
         lock: keeps other writers out of the folder while the run is open.
+        resumable: the verb takes ``resume=true``.
     """
 
     dir: Path
@@ -52,6 +53,7 @@ class Run:
     verb: str
     resumed: bool = False
     lock: WriterLock | None = None
+    resumable: bool = True
 
     @property
     def checkpoints(self) -> Path:
@@ -72,7 +74,8 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(error, (KeyboardInterrupt, OSError)):
-            error.add_note(f"finished work is kept; go on with: {go_on(self.verb, self.dir)}")
+            mend = f"; go on with: {go_on(self.verb, self.dir)}" if self.resumable else f" in {self.dir}"
+            add_note(error, f"finished work is kept{mend}")
         self.log.close()
         if isinstance(error, UserError) and not self.resumed and all(_is_preparation(place) for place in self.dir.iterdir()):
             shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
@@ -106,7 +109,8 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     except BaseException:
         lock.release()
         raise
-    return Run(folder, Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True))), verb, resumed, lock)
+    logger = Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True)))
+    return Run(folder, logger, verb, resumed, lock, resumable="resume" in cfg)
 
 
 def go_on(verb: str, folder: Path) -> str:

@@ -13,6 +13,7 @@ from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.safety import Problem
 
 Floats = NDArray[np.float64]
+UNUSABLE = ("not finite", "no rotation", "shape")  # reasons that tell of a policy that is wrong, not of one that is late
 Check = Callable[[int], Iterable[Problem]]
 
 
@@ -62,24 +63,30 @@ class ClockCheck:
     """The clock that stamps are of goes like the monotonic one.
 
     Args:
-        tolerance_s: by which it may jump [s].
+        tolerance_s: by which it may jump [s]; a trajectory whose time jumps is a jump of the arm.
         monotonic: [ns].
+        clock: that stamps are of [ns], read together with the monotonic one; the tick's time unless given.
     """
 
-    def __init__(self, tolerance_s: float = 0.1, monotonic: Callable[[], int] = time.monotonic_ns) -> None:
-        self._tolerance, self._monotonic = round(tolerance_s * 1e9), monotonic
+    def __init__(
+        self, tolerance_s: float = 0.003, monotonic: Callable[[], int] = time.monotonic_ns, clock: Callable[[], int] | None = None
+    ) -> None:
+        self._tolerance, self._monotonic, self._clock = round(tolerance_s * 1e9), monotonic, clock
         self._offset: int | None = None
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` in the tick of a jump; from then on the new time is the time."""
-        offset = now - self._monotonic()
+        before = self._monotonic()
+        offset = (now if self._clock is None else self._clock()) - before
+        if self._monotonic() - before > self._tolerance // 4:
+            return  # something came between the two, which tells nothing
         jump = 0 if self._offset is None else offset - self._offset
         if self._offset is None or abs(jump) > self._tolerance:
             self._offset = offset
         else:
             self._offset += jump // 64  # a clock that is being adjusted drifts, and that is no jump
         if abs(jump) > self._tolerance:
-            yield Problem("clock", f"the clock jumped by {jump * 1e-9:+.2f} s")
+            yield Problem("clock", f"the clock jumped by {jump * 1e-9:+.3f} s")
 
 
 class LateCheck:
@@ -88,18 +95,23 @@ class LateCheck:
     Args:
         autonomy: whose.
         hold_steps: policy steps without an action after which the robot holds.
-        failures: chunks in a row that may be unusable.
+        failures: chunks in a row that may be unusable; answers that do not come are late, no more.
     """
 
     def __init__(self, autonomy: Autonomy, hold_steps: int = 3, failures: int = 5) -> None:
         self._autonomy, self._steps, self._failures = autonomy, hold_steps, failures
+        self._accepted = self._before = 0  # chunks, and those of no use when the last was accepted
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` while there is none, ``stop`` where what comes is of no use again and again."""
         late = self._autonomy.late_steps
         if late > self._steps:
             yield Problem("inference", f"no action for {late} policy steps")
-        broken = self._autonomy.executor.counts.failures
+        counts = self._autonomy.executor.counts
+        unusable = sum(counts.refused[reason] for reason in UNUSABLE)
+        if counts.accepted != self._accepted:
+            self._accepted, self._before = counts.accepted, unusable
+        broken = unusable - self._before
         if broken >= self._failures:
-            reasons = ", ".join(sorted(self._autonomy.executor.counts.refused)) or "no answer"
+            reasons = ", ".join(reason for reason in UNUSABLE if counts.refused[reason])
             yield Problem("policy", f"{broken} chunks in a row were unusable ({reasons})", "stop")

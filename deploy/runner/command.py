@@ -103,7 +103,8 @@ class Command:
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
-        self._checks, self._tracking, self.dry_run = [*checks, tracking], tracking, dry_run
+        self._checks: list[Check] = [*checks, tracking]
+        self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
         self._started = False
@@ -144,16 +145,19 @@ class Command:
         if self.contact.lost:
             self._find(now, heard)
             return Tick(now, state, None, None, measured, tuple(problems))
-        moves = state is State.RUNNING and target is not None
+        followed = target if state is State.RUNNING else None
         if self._compliant and measured is not None:
             self.motion.lean(measured)
-        setpoint = self.motion.follow(target, now, self.supervisor.scale(now)) if moves else self.motion.decelerate(now)
+        share = self.supervisor.scale(now)
+        setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
         if not self.dry_run:
-            self._send(setpoint, target if moves else None, measured, now)
-        if moves:
+            self._send(setpoint, followed, measured, now)
+        if followed is not None:
             self._targets.followed()
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
-        return Tick(now, state, target if moves else None, setpoint, measured, tuple(problems))
+        if not self._started:
+            self.contact.reset()  # what moves the arm from now on is not what was sent
+        return Tick(now, state, followed, setpoint, measured, tuple(problems))
 
     def _problems(self, now: int, heard: Heard | None, target: NDArray[Any] | None) -> list[Problem]:
         """What is wrong with the world, the way to the arm, and the target."""

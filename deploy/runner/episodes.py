@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.command import Command, Tick
 from robolearn.deploy.runner.rearm import Rearming
-from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.runner.roles import Actor, Journal, Judge, Observation, Sensors, Stops
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
 
-Observation = Mapping[str, NDArray[Any]]
 ON_FAULT = ("end", "wait", "rearm")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How an episode goes, in whoever's words that judge it.
-
-    Args:
-        over: it need not go on.
-        success: as far as is known; None: nobody says.
-        stages: reached, by name.
-        reason: why it is over without success.
-    """
-
-    over: bool = False
-    success: bool | None = None
-    stages: Mapping[str, bool] = field(default_factory=dict)
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,67 +27,6 @@ class Result:
     steps: int
     stages: Mapping[str, bool]
     reason: str
-
-
-class Judge(Protocol):
-    """Prepares episodes and says how they go: a simulated world, or a person."""
-
-    def prepare(self, seed: int) -> None:
-        """Begin to bring the scene to its start; does not wait.
-
-        Raises:
-            UserError: it cannot be done.
-        """
-        ...
-
-    @property
-    def ready(self) -> bool:
-        """Whether the scene is at its start.
-
-        Raises:
-            UserError: it will not be.
-        """
-        ...
-
-    def verdict(self) -> Verdict:
-        """How the present episode goes."""
-        ...
-
-
-class Sensors(Protocol):
-    """Gives what a policy observes."""
-
-    def observation(self, at: int) -> Observation:
-        """``{name: (...)}`` at ``at`` [ns]."""
-        ...
-
-    def newest(self) -> int | None:
-        """The newest time of which every sensor of numbers has told [ns]."""
-        ...
-
-
-class Journal(Protocol):
-    """Keeps what happens; see :class:`robolearn.deploy.recording.recorder.Recorder`."""
-
-    def begin(self, source: str = "rollout", **provenance: Any) -> int:
-        """An episode begins."""
-        ...
-
-    def step(self, observation: Observation, action: Any, *, intervention: bool = False, stamp: int | None = None) -> None:
-        """One step of it."""
-        ...
-
-    def finish(self, success: bool | None, terminated: bool | None = None, notes: str = "", *, truncated: bool = False) -> None:
-        """It is over."""
-        ...
-
-    def discard(self) -> None:
-        """It never was."""
-        ...
-
-    def mark(self, event: str, words: str = "", stamp: int | None = None, **values: Any) -> None:
-        """Something happened."""
-        ...
 
 
 @dataclass
@@ -129,14 +49,14 @@ class Episodes:
 
     Args:
         command: the robot's side.
-        autonomy: the policy's side.
+        autonomy: the policy's side, or an operator's.
         sensors: what the policy sees.
         judge: who prepares and judges.
         stops: where operators are heard.
         journal: where it is written down.
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
-        patience_s: how long a scene may take to be ready, and sensors to be sound [s].
+        patience_s: how long a scene may take to be ready, and sensors to be sound [s]; infinite where a person begins.
         recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
@@ -145,7 +65,7 @@ class Episodes:
     def __init__(
         self,
         command: Command,
-        autonomy: Autonomy,
+        autonomy: Actor,
         sensors: Sensors,
         judge: Judge,
         stops: Stops,
@@ -160,7 +80,7 @@ class Episodes:
     ) -> None:
         self.command, self.autonomy, self._sensors, self._judge = command, autonomy, sensors, judge
         self._stops, self._journal, self._provenance = stops, journal, dict(provenance or {})
-        self._period, self._max_steps, self._patience = round(1e9 / control_hz), max_steps, round(patience_s * 1e9)
+        self._period, self._max_steps, self._patience = round(1e9 / control_hz), max_steps, patience_s * 1e9
         if on_fault not in ON_FAULT:
             raise UserError(f"no on_fault={on_fault!r}; there are {', '.join(ON_FAULT)}")
         self._on_fault = on_fault
@@ -168,9 +88,10 @@ class Episodes:
         self._told = 0
         self._wrong: Sequence[Problem] = ()
         self._rearming = Rearming(command, recover, journal.mark)
+        self._left = False  # somebody has quit
 
-    def story(self, seeds: Sequence[int], now: int) -> Iterator[Tick]:
-        """Play the episodes of ``seeds``; :attr:`results` holds what came of those that ended.
+    def story(self, seeds: Iterable[int], now: int) -> Iterator[Tick]:
+        """Play the episodes of ``seeds`` until somebody quits; :attr:`results` holds what came of those that ended.
 
         Raises:
             UserError: a scene or the robot does not become ready, or a fault is not re-armed within the patience.
@@ -178,8 +99,11 @@ class Episodes:
         self._now = now
         for seed in seeds:
             yield from self._prepare(seed)
-            yield from self._play(seed)
+            if not self._left:
+                yield from self._play(seed)
             yield from self._rest(seed)
+            if self._left:
+                return
 
     def tell(self, now: int) -> None:
         """The time of the tick to come."""
@@ -201,22 +125,29 @@ class Episodes:
         while not self._judge.ready:
             if self._now > until:
                 raise UserError(f"the scene of seed {seed} was not ready within {self._patience * 1e-9:g} s")
-            self._heed([])
+            if self._quits():
+                return
             yield self._tick(None)
         self.autonomy.reset(seed)
         until, since = self._now + self._patience, self._now
-        while True:
-            self._heed([])
+        while not self._quits():
             wrong = self.command.look(self._now)
             heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
             if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
-                break
+                self._stops.events()  # what was pressed before the beginning is of no episode
+                self.command.arm(self._now)
+                return
             if self._now > until:
                 words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"
                 raise UserError(f"not begun with seed {seed}: {words}")
             yield self._tick(None)
-        self._stops.events()  # what was pressed before the beginning is of no episode
-        self.command.arm(self._now)
+
+    def _quits(self) -> bool:
+        """Hear what is wanted between episodes; whether it is the end."""
+        events = self._stops.events()
+        self._heed(events)
+        self._left = self._left or "quit" in events
+        return self._left
 
     def _play(self, seed: int) -> Iterator[Tick]:
         play = _Play(seed, self._period, self._now)
@@ -237,7 +168,8 @@ class Episodes:
                 self.autonomy.restart()
             result = self._ended(play, tick.state, events)
             if result is not None:
-                self._finish(play, result, discard="discard" in events)
+                self._left = result.reason == "quit"
+                self._finish(play, result, discard=result.reason in ("discard", "quit"))
                 return
 
     def _only_inference(self) -> bool:
@@ -284,24 +216,25 @@ class Episodes:
         cut = result.reason == "time limit"
         self._journal.finish(result.success, terminated=not cut and result.success is not None, notes=result.reason, truncated=cut)
         self.results.append(result)
-        if result.reason == "quit":
-            raise KeyboardInterrupt
 
     def _rest(self, seed: int) -> Iterator[Tick]:
         """Tick until the robot stands, and any fault was re-armed."""
         supervisor, mended = self.command.supervisor, False
-        while not self.command.standing or supervisor.state in (State.STOPPING, State.FAULT):
+        while not self.command.standing or (supervisor.state in (State.STOPPING, State.FAULT) and not self._left):
             latched = supervisor.state is State.FAULT and self.command.standing
             if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
             if latched and self._on_fault == "rearm" and not mended:
                 self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
                 mended = True
-            self._heed(["rearm"] if mended and self._judge.ready else self._stops.events())
+            if mended and self._judge.ready:
+                self._heed(["rearm"])
+            else:
+                self._quits()
             yield self._tick(None)
 
     def _heed(self, events: Sequence[str]) -> None:
         """Re-arm when asked; a refusal is written down."""
-        if "rearm" in events:
+        if "rearm" in events and self.command.supervisor.state is not State.IDLE:
             self._rearming.ask(self._now)
         self._rearming.turn(self._now)

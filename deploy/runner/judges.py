@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from robolearn.deploy.runner.episodes import Verdict
+from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem
 from robolearn.deploy.transport.base import LATCHED, QoS, Received, Transport
 

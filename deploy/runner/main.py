@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from robolearn.deploy.cadence import AGE, REACTION
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.runner.command import Tick
+from robolearn.deploy.runner.operated import starts
 from robolearn.deploy.runner.outcome import as_text, check_beside, write_results
 from robolearn.deploy.runner.parts import Parts
 from robolearn.deploy.runner.ticker import Ticker
@@ -41,7 +42,7 @@ def main(cfg: DictConfig) -> int:
     with start_run(cfg, "run", robot.name, log=False) as run:
         with ExitStack() as stack:
             parts = Parts(options, robot, run, stack)
-            about, stages = parts.about(), parts.welcome.spec.stages
+            about, stages = parts.about(), parts.stages
             beside = check_beside(options, seeds, stages)
             write_run(run.dir, about)
             try:
@@ -61,8 +62,9 @@ def main(cfg: DictConfig) -> int:
 def _checked(options: Mapping[str, Any]) -> list[int]:
     """The episodes' seeds; a mistake in the options is an error before anything is started."""
     check_positive(episodes=options["episodes"], steps=options["steps"], control_hz=options["control_hz"])
-    if bool(options["checkpoint"]) == bool(options["server"]):
-        raise UserError("give what acts: checkpoint=<run folder or checkpoint>, or server=ws://HOST:PORT of `robolearn serve`")
+    if (options["checkpoint"] and options["server"]) or not (options["checkpoint"] or options["server"] or options["device"]):
+        acts = "checkpoint=<run folder or checkpoint>, server=ws://HOST:PORT of `robolearn serve`, or device=browser: you alone"
+        raise UserError(f"give what acts: {acts}")
     if options["server"] and options["policy"]:
         raise UserError("options of the policy belong to the server's command, `robolearn serve`: leave policy out beside server")
     if options["on_fault"] == "rearm" and not options["simulate"]:
@@ -77,7 +79,11 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
         begun = time.monotonic_ns()
-        for tick in episodes.story(seeds, clock()):
+        operator = parts.crew.operator
+        wanted = seeds if operator is None else starts(seeds, episodes.results, operator.skips)
+        for tick in episodes.story(wanted, clock()):
+            if operator is not None:
+                operator.see(tick, parts.command.supervisor.fault)
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
             for reason in tick.setpoint.reasons if tick.setpoint is not None else ():
                 cadence.count("clamps", reason)
@@ -94,7 +100,9 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
 def _measure(parts: Parts, tick: Tick, answered: int) -> int:
     """Note how old an observation was and how long its first command took, once a policy step; the step."""
     autonomy = parts.autonomy
-    if autonomy.answered != answered and tick.target is not None:
+    if autonomy is None:
+        return answered
+    if autonomy.answered not in (answered, -1) and tick.target is not None:
         parts.cadence.add(REACTION, time.monotonic() - autonomy.begun)
         parts.cadence.add(AGE, (tick.time - (parts.sensors.newest() or tick.time)) * 1e-9)
     return autonomy.answered

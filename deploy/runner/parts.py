@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -23,6 +26,7 @@ from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
+from robolearn.deploy.runner.operating import Beside, Crew, assemble_crew
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, Supervisor
@@ -33,11 +37,14 @@ from robolearn.deploy.trace import Trace
 from robolearn.deploy.transport.base import Transport
 from robolearn.errors import UserError
 from robolearn.nodes import instantiate
+from robolearn.provenance import describe
 from robolearn.run import Run
 from robolearn.spec import EnvSpec
 
 JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
+PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
+PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
 
 
 class Parts:
@@ -59,8 +66,12 @@ class Parts:
         self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
         if self._simulated is not None:
             stack.callback(self._simulated.close)
-        self.inference, self.welcome = self._inference(robot.spec(str(options["task_name"] or ""), float(options["control_hz"])))
-        self.spec = robot.spec(str(options["task_name"] or self.welcome.spec.task), float(options["control_hz"]))
+        self.inference: Inference | None = None
+        self.welcome: Welcome | None = None
+        hz = float(options["control_hz"])
+        if options["checkpoint"] or options["server"]:
+            self.inference, self.welcome = self._inference(robot.spec(str(options["task_name"] or ""), hz))
+        self.spec = robot.spec(str(options["task_name"] or self._task()), hz)
         self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
@@ -70,6 +81,7 @@ class Parts:
         self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]))
         self.judge = self._judge()
         self.autonomy = self._autonomy()
+        self.crew = self._crew()
         self.command = self._command(driver)
         stack.callback(self.command.stop)
         self.episodes = self._episodes()
@@ -79,9 +91,10 @@ class Parts:
         options = self._options
         return {
             "robot": self._robot.name,
-            "policy": self.welcome.model,
-            "checkpoint": str(options["checkpoint"] or options["server"]),
-            "task": self.welcome.spec.task,
+            "policy": "" if self.welcome is None else self.welcome.model,
+            "checkpoint": str(options["checkpoint"] or options["server"] or ""),
+            "device": str(options["device"] or ""),
+            "task": self._task() or self.spec.task,
             "mode": str(options["execution"]["mode"]),
             "transport": self.transport.name,
             "rate_hz": self._robot.rate_hz,
@@ -90,11 +103,22 @@ class Parts:
             "store": str(options["store"] or "episodes.zarr") if options["record"] else "",
         }
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Of the task, in order, as far as they are known."""
+        return () if self.welcome is None else self.welcome.spec.stages
+
     def attend(self, seconds: float, clock: Callable[[], int]) -> None:
         """Sleep; an answer of the inference that comes meanwhile is seen to at once, so that the next tick heeds it."""
-        if self.inference.came.wait(max(0.0, seconds)):
+        if self.inference is None or self.autonomy is None:
+            time.sleep(max(0.0, seconds))
+        elif self.inference.came.wait(max(0.0, seconds)):
             self.inference.came.clear()
             self.autonomy.poll(clock())
+
+    def _task(self) -> str:
+        """Name of the policy's task, or else of the simulated robot's."""
+        return str((self._options["simulate"] or {}).get("task", "")) if self.welcome is None else self.welcome.spec.task
 
     def _inference(self, spec: EnvSpec) -> tuple[Inference, Welcome]:
         """Where the policy is served, by a child of this run's where a checkpoint is given, and what is."""
@@ -121,7 +145,7 @@ class Parts:
             store=self._options["store"],
             image_codec=str(self._options["image_codec"]),
             encoding="ros1" if ros1 else "cdr",
-            run={"robot": self._robot.name, "policy": self.welcome.model},
+            run={"robot": self._robot.name, "policy": self.about()["policy"]},
             clock=self.transport.now,
         )
         self._stack.enter_context(recorder)
@@ -137,8 +161,10 @@ class Parts:
             return OperatorJudge()
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
-    def _autonomy(self) -> Autonomy:
+    def _autonomy(self) -> Autonomy | None:
         chosen, welcome = self._options["execution"], self.welcome
+        if welcome is None or self.inference is None:
+            return None
         horizon = int(chosen["action_horizon"] or welcome.action_horizon)
         return Autonomy(
             self.inference,
@@ -149,6 +175,12 @@ class Parts:
             refine_s=chosen["refine_ms"] / 1000,
             note=self._note,
         )
+
+    def _crew(self) -> Crew:
+        """Who acts, judges and writes down."""
+        late = None if self.autonomy is None else LateCheck(self.autonomy, self._options["safety"]["late_steps"])
+        beside = Beside(self.stops, lambda: self.sensors.observation(self.transport.now()), self.spec.task)
+        return assemble_crew(self._stack, self._options, self._robot, beside, self.autonomy, late, self.judge, self.recorder)
 
     def _note(self, outcome: Any) -> None:
         """Put an answer's latencies into the cadence."""
@@ -165,8 +197,8 @@ class Parts:
             self._sensing,
             self.stops.problems,
             driver.problems,
-            ClockCheck(),
-            LateCheck(self.autonomy, chosen["late_steps"]),
+            ClockCheck(clock=self.transport.now),
+            *self.crew.checks,
         ]
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
         checks += [self._simulated.problems] if self._simulated is not None else []
@@ -190,24 +222,31 @@ class Parts:
 
     def _recording(self, now: int) -> Iterator[Problem]:
         for problem in self.recorder.problems():
-            if problem.cause != "behind":
-                yield Problem(f"recorder {problem.cause}", problem.words)
+            if problem.kind not in PASSING:
+                yield Problem(f"recorder {problem.kind}", problem.words)
 
     def _episodes(self) -> Episodes:
-        about, recovery = self.about(), self._robot.recovery
+        recovery = self._robot.recovery
         return Episodes(
             self.command,
-            self.autonomy,
+            self.crew.actor,
             self.sensors,
-            self.judge,
+            self.crew.judge,
             self.stops,
-            self.recorder,
+            self.crew.journal,
             control_hz=float(self._options["control_hz"]),
-            max_steps=int(self._options["steps"]),
+            max_steps=sys.maxsize if self.autonomy is None else int(self._options["steps"]),  # who demonstrates has time
+            patience_s=PATIENCE_S if self.crew.operator is None else math.inf,
             on_fault=str(self._options["on_fault"]),
             recover=None if recovery is None else lambda: recovery.recover(self.transport),
-            provenance={name: about[name] for name in ("task", "checkpoint", "robot")},
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        """Of every episode."""
+        options, about = self._options, self.about()
+        known = {name: about[name] or None for name in ("task", "checkpoint", "robot", "device")}
+        return describe("teleop" if self.autonomy is None else "rollout", **known, operator=options["operator_name"], note=options["note"])
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

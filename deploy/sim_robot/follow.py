@@ -70,7 +70,8 @@ class FollowTrajectory:
             return False
         self.abort("another goal came")
         message = handle.goal
-        goal = _Goal(handle, *(self._tolerance(field) for field in (message.path_tolerance, message.goal_tolerance)), _seconds(message))
+        path, end = self._tolerance(message.path_tolerance), self._tolerance(message.goal_tolerance)
+        goal = _Goal(handle, path, end, _seconds(message))
         try:
             self._controller.take(message.trajectory, now)
         except RejectedTrajectory as error:  # it was sound when it was accepted: time has passed

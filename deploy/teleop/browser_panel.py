@@ -70,7 +70,7 @@ class Panel:
     Args:
         server: the server.
         pressed: called as ``pressed(word, client id)`` in viser's thread.
-        emergency: with an emergency stop.
+        emergency: a robot's page: with an emergency stop, and nothing that takes back what was done.
     """
 
     def __init__(self, server: Any, pressed: Callable[[str, int], None], *, emergency: bool = False) -> None:
@@ -89,7 +89,8 @@ class Panel:
         self._add(FINE)
         gui.add_divider()
         for button in LABELS:
-            self._add(button)
+            if not (emergency and button.word == "undo"):
+                self._add(button)
         gui.add_divider()
         for button in (TAKEOVER, PAUSE, RESET, *([STOP] if emergency else [])):
             self._add(button)
@@ -145,7 +146,7 @@ class Panel:
 
         at_hand, buttons, words = status.phase != "ready", self._buttons, self._words
         buttons["record"].disabled = at_hand
-        for word in ("success", "failure", "undo", "discard"):
+        for word in {"success", "failure", "undo", "discard"} & buttons.keys():
             buttons[word].disabled = not at_hand
         buttons["gripper"].label = f"{'Open' if closed else 'Close'} the gripper ({GRIPPER.key})"
         buttons["takeover"].visible = status.has_policy

@@ -113,7 +113,7 @@ class FaultyTransport(Transport):
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
         """What sends a topic, as far as the faults let it."""
-        return _FaultyPublisher(self, topic, type, self.inner.publisher(topic, type, qos))
+        return _FaultyPublisher(self, topic, type, self.inner.publisher(topic, type, qos), qos)
 
     def serve(self, service: str, type: str, handler: Callable[[Message], Message]) -> None:
         """Answer a service's requests, without faults."""
@@ -215,8 +215,8 @@ class _Line:
 
 
 class _FaultyPublisher(Publisher):
-    def __init__(self, transport: FaultyTransport, topic: str, type: str, inner: Publisher) -> None:
-        self._transport, self._type, self._inner = transport, type, inner
+    def __init__(self, transport: FaultyTransport, topic: str, type: str, inner: Publisher, qos: QoS) -> None:
+        self._transport, self._type, self._inner, self._lifespan = transport, type, inner, qos.lifespan
         self._line = _Line(transport, topic)
 
     def publish(self, message: Message) -> bytes:
@@ -224,11 +224,14 @@ class _FaultyPublisher(Publisher):
             return self._inner.publish(message)  # which says what is wrong
         raw: bytes = self._transport.messages.encode(message)
         decode = self._transport.messages.decode
-        self._line.take(
-            raw,
-            lambda whole: self._transport.messages.encode(self._transport.spoil(self._type, whole)),
-            lambda passed: self._inner.publish(decode(self._type, passed)),
-        )
+        sent = self._transport.inner.now()
+
+        def deliver(passed: bytes) -> None:
+            late = (self._transport.inner.now() - sent) / 1e9
+            if self._lifespan is None or late <= self._lifespan:
+                self._inner.publish(decode(self._type, passed))
+
+        self._line.take(raw, lambda whole: self._transport.messages.encode(self._transport.spoil(self._type, whole)), deliver)
         return raw
 
     @property

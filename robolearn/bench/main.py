@@ -15,7 +15,7 @@ from robolearn.errors import UserError, nearest
 from robolearn.nodes import find_target, to_dict
 
 Bench = Callable[[Mapping[str, Any]], Iterator[Figure]]
-PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "infer", "data", "run")}
+PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "infer", "data", "run", "faults")}
 
 
 def main(cfg: DictConfig) -> int:

@@ -100,6 +100,10 @@ class Session:
         self.message = "solved" if solved else f"over: {lost}"
         return self._save("success") if solved and not self.confirm else []
 
+    def over(self, message: str) -> None:
+        """The episode has ended without the operator, and is dealt with: a judge's word, a time limit, a fault."""
+        self._ready(message)
+
     def _event(self, event: str, active: bool) -> list[Command]:
         if event == "quit":
             return ["quit"]

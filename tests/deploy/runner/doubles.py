@@ -12,8 +12,9 @@ from robolearn.deploy.robots.franka import franka_limits, robosuite_panda_chain
 from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.runner.checks import LateCheck, TrackingCheck
 from robolearn.deploy.runner.command import Command
-from robolearn.deploy.runner.episodes import Episodes, Verdict
-from robolearn.deploy.safety import Supervisor
+from robolearn.deploy.runner.episodes import Episodes
+from robolearn.deploy.runner.roles import Verdict
+from robolearn.deploy.safety import Problem, Supervisor
 from robolearn.spec import tool_pose_action
 
 MS = 1_000_000
@@ -111,10 +112,18 @@ class Stops:
     def problems(self, now):
         return list(self.found)
 
+    def note(self, event):
+        """As the real one: a press stops until re-armed."""
+        if event == "estop":
+            self.found = [Problem("e-stop", "e-stop pressed (operator)", "stop")]
+        else:
+            self.found = [] if event == "rearm" else self.found
+            self.pending.append(event)
+
 
 class Journal:
     def __init__(self):
-        self.log, self.steps = [], []
+        self.log, self.steps, self.interventions = [], [], []
 
     def begin(self, source="rollout", **provenance):
         self.log.append(("begin", provenance["seed"]))
@@ -122,6 +131,7 @@ class Journal:
 
     def step(self, observation, action, *, intervention=False, stamp=None):
         self.steps.append((observation, action, stamp))
+        self.interventions.append(intervention)
 
     def finish(self, success, terminated=None, notes="", *, truncated=False):
         self.log.append(("finish", success, terminated, truncated, notes))
@@ -143,15 +153,26 @@ class Runner:
         self.autonomy = Autonomy(self.inference, executor, DelayEstimator(0.1), observation_horizon=2, residual=residual)
         limits = franka_limits("panda")
         motion = MotionGenerator(CHAIN, limits, Workspace((0.2, -0.35, -0.02), (0.8, 0.35, 0.45)), 100.0, posture=tuple(HOME))
-        checks = [self.stops.problems, LateCheck(self.autonomy), lambda now: list(self.wrong)]
-        self.wrong = []
+        self.wrong, self.now = [], 10_000 * MS
+        self.robot.now = self.now
+        actor, judge, journal, own = self.crew()
+        checks = [self.stops.problems, *own, lambda now: list(self.wrong)]
         self.supervisor = Supervisor(hold_s=0.5, ramp_s=0.2)
         self.command = Command(self.robot, self.robot, motion, self.supervisor, checks, TrackingCheck(CHAIN, 0.3))
-        parts = (self.command, self.autonomy, self.robot, self.judge, self.stops, self.journal)
-        self.episodes = Episodes(*parts, control_hz=10.0, max_steps=max_steps, patience_s=1.0, **options)
-        self.now = self.robot.now = 10_000 * MS
-        self._story = self.episodes.story(seeds, self.now)
+        parts = (self.command, actor, self.robot, judge, self.stops, journal)
+        self.episodes = Episodes(*parts, control_hz=10.0, max_steps=max_steps, **{"patience_s": 1.0, **options})
+        self._story = self.episodes.story(self.starts(seeds), self.now)
         self.ticks = []
+
+    def crew(self):
+        """Who acts, judges and writes down, and what looks at them."""
+        return self.autonomy, self.judge, self.journal, [LateCheck(self.autonomy)]
+
+    def starts(self, seeds):
+        return seeds
+
+    def between(self):
+        """Before every tick."""
 
     def play(self, ms=10_000):
         """Ticks of 10 ms; whether the story is over."""
@@ -159,6 +180,7 @@ class Runner:
             self.now += 10 * MS
             self.robot.now = self.now
             self.episodes.tell(self.now)
+            self.between()
             try:
                 self.ticks.append(next(self._story))
             except StopIteration:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from robolearn.deploy.runner.episodes import Verdict
+from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
 from tests.deploy.runner.doubles import HOME, MS, Runner, here

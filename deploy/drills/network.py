@@ -1,0 +1,90 @@
+"""Drills of the network and the clocks: messages late, lost, twice, out of order; processes that stop; time that jumps."""
+
+from __future__ import annotations
+
+from robolearn.deploy.drills.drill import Drill
+from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.safety import State
+from robolearn.deploy.transport.faults import Faults
+
+GROUP = "network and clocks"
+COMMANDS = "/fr3_arm_controller/joint_trajectory"
+POSES = "/cartesian_impedance_controller/equilibrium_pose"
+HEARD = ("/joint_states", "/franka_gripper/joint_states", "/parts_poses")
+COMPLIANT = {"robot": "sim_franka_pose", "controller": "equilibrium_pose"}
+
+
+def _dead_runner(rig: Rig) -> None:
+    rig.runner_runs = False
+
+
+def _stopped_runner(rig: Rig) -> None:
+    rig.runner_runs = False
+    rig.play(0.7)
+    rig.runner_runs = True
+
+
+def _dead_robot(rig: Rig) -> None:
+    rig.robot_runs = False
+    rig.world.velocity[:] = 0.0
+
+
+def _stall_of_sensors(rig: Rig) -> None:
+    for topic in HEARD:
+        rig.network.stall(1.0, topic)
+
+
+def _drop_sensors(rig: Rig) -> None:
+    for topic in HEARD:
+        rig.network.set(Faults(drop=0.3), topic)
+
+
+def _suffer(faults: Faults, topic: str | None = None) -> object:
+    return lambda rig: rig.network.set(faults, topic)
+
+
+def _drill(name: str, fault: str, inject: object, **rest: object) -> Drill:
+    return Drill(name, GROUP, fault, inject, **rest)  # type: ignore[arg-type]
+
+
+RUNS = {"ends": State.RUNNING}
+ON = {**RUNS, "within": None}
+DRILLS = [
+    _drill("dead_runner", "runner dies, trajectory controller", _dead_runner, ends=State.RUNNING),
+    _drill("dead_runner_pose", "runner dies, pose controller", _dead_runner, ends=State.RUNNING, within=1.5, options=COMPLIANT),
+    _drill("stopped_runner", "runner stopped for 0.7 s, then continued", _stopped_runner, **RUNS),
+    _drill("dead_robot", "robot's driver dies", _dead_robot, says="is not heard"),
+    _drill("stall", "network stalls for 1 s, both ways", lambda rig: rig.network.stall(1.0), says="is not heard", **RUNS),
+    _drill(
+        "stall_pose",
+        "network stalls for 1 s, both ways, pose controller",
+        lambda rig: rig.network.stall(1.0),
+        says="is not heard",
+        options=COMPLIANT,
+        **ON,
+    ),
+    _drill("stall_commands", "1 s in which no command arrives", lambda rig: rig.network.stall(1.0, COMMANDS), says="commands are lost"),
+    _drill("stall_sensors", "1 s in which no sensor is heard", _stall_of_sensors, says="is not heard", **RUNS),
+    _drill("stall_short", "network stalls for 0.3 s, both ways", lambda rig: rig.network.stall(0.3), **RUNS),
+    _drill("long_stall", "network stalls for 5 s", lambda rig: rig.network.stall(5.0), says="more than 1 s", seconds=7.0),
+    _drill("reordered", "30 % of all messages out of order", _suffer(Faults(reorder=0.3)), **ON),
+    _drill("duplicated", "30 % of all messages twice", _suffer(Faults(duplicate=0.3)), **ON),
+    _drill("stall_tiny", "network stalls for 80 ms, both ways", lambda rig: rig.network.stall(0.08), says="robot reports", guarded=True),
+    _drill("dropped_sensors", "30 % of what sensors say lost", _drop_sensors, **ON),
+    _drill(
+        "dropped_commands",
+        "30 % of commands lost, several in a row",
+        _suffer(Faults(drop=0.3), COMMANDS),
+        says="robot reports",
+        guarded=True,
+        seconds=4.0,
+    ),
+    _drill("dropped_pose", "30 % of all messages lost, pose controller", _suffer(Faults(drop=0.3)), options=COMPLIANT, **ON),
+    _drill("delayed", "all messages 200 ms late", _suffer(Faults(delay=(0.2, 0.2))), says="is not heard"),
+    _drill("delayed_commands", "commands 200 ms late", _suffer(Faults(delay=(0.2, 0.2)), COMMANDS), says="commands are lost"),
+    _drill("jitter", "all messages 10 ms late", _suffer(Faults(delay=(0.01, 0.01))), **ON),
+    _drill("clock_forward", "runner's clock jumps 5 s forward", lambda rig: rig.network.jump(5.0), says="5.00 s old"),
+    _drill("clock_back", "runner's clock jumps 5 s back", lambda rig: rig.network.jump(-5.0), says="clock"),
+    _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **ON),
+    _drill("clock_adjusted", "runner's clock is put back by 20 ms", lambda rig: rig.network.jump(-0.02), says="clock", **ON),
+]

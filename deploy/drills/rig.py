@@ -1,0 +1,227 @@
+"""A whole run in one process on a clock moved by hand: the real runner, sensors, drivers and simulated robot; no network or physics.
+
+Everything but the world, the policy and the network's faults is what ``robolearn run`` is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+import robolearn
+from robolearn.deploy.chunks.executor import ChunkExecutor
+from robolearn.deploy.drills.policy import HORIZON, DrillPolicy
+from robolearn.deploy.drills.track import Track
+from robolearn.deploy.drills.world import KinematicWorld
+from robolearn.deploy.latency import DelayEstimator
+from robolearn.deploy.robot import Robot
+from robolearn.deploy.robots.franka import PUBLISHED
+from robolearn.deploy.runner.autonomy import Autonomy
+from robolearn.deploy.runner.checks import ClockCheck, LateCheck, TrackingCheck
+from robolearn.deploy.runner.command import Command
+from robolearn.deploy.runner.contact import Contact
+from robolearn.deploy.runner.driver import RobotDriver
+from robolearn.deploy.runner.episodes import Episodes
+from robolearn.deploy.runner.journal import Unrecorded
+from robolearn.deploy.runner.judges import SimulatedJudge
+from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.runner.target_checks import TargetChecks
+from robolearn.deploy.safety import Problem, State, Supervisor
+from robolearn.deploy.sensors.sensors import Sensors
+from robolearn.deploy.sim_robot.main import find_controller, make_controllers
+from robolearn.deploy.sim_robot.node import SimulatedRobot
+from robolearn.deploy.transport.faults import FaultyTransport
+from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
+from robolearn.errors import UserError
+from robolearn.nodes import instantiate
+
+TICK = 0.01  # [s]
+CONF = Path(robolearn.__file__).parent / "conf"
+IMAGE = "sensor_msgs/msg/Image"
+CAMERA = "/camera/color/image_raw"
+
+
+class Rig:
+    """One run; :meth:`play` lets time pass.
+
+    Args:
+        robot: name of the robot's YAML.
+        controller: of the simulated robot.
+        camera: whether the policy sees a camera, which the rig publishes at 20 Hz.
+        residual: whether the policy has one.
+        deadman: whether a deadman has to be held.
+        journal: a recorder; without one, nothing is written down.
+        seed: of the network's faults.
+
+    Attributes:
+        network: between runner and robot.
+        policy: what acts.
+        world: the arm.
+        simulated: the robot; stands still while ``robot_runs`` is False.
+        track: what the arm did.
+        refused: why the run ended, where it did.
+    """
+
+    def __init__(
+        self,
+        robot: str = "sim_franka",
+        controller: str = "joint_trajectory",
+        *,
+        camera: bool = False,
+        residual: bool = False,
+        deadman: bool = False,
+        journal: Any = None,
+        seed: int = 0,
+    ) -> None:
+        self.clock = ManualClock(1_000_000_000_000)
+        bus = Bus(self.clock, threaded=False)
+        self.site, self._person = InProcess(bus), InProcess(bus)  # the robot's side, and whoever else is there
+        self.network = FaultyTransport(InProcess(bus), np.random.default_rng(seed), threaded=False)
+        self.robot: Robot = instantiate(options_of(robot, camera))
+        safety = yaml.safe_load((CONF / "run.yaml").read_text())["safety"]
+        spec = self.robot.spec("drill", 10.0)
+        self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
+        controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
+        self.controller = find_controller(controllers, controller)
+        self.simulated = SimulatedRobot(
+            self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints, active=self.controller.name
+        )
+        self.track = Track(self.world, self.robot, self.simulated, self.clock)
+        self._sensors = Sensors(self.robot, self.network, spec)
+        self._driver = RobotDriver(self.robot, self.network)
+        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Unrecorded()
+        judge = SimulatedJudge(self.network)
+        self.policy = DrillPolicy(self.clock)
+        self.autonomy = self._autonomy(residual)
+        self.supervisor = Supervisor(float(safety["hold_s"]), float(safety["ramp_s"]), int(safety["holds"]))
+        checks = [self._sensing, self.stops.problems, self._driver.problems, judge.problems, self._diary]
+        checks += [LateCheck(self.autonomy, int(safety["late_steps"])), ClockCheck(monotonic=self.clock, clock=self.network.now)]
+        self.command = self._command(safety, checks)
+        self.episodes = Episodes(
+            self.command,
+            self.autonomy,
+            self._sensors,
+            judge,
+            self.stops,
+            self.journal,
+            control_hz=10.0,
+            max_steps=10_000,
+            patience_s=3.0,
+            recover=None if self.robot.recovery is None else lambda: self.robot.recovery.recover(self.network),
+        )
+        self._story = self.episodes.story([7], self.network.now())
+        self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
+        self._camera = camera
+        self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True
+        self.every_tick: list[Callable[[], None]] = []
+        self.refused = ""
+
+    def play(self, seconds: float) -> None:
+        """Let time pass, in ticks."""
+        for _ in range(round(seconds / TICK)):
+            self.clock.advance(TICK)
+            if self.robot_runs:
+                self.simulated.turn()
+            if self._camera and self.camera_runs:
+                self._show()
+            for act in self.every_tick:
+                act()
+            self.network.release()
+            if self.runner_runs and not self.refused:
+                self._tick()
+            self.track.look()
+
+    def _tick(self) -> None:
+        self.episodes.tell(self.network.now())
+        try:
+            next(self._story)
+        except StopIteration:
+            self.refused = "the run is over"
+        except UserError as error:
+            self.refused = str(error)
+
+    def begin(self, seconds: float = 1.2) -> None:
+        """Play until the arm moves at speed."""
+        self.play(seconds)
+        while self.track.speed < 0.1 and not self.refused and seconds < 10:
+            self.play(0.1)
+            seconds += 0.1
+
+    def press(self, topic: str, value: bool) -> None:
+        """Publish a Bool as a person's button does."""
+        self._person.publisher(topic, "std_msgs/msg/Bool").publish(self._person.messages.new("std_msgs/msg/Bool", data=value))
+
+    def call(self, service: str) -> None:
+        """Call a Trigger."""
+        client = self._person.client(service, "std_srvs/srv/Trigger")
+        client.call(self._person.messages.new("std_srvs/srv/Trigger_Request"), 1.0)
+
+    def observe(self) -> Mapping[str, Any]:
+        """What the policy would see now."""
+        return self._sensors.observation(self.network.now())
+
+    @property
+    def person(self) -> InProcess:
+        """The transport of whoever else is there."""
+        return self._person
+
+    @property
+    def state(self) -> State:
+        """Of the runner."""
+        return self.supervisor.state
+
+    def close(self) -> None:
+        """End it."""
+        self._sensors.close()
+        self.network.close()
+        self.site.close()
+        self._person.close()
+
+    def _sensing(self, now: int) -> Iterable[Problem]:
+        return [Problem(f"{problem.kind} {problem.sensor}", problem.words) for problem in self._sensors.problems(now)]
+
+    def _diary(self, now: int) -> Iterable[Problem]:
+        found = [problem for problem in self.journal.problems() if problem.cause != "behind"]
+        return [Problem(f"recorder {problem.cause}", problem.words) for problem in found]
+
+    def _autonomy(self, residual: bool) -> Autonomy:
+        executor = ChunkExecutor(self.robot.action, HORIZON, 4, "receding")
+        return Autonomy(self.policy, executor, DelayEstimator(0.1, grace=0.06), observation_horizon=2, residual=residual)
+
+    def _command(self, safety: Mapping[str, Any], checks: list[Any]) -> Command:
+        motion, compliant = self.robot.motion(), self.robot.robot_lag is not None
+        return Command(
+            self._sensors,
+            self._driver,
+            motion,
+            self.supervisor,
+            checks,
+            TrackingCheck(self.robot.chain, float(safety["tracking_rad"]), float(safety["tracking_m"]), compliant=compliant),
+            compliant=compliant,
+            contact=Contact(deaf_s=float(safety["deaf_s"]), follow_rad=float(safety["follow_rad"]), compliant=compliant),
+            targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
+        )
+
+    def _show(self) -> None:
+        """A picture every 50 ms, each a little different unless the camera is frozen."""
+        if round(self.clock.now * 1e-9 / TICK) % 5:
+            return
+        self._pictures += self.camera_moves
+        picture = np.full((32, 32, 3), self._pictures % 256, np.uint8)
+        new = self.site.messages.new
+        stamp = {"sec": self.clock.now // 10**9, "nanosec": self.clock.now % 10**9}
+        fields = {"height": 32, "width": 32, "encoding": "rgb8", "step": 96, "data": picture.reshape(-1)}
+        self._picture.publish(new(IMAGE, header={"stamp": stamp, "frame_id": "camera"}, **fields))
+        self._sensors.settle()
+
+
+def options_of(robot: str, camera: bool = False) -> dict[str, Any]:
+    """What ``robolearn/conf/robot`` says, with a camera if asked."""
+    options = yaml.safe_load((CONF / "robot" / f"{robot}.yaml").read_text())
+    if camera:
+        options["cameras"] = {"front": {"topic": CAMERA, "shape": [32, 32, 3]}}
+    return dict(options)

@@ -1,0 +1,39 @@
+"""What goes wrong, and what the robot does: some of `robolearn bench faults`, all of them with ROBOLEARN_DRILLS=all."""
+
+import os
+
+import pytest
+
+from robolearn.deploy.drills import catalogue, vectors
+
+FAST = (
+    "dead_runner",
+    "stall",
+    "stall_commands",
+    "clock_adjusted",
+    "joint_order",
+    "joint_names",
+    "first_far",
+    "target_nan",
+    "blocked",
+    "recovered",
+)
+KNOWN = {drill.name: drill for drill in catalogue.all_drills()}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", KNOWN if os.environ.get("ROBOLEARN_DRILLS") == "all" else FAST)
+def test_a_fault_has_the_consequence_it_has_to_have(name):
+    row = KNOWN[name].run()
+    assert row.ok, row.to_dict()
+
+
+@pytest.mark.timeout(600)
+def test_adversarial_targets_break_no_limit_and_make_no_jump():
+    told = vectors.play(int(os.environ.get("ROBOLEARN_ADVERSARIAL", "600")), seed=1)
+    assert (told["limit_violations"], told["discontinuity_faults"], told["rejected_messages"]) == (0, 0, 0), told
+    assert told["clamps"]["workspace"] and told["refused_targets"]
+
+
+def test_every_drill_has_a_name_of_its_own_and_there_are_many():
+    assert len(KNOWN) == len(catalogue.all_drills()) >= 50
