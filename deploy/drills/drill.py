@@ -95,8 +95,10 @@ class Drill:
 
     def _row(self, rig: Rig, since: int) -> Row:
         told = [f"{entry.after.value} ({entry.why})" for entry in rig.supervisor.log[since:]]
+        told += list(dict.fromkeys(words for event, words in getattr(rig.journal, "marks", ()) if event == "not re-armed"))
         told += [f"refused: {rig.refused}"] if rig.refused else []
-        did = "; ".join(told) or "went on"
+        alone = "nobody sends any more; the arm comes to rest at the end of what it was promised"
+        did = "; ".join(told) or ("went on" if rig.runner_runs else alone)
         stood, guard, outside = rig.track.standstill(), sum(rig.track.guard.values()), rig.track.outside
         soon = self.within is None or (stood is not None and stood <= self.within)
         goes_on = self.within is not None or stood is None

@@ -93,5 +93,5 @@ class RecorderDrill:
 
 DRILLS = [
     RecorderDrill("killed_recorder", "recorder killed (a real process)", _kill, "signal 9"),
-    RecorderDrill("full_disk", "disk full (a real process)", _fill, "recorder"),
+    RecorderDrill("full_disk", "disk full (a real process)", _fill, "the disk is full"),
 ]

@@ -13,6 +13,7 @@ from robolearn.deploy.runner.autonomy import Autonomy
 from robolearn.deploy.safety import Problem
 
 Floats = NDArray[np.float64]
+UNUSABLE = ("not finite", "no rotation", "shape")  # reasons that tell of a policy that is wrong, not of one that is late
 Check = Callable[[int], Iterable[Problem]]
 
 
@@ -94,18 +95,23 @@ class LateCheck:
     Args:
         autonomy: whose.
         hold_steps: policy steps without an action after which the robot holds.
-        failures: chunks in a row that may be unusable.
+        failures: chunks in a row that may be unusable; answers that do not come are late, no more.
     """
 
     def __init__(self, autonomy: Autonomy, hold_steps: int = 3, failures: int = 5) -> None:
         self._autonomy, self._steps, self._failures = autonomy, hold_steps, failures
+        self._accepted = self._before = 0  # chunks, and those of no use when the last was accepted
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` while there is none, ``stop`` where what comes is of no use again and again."""
         late = self._autonomy.late_steps
         if late > self._steps:
             yield Problem("inference", f"no action for {late} policy steps")
-        broken = self._autonomy.executor.counts.failures
+        counts = self._autonomy.executor.counts
+        unusable = sum(counts.refused[reason] for reason in UNUSABLE)
+        if counts.accepted != self._accepted:
+            self._accepted, self._before = counts.accepted, unusable
+        broken = unusable - self._before
         if broken >= self._failures:
-            reasons = ", ".join(sorted(self._autonomy.executor.counts.refused)) or "no answer"
+            reasons = ", ".join(reason for reason in UNUSABLE if counts.refused[reason])
             yield Problem("policy", f"{broken} chunks in a row were unusable ({reasons})", "stop")

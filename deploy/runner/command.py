@@ -155,6 +155,8 @@ class Command:
         if followed is not None:
             self._targets.followed()
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
+        if not self._started:
+            self.contact.reset()  # what moves the arm from now on is not what was sent
         return Tick(now, state, followed, setpoint, measured, tuple(problems))
 
     def _problems(self, now: int, heard: Heard | None, target: NDArray[Any] | None) -> list[Problem]:

@@ -11,7 +11,6 @@ from robolearn.deploy.safety import Problem
 Floats = NDArray[np.float64]
 Heard = tuple[int, Floats, Floats]
 
-TIMES, WITHIN_NS = 3, 10_000_000_000  # that an arm may not follow, and in what time [ns], before it counts as blocked
 LATE_NS = 100_000_000  # [ns] for which a message that is under way may still come after the last one's motion has ended
 
 
@@ -20,7 +19,8 @@ class Contact:
 
     While it is lost nothing may be sent: a network that stalls delivers late what was sent, and joining that plan would be a jump. The
     arm comes to rest by itself, at the end of the last motion it was promised. Contact is found again when the joints are heard, stand
-    still, and nothing that was sent can move them any more; motion then starts from where they are.
+    still, and nothing that was sent can move them any more; motion then starts from where they are. A stiff arm that is heard but does
+    not follow is blocked, or its commands are lost: its controller may want to be where the arm is not, so it stops for good.
 
     Args:
         deaf_s: age of the newest joints from which on the arm is not heard any more [s].
@@ -49,7 +49,6 @@ class Contact:
         self._follow_ns, self._rest_ns, self._compliant = round(follow_s * 1e9), round(rest_s * 1e9), compliant
         self.lost = ""
         self.problems: list[Problem] = []
-        self._aways: list[int] = []  # when the arm was found not to follow [ns]
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +56,7 @@ class Contact:
         self.lost, self.problems = "", []
         self._ends = 0  # [ns] when the motion that was sent last has ended
         self._sent: Setpoint | None = None
+        self._apart = False  # it is heard, and does not follow: nobody but a person knows why
         self._away: int | None = None  # since when a joint has not followed [ns]
         self._told: int | None = None  # since when commands have been at rest [ns]
 
@@ -97,15 +97,14 @@ class Contact:
         error = float(np.abs(self._sent.positions[0] - heard[1]).max())
         self._away = None if error <= self._follow else now if self._away is None else self._away
         if self._away is not None and now - self._away >= self._follow_ns:
-            self._aways = [time for time in self._aways if 0 <= now - time <= WITHIN_NS] + [now]
+            self._apart = True
             return f"a joint is {error:.2f} rad from where it should be"
         return ""
 
     def _problem(self) -> Problem:
-        if len(self._aways) < TIMES:
+        if not self._apart:
             return Problem("contact", f"{self.lost}: the arm comes to rest by itself, and goes on from there")
-        often = f"{TIMES} times within {WITHIN_NS * 1e-9:g} s"
-        return Problem("contact", f"{self.lost}, {often}: it is blocked, or commands are lost", "stop")
+        return Problem("contact", f"{self.lost}: commands are lost, or the arm is blocked", "stop")
 
     def _silent(self, now: int, heard: Heard) -> bool:
         return not -self._deaf <= now - heard[0] <= self._deaf

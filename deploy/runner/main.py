@@ -102,7 +102,7 @@ def _measure(parts: Parts, tick: Tick, answered: int) -> int:
     autonomy = parts.autonomy
     if autonomy is None:
         return answered
-    if autonomy.answered != answered and tick.target is not None:
+    if autonomy.answered not in (answered, -1) and tick.target is not None:
         parts.cadence.add(REACTION, time.monotonic() - autonomy.begun)
         parts.cadence.add(AGE, (tick.time - (parts.sensors.newest() or tick.time)) * 1e-9)
     return autonomy.answered

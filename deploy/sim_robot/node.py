@@ -79,8 +79,8 @@ class SimulatedRobot:
         self._recover = False
         self._inbox: deque[tuple[int, Controller, Message]] = deque(maxlen=1000)
         self._step = round(world.timestep * 1e9)
-        self._episode, self._token, self._running, self._state = 0, "", False, world.state()
-        self._physics = self._looked = transport.now()
+        self._episode, self._token, self._running, self._looked = 0, "", False, -1
+        self._physics = self._turned = transport.now()
         self._offer(controllers, active, joints)
         self._desired = Motion(*(np.zeros((1, len(joints))) for _ in range(3)))
         transport.subscribe("/sim/reset", "std_msgs/msg/String", self._on_reset, QoS("reliable", depth=10))
@@ -100,11 +100,11 @@ class SimulatedRobot:
         self._topics, self._cameras = Topics(transport, joints, arm.name), Cameras(transport, self.world)
         self._looks = Looks(self._look, self._about, self._wanted)
         for controller in controllers:
-            transport.subscribe(*controller.topic(), self._taker(controller), QoS("reliable", depth=1))
+            transport.subscribe(*controller.topic(), self._taker(controller), QoS("reliable", depth=10))
 
     def turn(self) -> None:
         """Do what is due by now: reset, physics, topics."""
-        now = self.transport.now()
+        now = self._turned = self.transport.now()
         with self._lock:
             asked, self._asked = self._asked, None
             recover, self._recover = self._recover, False
@@ -273,7 +273,13 @@ class SimulatedRobot:
         return json.dumps(about | {"ignored": self.ignored, "slips": self.slips, "slipped": round(self.slipped, 3)})
 
     def _taker(self, controller: Controller) -> Callable[[Received], None]:
-        return lambda received: self._inbox.append((received.received, controller, received.message))
+        def take(received: Received) -> None:
+            header = getattr(received.message, "header", None)
+            stamp = received.received if header is None else header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+            arrival = min(received.received, max(stamp, self._turned))  # while this process stood still a robot would have heard it
+            self._inbox.append((arrival, controller, received.message))
+
+        return take
 
     def _on_reset(self, received: Received) -> None:
         try:

@@ -41,6 +41,7 @@ class RobotScene:
     def attach(self, server: Any) -> None:
         """Draw into a server."""
         self._server, scene = server, server.scene
+        scene.configure_default_lights(cast_shadow=False)  # a browser that draws without a GPU is too slow for them
         height = min(self._workspace.table_height, 0.0)
         lines: dict[str, Any] = {"cell_size": 0.1, "section_size": 0.5, "cell_color": (196, 203, 212), "section_color": (164, 174, 188)}
         scene.add_grid(

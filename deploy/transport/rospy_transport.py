@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from robolearn.deploy.transport.rospy_services import RospyServiceClient, serve
 from robolearn.deploy.transport.rospy_types import ANY, md5_of, message_class, ros1_name
 from robolearn.deploy.transport.troubles import Troubles, Turns
 
+_ASK_EVERY = 1.0  # how long what the master says of publishers is believed [s]
 _ACTION_PARTS = ("/goal", "/cancel", "/status", "/feedback", "/result")
 
 
@@ -51,7 +53,7 @@ class Rospy(Transport):
 
     name = "rospy"
 
-    def __init__(self, node: str = "robolearn", messages: Messages | None = None, use_sim_time: bool = False, timeout: float = 3.0) -> None:
+    def __init__(self, node: str = "robolearn", messages: Messages | None = None, use_sim_time: bool = False, timeout: float = 5.0) -> None:
         self.rospy: Any = import_rospy()
         self.master = begin_node(self.rospy, node, use_sim_time, timeout)
         self.messages = messages if messages is not None else Messages()
@@ -61,7 +63,8 @@ class Rospy(Transport):
         self._ends: list[_RospyPublisher | _RospySubscription] = []
         self._lock = threading.RLock()
         self._open = True
-        self._guard = threading.Thread(target=self._close_with_main, name="rospy guard", daemon=True)
+        self._publishers: dict[str, set[str]] = {}  # names of nodes by topic, as the master told lately
+        self._guard = threading.Thread(target=self._watch, name="rospy guard", daemon=True)
         self._guard.start()
 
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
@@ -126,12 +129,21 @@ class Rospy(Transport):
         if threading.current_thread() is not self._guard:
             self._guard.join()
 
-    def _close_with_main(self) -> None:
-        """Close when the main thread ends: rospy's threads would keep a process alive that forgot to, or that an error ended."""
-        main = threading.main_thread()
+    def _watch(self) -> None:
+        """Ask the master who publishes; close when the main thread ends, for rospy's threads would keep a process alive that did not."""
+        main, asked = threading.main_thread(), -_ASK_EVERY
         while self._open and main.is_alive():
             main.join(0.2)
+            if time.monotonic() - asked > _ASK_EVERY:
+                asked = time.monotonic()
+                with contextlib.suppress(TransportError):  # diagnostics tell of a master that has gone
+                    publishers, *_ = self.master.ask("getSystemState")
+                    self._publishers = {topic: set(nodes) for topic, nodes in publishers}
         self.close()
+
+    def other_publishers(self, topic: str) -> int:
+        """How many other nodes publish a topic, as the master told a second ago or less."""
+        return len(self._publishers.get(topic, set()) - {self.rospy.get_caller_id()})
 
     def check_open(self) -> None:
         """Raise unless the graph can be changed: rospy waits without end for a master that has gone.
@@ -171,6 +183,10 @@ class _RospyPublisher(Publisher):
     @property
     def readers(self) -> int:
         return int(self._publisher.get_num_connections()) if self.owner.is_open else 0
+
+    @property
+    def rivals(self) -> int:
+        return self.owner.other_publishers(self.topic) if self.owner.is_open else 0
 
     def diagnose(self, known: str) -> list[str]:
         own = ros1_name(self.type)

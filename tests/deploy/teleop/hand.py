@@ -42,10 +42,11 @@ class Hand:
         page: playwright's.
         eye: of the page.
         seen: called for what the world shows now, ``{name: (1, ...)}``.
+        recenter: called before every drag: where one missed the handle, it turned the camera instead.
     """
 
-    def __init__(self, page, eye, seen):
-        self.page, self.eye, self.seen = page, eye, seen
+    def __init__(self, page, eye, seen, recenter=lambda: None):
+        self.page, self.eye, self.seen, self.recenter = page, eye, seen, recenter
         self.is_fine = False
         self.drags = 0
 
@@ -117,7 +118,7 @@ class Hand:
         axes = hand @ UPRIGHT
         point = at + (axes[:, 0] + axes[:, 1]) * PLANE * SIZE * self.eye.pixel(at)
         mouse = self.page.mouse
-        time.sleep(0.25)
+        self._get_ready()
         mouse.move(*self.eye.project(point))
         time.sleep(0.1)
         mouse.down()
@@ -152,7 +153,7 @@ class Hand:
 
     def _drag(self, grip, goal, settles=None):
         """Grab the handle at ``grip`` (in shares of its size, from its middle), pull it to ``goal(point, start)``, and hold it there."""
-        time.sleep(0.25)  # the handle is where the tool is
+        self._get_ready()
         at, _ = self.tool()
         point = at + grip * SIZE * self.eye.pixel(at)
         mouse = self.page.mouse
@@ -166,6 +167,13 @@ class Hand:
         mouse.up()
         time.sleep(0.2)
         self.drags += 1
+
+    def _get_ready(self):
+        """As a person looks before they grab: the camera is where it was, the session is not paused, the handle is where the tool is."""
+        self.recenter()
+        if self.look() == "paused":
+            self.press("p", wait=1.0)
+        time.sleep(0.25)
 
     def _rest(self, settles=None, seconds=8.0):
         """Until the tool stands still."""

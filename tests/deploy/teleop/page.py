@@ -5,6 +5,8 @@ import shutil
 import threading
 import time
 
+import numpy as np
+
 from robolearn import cli
 from robolearn.deploy.teleop import browser as browser_module
 from tests.deploy.teleop.hand import CHROMIUM_FLAGS, Eye, Hand
@@ -14,7 +16,7 @@ CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chro
 SIZE = (1160, 600)
 CAMERA, FOV = ((0.72, 0.26, 0.36), (0.42, -0.03, 0.05)), 0.65
 # Chromium draws without a GPU here, some pictures a second: silence of half a second is no death.
-SLOW = ["devices.browser.heartbeat=6", "scene.quality=fast", "scene.shadows=false"]
+SLOW = ["devices.browser.heartbeat=10", "scene.quality=fast", "scene.shadows=false"]
 
 
 class Command:
@@ -62,14 +64,24 @@ def collecting(store, *words, task="peg_hole", port=0):
             command.finished()
 
 
+def look_back(device):
+    """Turn the camera to where it was, if it was turned."""
+    for client in device._server.get_clients().values():
+        moved = np.abs(client.camera.position - CAMERA[0]).max() + np.abs(client.camera.look_at - CAMERA[1]).max()
+        if moved > 1e-3:
+            print(f"the camera was turned by {moved:.2f} m", flush=True)
+            client.camera.position, client.camera.look_at = CAMERA
+            time.sleep(1.5)
+
+
 @contextlib.contextmanager
 def at_the_page(play, device, size=SIZE):
     """A browser with the device's page, and a hand there."""
     browser = play.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
     try:
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=0.4)  # coarse pixels are drawn faster
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=0.6)  # coarse pixels are drawn faster
         page.goto(device.address)
         page.wait_for_selector("[data-look]", timeout=60_000)
-        yield Hand(page, Eye(*CAMERA, FOV, *size), lambda: WatchedAssembly.there.last)
+        yield Hand(page, Eye(*CAMERA, FOV, *size), lambda: WatchedAssembly.there.last, lambda: look_back(device))
     finally:
         browser.close()

@@ -15,7 +15,7 @@ from robolearn.deploy.messages import Messages
 from robolearn.deploy.transport.base import READ, WRITE, QoS, Received, Transport, TransportError
 from robolearn.errors import UserError
 
-ATTRIBUTES = ("readers", "writers", "ready", "malformed", "cancel_requested", "goal", "name")
+ATTRIBUTES = ("readers", "writers", "rivals", "ready", "malformed", "cancel_requested", "goal", "name")
 RAISED = {"TransportError": TransportError, "UserError": UserError}
 
 
@@ -210,4 +210,4 @@ def serve_transport(transport: Transport) -> None:
 if __name__ == "__main__":
     from robolearn.deploy.transport.rospy_transport import Rospy
 
-    serve_transport(Rospy("remote"))
+    serve_transport(Rospy("remote", timeout=20.0))

@@ -24,7 +24,7 @@ class Robot:
     def __init__(self):
         from robolearn.deploy.transport.rospy_transport import Rospy
 
-        self.transport = Rospy("robot")
+        self.transport = Rospy("robot", timeout=20.0)
         self.new = self.transport.messages.new
         self.goals = []
         self.echo = self.transport.publisher("/joint_trajectory", "trajectory_msgs/msg/JointTrajectory")
@@ -74,7 +74,7 @@ class Runner:
     def __init__(self):
         from robolearn.deploy.transport.rospy_transport import Rospy
 
-        self.transport = Rospy("runner")
+        self.transport = Rospy("runner", timeout=20.0)
         self.new = self.transport.messages.new
         self.came = []
         self.states = self.transport.publisher("/joint_states", "sensor_msgs/msg/JointState")

@@ -324,8 +324,6 @@ def test_a_closed_transport_has_no_thread_left_and_sends_nothing(pair):
 
 def test_a_publisher_knows_of_others_who_publish_the_same_topic(pair):
     one, other = pair
-    if one.name.startswith("rospy"):
-        pytest.skip("ROS 1 tells it only to who asks its master")
     mine = one.publisher("/commands", NUMBER, ALL)
     assert mine.rivals == 0
     theirs = other.publisher("/commands", NUMBER, ALL)

@@ -33,7 +33,10 @@ def qos_module(monkeypatch):
         words = ("VOLATILE", "TRANSIENT_LOCAL", "KEEP_LAST", "RELIABLE", "BEST_EFFORT")
         setattr(module, name, types.SimpleNamespace(**{word: word for word in words}))
     module.qos_policy_name_from_kind = lambda kind: {16: "RELIABILITY", 2: "DURABILITY_QOS_POLICY"}[kind]
+    duration = types.ModuleType("rclpy.duration")
+    duration.Duration = lambda nanoseconds: nanoseconds
     monkeypatch.setitem(sys.modules, "rclpy", types.ModuleType("rclpy"))
+    monkeypatch.setitem(sys.modules, "rclpy.duration", duration)
     monkeypatch.setitem(sys.modules, "rclpy.qos", module)
 
 
@@ -65,6 +68,10 @@ def test_a_name_that_is_no_types_is_told_what_one_looks_like(type):
 )
 def test_quality_of_service_is_said_in_rclpys_words(qos_module, qos, reliability, durability, depth):
     assert profile_of(qos) == {"history": "KEEP_LAST", "reliability": reliability, "durability": durability, "depth": depth}
+
+
+def test_a_lifespan_is_said_in_nanoseconds(qos_module):
+    assert profile_of(QoS("reliable", depth=1, lifespan=0.25))["lifespan"] == 250_000_000
 
 
 def test_policies_go_by_the_same_names_as_on_other_backends(qos_module):

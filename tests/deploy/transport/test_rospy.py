@@ -140,7 +140,7 @@ def test_what_rospy_cannot_do_is_said(runner, order, message):
 
 def run(program, environment, **more):
     environment = {**environment, "PYTHONPATH": str(ros1.ROOT), **more}
-    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_without_a_master_it_is_said_where_one_was_looked_for(environment):
@@ -151,18 +151,18 @@ def test_without_a_master_it_is_said_where_one_was_looked_for(environment):
 
 
 LEAVES = """
-import logging, signal
+import logging, signal, time
 logging.basicConfig()
 handlers = logging.root.handlers[:]
 from robolearn.deploy.transport.base import LATCHED
 from robolearn.deploy.transport.rospy_transport import Rospy
-transport = Rospy("leaves")
+transport = Rospy("leaves", timeout=20.0)
 came = []
 transport.subscribe("/own", "std_msgs/msg/String", came.append)
 sender = transport.publisher("/own", "std_msgs/msg/String", LATCHED)
 sender.publish(transport.messages.new("std_msgs/msg/String", data="hello"))
 while not came:
-    pass
+    time.sleep(0.01)
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 assert set(handlers) <= set(logging.root.handlers)
 raise SystemExit(3)
@@ -180,16 +180,16 @@ from robolearn.deploy.transport.base import LATCHED
 from robolearn.deploy.transport.rospy_node import Master
 from robolearn.deploy.transport.rospy_transport import Rospy
 try:
-    Rospy(use_sim_time=True)
+    Rospy(use_sim_time=True, timeout=20.0)
 except Exception as error:
     print(error)
-master = Master("/test", 2.0)
+master = Master("/test", 20.0)
 master.ask("setParam", "/use_sim_time", True)
-with Rospy(use_sim_time=True) as transport:
+with Rospy(use_sim_time=True, timeout=20.0) as transport:
     master.ask("deleteParam", "/use_sim_time")
     clock = transport.publisher("/clock", "rosgraph_msgs/msg/Clock", LATCHED)
     clock.publish(transport.messages.new("rosgraph_msgs/msg/Clock", clock={"sec": 12, "nanosec": 5}))
-    end = time.monotonic() + 10
+    end = time.monotonic() + 20
     while transport.now() != 12_000_000_005 and time.monotonic() < end:
         time.sleep(0.01)
     print(transport.now())
@@ -206,7 +206,7 @@ def test_time_is_simulated_where_that_is_asked_for_and_the_master_says_so(enviro
 LEFT_ALONE = """
 import os, signal, sys
 from robolearn.deploy.transport.rospy_transport import Rospy
-with Rospy("alone", timeout=1.0) as transport:
+with Rospy("alone", timeout=20.0) as transport:
     publisher = transport.publisher("/state", "std_msgs/msg/String")
     os.kill(int(sys.stdin.readline()), signal.SIGKILL)
     for begin, name, *arguments in (
@@ -225,7 +225,7 @@ with Rospy("alone", timeout=1.0) as transport:
 def test_a_master_that_has_died_is_told_and_nothing_hangs():
     with ros1.own_master() as (environment, process):
         program = [sys.executable, "-c", LEFT_ALONE]
-        ended = subprocess.run(program, env=environment, input=f"{process.pid}\n", capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(program, env=environment, input=f"{process.pid}\n", capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("no ROS master answers") == 3
 
