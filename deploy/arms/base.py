@@ -42,6 +42,7 @@ class Arm(ABC):
         """
         self._transport, self._robot = transport, robot
         self._publisher = transport.publisher(*self.topic(), self.offered(robot))
+        transport.messages.encode(transport.messages.new(self.topic()[1]))  # the first of a type takes 20 ms, which no tick has
         if self._watch is not None:
             self._watch.open(transport)
 

@@ -125,13 +125,12 @@ def test_the_log_of_messages_is_read_by_the_library_that_others_use(played):
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
-    heard, commands = [], []
+    topics = ("/joint_states", "/fr3_arm_controller/joint_trajectory")
+    heard, commands = told = [], []
     with (played[0] / "run.mcap").open("rb") as file:
-        for _, channel, _, message in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
-            if channel.topic == "/joint_states":
-                heard.append(message.position[0])
-            elif channel.topic == "/fr3_arm_controller/joint_trajectory":
-                commands.append(message)
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        for _, channel, _, message in reader.iter_decoded_messages(topics):
+            told[topics.index(channel.topic)].append(message)
     assert len(heard) > 100
     assert len(commands) > 100
     assert all(np.abs(command.points[-1].velocities).max() == 0 for command in commands)  # each ends at rest
