@@ -165,21 +165,22 @@ class EnvSpec:
         """
         if recorded and wanted.task != self.task and {wanted.task, self.task} <= _known_tasks():
             raise SpecError(f"the store holds episodes of task {wanted.task!r}, this is task {self.task!r}; give task={wanted.task}")
+        here = f"task {self.task!r}" if self.task else "the robot"
         policy = ("the policy reads", "the policy acts on", "the policy was trained at")
         reads, acts_on, was_at = ("the store holds", "the store's actions are", "the store was recorded at") if recorded else policy
         for name in keys if keys is not None else tuple(wanted.observation):
             if name not in self.observation:
                 known = f"it gives {sorted(self.observation)}"
-                raise SpecError(f"{reads} {name!r}, which task {self.task!r} does not give ({known}){nearest(name, self.observation)}")
+                raise SpecError(f"{reads} {name!r}, which {here} does not give ({known}){nearest(name, self.observation)}")
             if name not in wanted.observation:
                 raise SpecError(f"{reads} {name!r}, which its own spec does not name (it names {sorted(wanted.observation)})")
             given, expected = self.observation[name].shape, wanted.observation[name].shape
             if given != expected:
-                raise SpecError(f"{reads} {name!r} with shape {expected}, task {self.task!r} gives {given}")
+                raise SpecError(f"{reads} {name!r} with shape {expected}, {here} gives {given}")
         if self.action.names != wanted.action.names:
-            raise SpecError(f"{acts_on} {wanted.action.names}, task {self.task!r} takes {self.action.names}")
+            raise SpecError(f"{acts_on} {wanted.action.names}, {here} takes {self.action.names}")
         if abs(self.control_hz - wanted.control_hz) > 1e-6:
-            raise SpecError(f"{was_at} {wanted.control_hz} Hz, task {self.task!r} runs at {self.control_hz} Hz")
+            raise SpecError(f"{was_at} {wanted.control_hz} Hz, {here} runs at {self.control_hz} Hz")
 
 
 def _known_tasks() -> set[str]:

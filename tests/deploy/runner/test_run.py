@@ -79,7 +79,12 @@ def played(tmp_path_factory):
     """One episode of three seconds: the run's folder and the printed document."""
     folder = tmp_path_factory.mktemp("run")
     policy = save_policy(folder / "policy", one_leg_spec())
-    patient = ("safety.late_steps=20", "safety.hold_s=5", "safety.deaf_s=1")  # with a machine that has other things to do
+    patient = (
+        "safety.late_steps=20",
+        "safety.hold_s=5",
+        "safety.deaf_s=1",
+        "safety.holds=99",
+    )  # with a machine that has other things to do
     simulated = ("robot=sim_franka_pose", "simulate={task: one_leg, controller: equilibrium_pose}", "on_fault=end")
     words = (f"checkpoint={policy}", *simulated, f"steps={STEPS}", "json=true", *patient)
     code, said, complained = run(folder / "out", *words)
@@ -122,7 +127,8 @@ def test_the_log_of_messages_is_read_by_the_library_that_others_use(played):
 
     heard, commands = [], []
     with (played[0] / "run.mcap").open("rb") as file:
-        for _, channel, _, message in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages():
+        topics = ["/joint_states", "/cartesian_impedance_controller/equilibrium_pose"]  # beside them there are events, in JSON
+        for _, channel, _, message in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages(topics):
             if channel.topic == "/joint_states":
                 heard.append(message.position[0])
             elif channel.topic == "/cartesian_impedance_controller/equilibrium_pose":
