@@ -1,10 +1,11 @@
-"""A whole run in one process on a clock moved by hand: the real runner, sensors, drivers and simulated robot; no network or physics.
+"""A whole run in one process on a clock that is moved by hand: real runner, sensors, drivers and simulated robot; no network, no physics.
 
 Everything but the world, the policy and the network's faults is what ``robolearn run`` is made of.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,21 @@ TICK = 0.01  # [s]
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = "/camera/color/image_raw"
+
+
+class Notes(Unrecorded):
+    """A journal that keeps what happened.
+
+    Attributes:
+        marks: event and words of each.
+    """
+
+    def __init__(self) -> None:
+        self.marks: list[tuple[str, str]] = []
+
+    def mark(self, event: str, words: str = "", stamp: int | None = None, **values: Any) -> None:
+        """Something happened."""
+        self.marks.append((event, words))
 
 
 class Rig:
@@ -87,13 +103,12 @@ class Rig:
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
         controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
         self.controller = find_controller(controllers, controller)
-        self.simulated = SimulatedRobot(
-            self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints, active=self.controller.name
-        )
+        given = (self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints)
+        self.simulated = SimulatedRobot(*given, active=self.controller.name)
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
-        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Unrecorded()
+        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Notes()
         judge = SimulatedJudge(self.network)
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
@@ -111,9 +126,10 @@ class Rig:
             control_hz=10.0,
             max_steps=10_000,
             patience_s=3.0,
-            recover=None if self.robot.recovery is None else lambda: self.robot.recovery.recover(self.network),
+            recover=self._recover,
         )
-        self._story = self.episodes.story([7], self.network.now())
+        self._may_recover = threading.Event()
+        self._story = self.episodes.story([7, 8, 9], self.network.now())
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
         self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True
@@ -131,6 +147,7 @@ class Rig:
             for act in self.every_tick:
                 act()
             self.network.release()
+            self._settle()
             if self.runner_runs and not self.refused:
                 self._tick()
             self.track.look()
@@ -181,12 +198,25 @@ class Rig:
         self.site.close()
         self._person.close()
 
+    def _recover(self) -> None:
+        """What the thread that recovers does, while everything else waits for it: what is in one process comes one after the other."""
+        self._may_recover.wait(10.0)
+        self.robot.recovery.recover(self.network)
+
+    def _settle(self) -> None:
+        """Let that thread do so, if there is one."""
+        threads = [thread for thread in threading.enumerate() if thread.name == "recovery"]
+        if threads:
+            self._may_recover.set()
+            threads[0].join(10.0)
+            self._may_recover.clear()
+
     def _sensing(self, now: int) -> Iterable[Problem]:
         return [Problem(f"{problem.kind} {problem.sensor}", problem.words) for problem in self._sensors.problems(now)]
 
     def _diary(self, now: int) -> Iterable[Problem]:
-        found = [problem for problem in self.journal.problems() if problem.cause != "behind"]
-        return [Problem(f"recorder {problem.cause}", problem.words) for problem in found]
+        found = [problem for problem in self.journal.problems() if problem.kind != "behind"]
+        return [Problem(f"recorder {problem.kind}", problem.words) for problem in found]
 
     def _autonomy(self, residual: bool) -> Autonomy:
         executor = ChunkExecutor(self.robot.action, HORIZON, 4, "receding")

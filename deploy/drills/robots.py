@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,11 @@ def _recovered(rig: Rig) -> None:
     _own_fault(rig)
     rig.play(1.0)
     rig.call("/robolearn/rearm")
+    for _ in range(400):  # the driver's recovery runs on a thread, in its own time
+        if rig.supervisor.state is not State.FAULT:
+            return
+        time.sleep(0.005)
+        rig.play(0.01)
 
 
 def _drifts(rig: Rig) -> None:

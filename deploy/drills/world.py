@@ -1,4 +1,4 @@
-"""An arm without physics, for drills: its joints are where they are told to be, or follow poses as a spring does, unless blocked."""
+"""An arm without physics, for drills: its joints go where they are told to, or follow poses as a spring does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class KinematicWorld:
         self.position, self.velocity = self._home.copy(), np.zeros(len(self._home))
         self._joints = self.position.copy()
         self._pose: tuple[Array, Array] | None = None
-        self._width = 0.08
+        self._width, self._drift = 0.08, np.zeros(len(self._home))
 
     def use(self, servo: Literal["pose", "joints"]) -> None:
         """Both work at any time."""
@@ -74,19 +74,18 @@ class KinematicWorld:
         goal = self._joints if self._pose is None else self._drawn(*self._pose)
         if self.blocked:
             goal = self.position
-        goal = goal + np.eye(len(goal))[0] * self.drifts * self.timestep
+        self._drift[0] += self.drifts * self.timestep
+        goal = goal + self._drift
         self.velocity = (goal - self.position) / self.timestep
         self.position = goal.copy()
-        if self._pose is None and self.drifts:
-            self._joints = goal.copy()
 
     def _drawn(self, position: Array, rotation: Array) -> Array:
         """Where a spring has the joints a step later."""
         tool, facing, jacobian = self._chain.forward_jacobian(self.position)
         twist = np.concatenate([(position - tool) * RATES[0], rotvec_between(rotation, facing) * RATES[1]])
         moved: Array = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + 1e-4 * np.eye(6), twist)
-        drawn: Array = self.position + moved * self.timestep
-        return drawn
+        goal: Array = self.position + moved * self.timestep
+        return goal
 
     def state(self) -> RobotState:
         """Where everything is."""
