@@ -126,9 +126,14 @@ def _dispatch(words: list[str]) -> int:
     if any(word in HELP for word in words):
         print(_verb_help(config_name))
         return 0
-    if verb == "collect" and any(word.startswith("robot=") for word in words):
-        config_name, words = "run", on_robot(words)
-    return _run(config_name, with_parts(verb, words))
+    return _run(*config_of(config_name, words))
+
+
+def config_of(name: str, words: list[str]) -> tuple[str, list[str]]:
+    """Which config the words of a verb or tool override, and the words for it: an operator who collects on a robot runs that robot."""
+    if name == "collect" and any(word.startswith("robot=") for word in words):
+        name, words = "run", on_robot(words)
+    return name, with_parts(name, words)
 
 
 def on_robot(words: list[str]) -> list[str]:

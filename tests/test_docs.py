@@ -74,7 +74,7 @@ def test_a_documented_command_is_understood(words):
     if verb in cli.TOOLS:
         verb = f"{verb}_{options.pop(0)}"
     if verb:
-        compose(verb, cli.with_parts(verb, options))
+        compose(*cli.config_of(verb, options))
 
 
 @pytest.mark.parametrize("words", cases(run=True))

@@ -69,7 +69,7 @@ class SimulatedRobot:
         level: str | None = None,
         seed: int = 0,
         waits: bool = True,
-        speed_fault: float = 3.0,
+        speed_fault: float = 6.0,
     ) -> None:
         self.world, self.transport, self._waits = world, transport, waits
         self.commanded, self.measured = FrankaGuard(limits), ArmGuard(limits, speed_fault)

@@ -119,11 +119,22 @@ def end_node(rospy: Any) -> list[str]:
 
     A few threads of rospy's that wait for requests idle on until the process ends: rospy has no way to end them.
     """
+    _end_server(rospy)
     rospy.signal_shutdown("closed")
     deadline = time.monotonic() + _PATIENCE
     for thread in _connection_threads():
         thread.join(max(0.0, deadline - time.monotonic()))
     return [thread.name for thread in _connection_threads()]
+
+
+def _end_server(rospy: Any) -> None:
+    """Have the node's server take its leave before rospy closes its socket: it would ask the closed one for ever, as fast as it can."""
+    nodes = [getattr(hook, "__self__", None) for hook in rospy.core._shutdown_hooks]
+    for node in nodes:
+        server = getattr(node, "server", None)
+        if server is not None and hasattr(node, "is_shutdown"):
+            node.is_shutdown = True
+            server.shutdown()
 
 
 def _connection_threads() -> list[threading.Thread]:

@@ -12,7 +12,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from robolearn.episode import Episode
-from robolearn.errors import UserError
+from robolearn.errors import UserError, add_note
 from robolearn.learning.operate import check_operable, operate, spec_of
 from robolearn.learning.players import Job, Players, check_expert, expert_of, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
@@ -136,7 +136,7 @@ def _collect(
             attempts, successes = attempts + sink.attempts, successes + sink.successes
             left = sink.unsolved
     except KeyboardInterrupt as stop:
-        stop.add_note(f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
+        add_note(stop, f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
         raise
     return attempts, successes
 

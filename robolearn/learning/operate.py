@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from robolearn.errors import UserError, nearest
+from robolearn.errors import UserError, add_note, nearest
 from robolearn.learning.interrupt import Interrupt
 from robolearn.learning.operation import Operation, run
 from robolearn.learning.take import INTERVENTION, INTERVENTION_SPEC
@@ -55,7 +55,7 @@ def operate(cfg: DictConfig, env: Any, store: Any, seeds: list[int], progress: P
             run(operation, env.env_spec.control_hz, float(cfg.operator.pace), lambda: interrupt.requested)
         interrupt.raise_if_requested()
     except KeyboardInterrupt as stop:
-        stop.add_note(f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
+        add_note(stop, f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
         raise
     finally:
         device.close()

@@ -16,6 +16,7 @@ from robolearn.deploy.transport.base import READ, WRITE, QoS, Received, Transpor
 from robolearn.errors import UserError
 
 ATTRIBUTES = ("readers", "writers", "rivals", "ready", "malformed", "cancel_requested", "goal", "name")
+_PATIENCE = 20.0  # [s]
 RAISED = {"TransportError": TransportError, "UserError": UserError}
 
 
@@ -37,7 +38,8 @@ class Link:
         number, came = next(self._numbers), threading.Event()
         self._waiting[number] = slot = [came]
         self._write({"call": number, "target": target, "name": name, "arguments": [self._encode(value) for value in arguments]})
-        came.wait()
+        if not came.wait(_PATIENCE):
+            raise RuntimeError(f"the other process did not answer {name!r} within {_PATIENCE:.0f} s")
         if len(slot) == 1:
             raise RuntimeError("the other process has ended")
         answer = slot[1]
