@@ -98,6 +98,18 @@ def check_picture(where: str, frame: Any, shape: Sequence[int]) -> None:
         )
 
 
+@contextmanager
+def priority_kept() -> Iterator[None]:
+    """Keep this process from becoming a real-time one, which SVT-AV1 makes of root's as it opens, threads and caller alike."""
+    tasks = Path("/proc/self/task")
+    before = {int(task.name) for task in tasks.iterdir() if os.sched_getscheduler(int(task.name))} if tasks.is_dir() else set()
+    yield
+    for task in tasks.iterdir() if tasks.is_dir() else ():
+        number = int(task.name)
+        if number not in before and os.sched_getscheduler(number):
+            os.sched_setscheduler(number, os.SCHED_OTHER, os.sched_param(0))
+
+
 class VideoWriter:
     """One mp4 file that grows by episodes; finished by :meth:`close`.
 
@@ -138,6 +150,8 @@ class VideoWriter:
         options |= {"bf": "0"} if self._codec == "h264" else {}
         self._stream = self._container.add_stream(CODECS[self._codec], rate=self.rate, options=options)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        with priority_kept():
+            self._stream.codec_context.open()
 
     def _mux(self, packets: list[Any]) -> None:
         self.size += sum(packet.size for packet in packets)

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from robolearn.datasets.formats.lerobot_video import priority_kept
+
 FPS = 10
 LENGTHS = (6, 4, 7)
 HEIGHT, WIDTH = 48, 64
@@ -87,6 +89,8 @@ def write_mp4(file: Path, frames: np.ndarray, codec: str = "libx264", container:
     with av.open(str(file), "w", format=container) as output:
         stream = output.add_stream(codec, rate=Fraction(FPS), options={"crf": "18", "g": "2"})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        with priority_kept():
+            stream.codec_context.open()
         for picture in frames:
             output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         output.mux(stream.encode())
