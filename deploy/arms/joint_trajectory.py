@@ -7,6 +7,7 @@ accelerations, so that the controller draws exactly the trajectory that the limi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -54,8 +55,12 @@ class JointTrajectoryArm(Arm):
 
     def offered(self, robot: Robot) -> QoS:
         """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
-        spare = robot.lead - 1.0 / robot.rate_hz  # a tick's stamp is up to a tick before it is sent
+        spare = robot.lead - self.within(robot)
         return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
+
+    def within(self, robot: Robot) -> float:
+        """Half of the time in which the arm does what the message repeats; the other half is for its way."""
+        return robot.lead / 2 if self._stamped and robot.lead > 0 else math.inf
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from robolearn.deploy.drills.drill import Drill
 from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.safety import State
 from robolearn.deploy.transport.faults import Faults
 
@@ -22,6 +25,19 @@ def _stopped_runner(rig: Rig) -> None:
     rig.runner_runs = False
     rig.play(0.7)
     rig.runner_runs = True
+
+
+def _slow_tick(rig: Rig) -> None:
+    motion = rig.command.motion
+    usual = motion.follow
+
+    def follow(*given: Any) -> Setpoint:
+        motion.follow = usual  # type: ignore[method-assign]
+        setpoint = usual(*given)
+        rig.clock.advance(0.04)
+        return setpoint
+
+    motion.follow = follow  # type: ignore[method-assign]
 
 
 def _dead_robot(rig: Rig) -> None:
@@ -53,6 +69,7 @@ DRILLS = [
     _drill("dead_runner", "runner dies, trajectory controller", _dead_runner, ends=State.RUNNING),
     _drill("dead_runner_pose", "runner dies, pose controller", _dead_runner, ends=State.RUNNING, within=1.5, options=COMPLIANT),
     _drill("stopped_runner", "runner stopped for 0.7 s, then continued", _stopped_runner, **RUNS),
+    _drill("slow_tick", "one tick of the command loop takes 40 ms", _slow_tick, says="took 4", **ON),
     _drill("dead_robot", "robot's driver dies", _dead_robot, says="is not heard"),
     _drill("stall", "network stalls for 1 s, both ways", lambda rig: rig.network.stall(1.0), says="is not heard", **RUNS),
     _drill(

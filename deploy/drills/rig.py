@@ -234,6 +234,8 @@ class Rig:
             compliant=compliant,
             contact=Contact(deaf_s=float(safety["deaf_s"]), follow_rad=float(safety["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
+            within=self.robot.arm.within(self.robot),
+            clock=self.network.now,
         )
 
     def _show(self) -> None:

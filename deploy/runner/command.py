@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,6 +87,8 @@ class Command:
         compliant: the arm follows poses as a spring does, and its joints find their own way.
         contact: notices that the arm does not get what is sent, or is not heard.
         targets: what keeps a target from being followed; any that is ten finite numbers is near enough unless given.
+        within: [s] after its stamp until which a set point may be sent; one that is later would be a jump, and the arm rests instead.
+        clock: [ns], of the stamps.
         dry_run: send nothing.
     """
 
@@ -100,6 +104,8 @@ class Command:
         compliant: bool = False,
         contact: Contact | None = None,
         targets: TargetChecks | None = None,
+        within: float = math.inf,
+        clock: Callable[[], int] = time.time_ns,
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
@@ -107,6 +113,7 @@ class Command:
         self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
+        self._within, self._clock = within, clock
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -170,6 +177,10 @@ class Command:
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
         if measured is not None:
             self._tracking.compare(setpoint.positions[0], measured, now)
+        late = (self._clock() - setpoint.stamp) * 1e-9
+        if late > self._within:
+            self.contact.lose(f"a tick of the command loop took {1000 * late:.0f} ms")
+            return
         self.driver.send(setpoint)
         self.contact.sent(setpoint)
         if target is not None:

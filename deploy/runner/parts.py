@@ -213,6 +213,8 @@ class Parts:
             compliant=compliant,
             contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
+            within=robot.arm.within(robot),
+            clock=self.transport.now,
             dry_run=bool(self._options["dry_run"]),
         )
 
