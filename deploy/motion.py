@@ -60,6 +60,12 @@ class Setpoint:
     twist: Array
     reasons: tuple[str, ...] = ()
 
+    def only_end(self, time: float) -> Setpoint:
+        """To be at rest in the last point ``time`` [s] after the stamp; how is up to the controller."""
+        end = slice(-1, None)
+        points = self.positions[end], self.velocities[end], self.accelerations[end]
+        return Setpoint(self.stamp, np.array([time]), *points, self.position, self.rotation, self.twist, self.reasons)
+
     def at(self, time: float) -> Array:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
         times = self.times

@@ -35,6 +35,11 @@ class Arm(ABC):
         """Quality of service of its topic."""
         return WRITE
 
+    @property
+    def settle(self) -> float:
+        """How long the controller is given to come to where the joints are before motion begins there [s]."""
+        return 0.0
+
     def within(self, robot: Robot) -> float:
         """For how long after its stamp a set point may be sent [s]."""
         return math.inf

@@ -58,6 +58,11 @@ class JointTrajectoryArm(Arm):
         spare = robot.lead - self.within(robot)
         return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
 
+    @property
+    def settle(self) -> float:
+        """What holds an arm pulls where friction or an obstacle does not let it: motion from there would be a jump of the controller's."""
+        return 0.3
+
     def within(self, robot: Robot) -> float:
         """Half of the time in which the arm does what the message repeats; the other half is for its way."""
         return robot.lead / 2 if self._stamped and robot.lead > 0 else math.inf

@@ -236,6 +236,7 @@ class Rig:
             targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
             within=self.robot.arm.within(self.robot),
             clock=self.network.now,
+            settle=self.robot.arm.settle,
         )
 
     def _show(self) -> None:

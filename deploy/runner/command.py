@@ -20,6 +20,8 @@ from robolearn.errors import UserError
 
 Floats = NDArray[np.float64]
 
+LAST_WORD_S = 0.1  # [s] before an arm has settled from which on nothing is sent
+
 
 class Driver(Protocol):
     """Sends motion to an arm and commands to a gripper."""
@@ -89,6 +91,7 @@ class Command:
         targets: what keeps a target from being followed; any that is ten finite numbers is near enough unless given.
         within: [s] after its stamp until which a set point may be sent; one that is later would be a jump, and the arm rests instead.
         clock: [ns], of the stamps.
+        settle: [s] in which the arm's controller comes to where the joints are, before motion begins there.
         dry_run: send nothing.
     """
 
@@ -106,6 +109,7 @@ class Command:
         targets: TargetChecks | None = None,
         within: float = math.inf,
         clock: Callable[[], int] = time.time_ns,
+        settle: float = 0.0,
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
@@ -113,7 +117,8 @@ class Command:
         self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
-        self._within, self._clock = within, clock
+        self._within, self._clock, self._settle = within, clock, round(settle * 1e9)
+        self._settled = 0  # [ns] when it has
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -152,7 +157,7 @@ class Command:
         if self.contact.lost:
             self._find(now, heard)
             return Tick(now, state, None, None, measured, tuple(problems))
-        followed = target if state is State.RUNNING else None
+        followed = target if state is State.RUNNING and not self.settling(now) else None
         if self._compliant and measured is not None:
             self.motion.lean(measured)
         share = self.supervisor.scale(now)
@@ -177,6 +182,11 @@ class Command:
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
         if measured is not None:
             self._tracking.compare(setpoint.positions[0], measured, now)
+        if self.settling(now):
+            left = (self._settled - setpoint.stamp) * 1e-9
+            if left < LAST_WORD_S:
+                return
+            setpoint = setpoint.only_end(left)
         late = (self._clock() - setpoint.stamp) * 1e-9
         if late > self._within:
             self.contact.lose(f"a tick of the command loop took {1000 * late:.0f} ms")
@@ -196,6 +206,7 @@ class Command:
     def _start(self, now: int, heard: Heard | None) -> None:
         assert heard is not None
         self.motion.start(heard[1], now)
+        self._settled = now + self._settle
         self._tracking.reset()
         self.contact.reset()
         self._targets.begin()
@@ -205,6 +216,10 @@ class Command:
             return self.sensors.joints()
         except UserError:
             return None
+
+    def settling(self, now: int) -> bool:
+        """Whether motion does not begin yet at ``now`` [ns]: a stiff arm's controller wants to be a little beside where the joints are."""
+        return now < self._settled
 
     @property
     def standing(self) -> bool:

@@ -215,6 +215,7 @@ class Parts:
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             within=robot.arm.within(robot),
             clock=self.transport.now,
+            settle=robot.arm.settle,
             dry_run=bool(self._options["dry_run"]),
         )
 
