@@ -160,7 +160,7 @@ class Command:
         followed = target if state is State.RUNNING and not self.settling(now) else None
         if self._compliant and measured is not None:
             self.motion.lean(measured)
-        share = self.supervisor.scale(now)
+        share = self.supervisor.scale(now, self._settled)
         setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
         if not self.dry_run:
             self._send(setpoint, followed, measured, now)
