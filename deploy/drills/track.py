@@ -70,6 +70,11 @@ class Track:
                 return (self._times[self._mark + first] - self.at) * 1e-9
         return None
 
+    def fastest(self, seconds: float) -> float:
+        """[rad/s] of the fastest joint in the last ``seconds``."""
+        since = self._clock.now - seconds * 1e9
+        return max(speed for time, speed in zip(self._times, self._speeds, strict=True) if time >= since)
+
     def moved(self) -> float:
         """[m] that the tool went from the mark until it stood, or until now where it went on."""
         stood = self.standstill()

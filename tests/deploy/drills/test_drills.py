@@ -17,6 +17,9 @@ FAST = (
     "target_nan",
     "blocked",
     "recovered",
+    "page_closed",
+    "page_silent_taken_over",
+    "device_fails",
 )
 KNOWN = {drill.name: drill for drill in catalogue.all_drills()}
 
