@@ -20,9 +20,9 @@ class Row:
         group: of faults.
         fault: in words.
         did: what the robot did, in the runner's own words.
-        standstill_s: from the fault until the arm stood [s]; None where it went on, or had not begun to move.
+        standstill_s: from the fault until the arm stood [s]; None where it went on, had not begun to move, or is not heard of any more.
         moved_m: that the tool went after the fault until it stood, or until the drill ended [m].
-        state: of the runner at the end.
+        state: of the runner at the end, or how its process ended.
         guard_faults: that libfranka's checks found: discontinuities, and limits of what was commanded.
         limit_violations: ticks in which tool or joints were outside of their limits.
         committed: episodes that were committed before the fault and are there after it, of how many; None where none were at stake.
