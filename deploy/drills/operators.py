@@ -55,8 +55,8 @@ BACK: dict[str, Any] = {"says": "does not answer", "again": True}
 DRILLS = [
     _drill("page_closed", "operator's page is closed in mid-drag, opened again, resumed", _closed, "alone", **BACK),
     _drill("page_silent", "operator's page does not answer for 2 s, then resumed", _silent, "alone", within=1.1, **BACK),
-    _drill("page_closed_taken_over", "the same of one who has taken over", _closed, "taken_over", **BACK),
-    _drill("page_silent_taken_over", "silent page of one who has taken over", _silent, "taken_over", within=1.1, **BACK),
+    _drill("page_closed_taken_over", "page of one who has taken over is closed, opened again, resumed", _closed, "taken_over", **BACK),
+    _drill("page_silent_taken_over", "page of one who has taken over does not answer for 2 s, then resumed", _silent, "taken_over", within=1.1, **BACK),
     _drill(
         "page_left",
         "the policy acts, the operator's page is closed",
