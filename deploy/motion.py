@@ -32,6 +32,7 @@ _WEAK = 0.08  # singular values of the Jacobian below which a direction of the t
 _DAMPING = 0.06
 _POSTURE_RATE = 0.5  # [1/s] at which joints that do not move the tool go back to their posture
 _POSTURE_SPEED = 0.3  # [rad/s] at most
+_JOINS = 0.1  # [s] in which a controller comes to where motion begins, from where it wanted the arm until then
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Setpoint:
         rotation: ``(3, 3)``.
         twist: ``(6,)`` [m/s, rad/s] of the tool, linear before angular, base frame.
         reasons: limits that bit in this tick.
+        joins: [s] after the stamp before which a controller need not be on it: motion has just begun where the arm stands, and the
+            controller may want it a little elsewhere.
     """
 
     stamp: int
@@ -59,6 +62,7 @@ class Setpoint:
     rotation: Array
     twist: Array
     reasons: tuple[str, ...] = ()
+    joins: float = 0.0
 
     def at(self, time: float) -> Array:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
@@ -146,6 +150,7 @@ class MotionGenerator:
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
         self._sent: Setpoint | None = None
+        self._joins = 0  # [ns]
 
     def _gain(self, rate: float, compensated: float) -> float:
         """Velocity for each metre of distance, so that ticks of constant velocity follow the lag exactly [1/s]."""
@@ -295,7 +300,10 @@ class MotionGenerator:
         exact = target if target is not None and not reasons and self._robot_gains == self._gains else None
         goal, facing = self._equilibrium(position, rotation, offset, turn, end) if exact is None else (exact.position, exact.rotation)
         twist = np.concatenate([offset, turn]) / self.dt
-        self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons))
+        if self._sent is None:
+            self._joins = self._stamp + round(_JOINS * 1e9)
+        joins = max(self._joins - self._stamp, 0) * 1e-9
+        self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons), joins)
         return self._sent
 
     def _equilibrium(self, position: Array, rotation: Array, offset: Array, turn: Array, end: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -2,7 +2,8 @@
 
 Each message begins at its tick, repeats what was promised for the lead, and ends at rest: a message that is late or lost changes nothing
 but where new motion begins, and an arm that hears nothing any more comes to rest within its limits. Points carry velocities and
-accelerations, so that the controller draws exactly the trajectory that the limits were checked on.
+accelerations, so that the controller draws exactly the trajectory that the limits were checked on. Where motion begins anew, the first
+points are left out: a controller that wants the arm a little elsewhere than it stands comes to it without a jump.
 """
 
 from __future__ import annotations
@@ -54,8 +55,7 @@ class JointTrajectoryArm(Arm):
 
     def offered(self, robot: Robot) -> QoS:
         """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
-        spare = robot.lead - 1.0 / robot.rate_hz  # a tick's stamp is up to a tick before it is sent
-        return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
+        return replace(WRITE, lifespan=robot.spare) if self._stamped and robot.spare > 0 else WRITE
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.
@@ -77,6 +77,7 @@ class JointTrajectoryArm(Arm):
         points = [
             point(at, velocity, acceleration, effort=none, time_from_start=duration(**stamp_of(round(time * 1e9))))
             for time, at, velocity, acceleration in rows
+            if time > min(setpoint.joins, setpoint.times[-1]) - 1e-6
         ]
         stamp = types["builtin_interfaces/msg/Time"](**stamp_of(setpoint.stamp if self._stamped else 0))
         header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="")

@@ -261,6 +261,8 @@ class Rig:
             compliant=compliant,
             contact=Contact(deaf_s=float(safety["deaf_s"]), follow_rad=float(safety["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
+            clock=self.network.now,
+            spare_s=max(self.robot.spare, 0.0),
         )
 
     def _show(self) -> None:

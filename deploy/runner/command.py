@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -86,6 +86,8 @@ class Command:
         contact: notices that the arm does not get what is sent, or is not heard.
         targets: what keeps a target from being followed; any that is ten finite numbers is near enough unless given.
         dry_run: send nothing.
+        clock: [ns] of the transport, by which a tick that is held up is noticed.
+        spare_s: [s] after its tick that a stiff arm's command may still leave; later it would be joined with a jump. 0: any time.
     """
 
     def __init__(
@@ -101,12 +103,15 @@ class Command:
         contact: Contact | None = None,
         targets: TargetChecks | None = None,
         dry_run: bool = False,
+        clock: Callable[[], int] | None = None,
+        spare_s: float = 0.0,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
         self._checks: list[Check] = [*checks, tracking]
         self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
+        self._clock, self._spare = clock, 0 if compliant else round(spare_s * 1e9)
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -150,6 +155,9 @@ class Command:
             self.motion.lean(measured)
         share = self.supervisor.scale(now)
         setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
+        if self._held_up(now):
+            self.contact.lost = "a tick was held up"
+            return Tick(now, state, None, None, measured, tuple(problems))
         if not self.dry_run:
             self._send(setpoint, followed, measured, now)
         if followed is not None:
@@ -166,6 +174,10 @@ class Command:
         resting = not self._started or (self.motion.resting and not self.supervisor.moves)
         self.contact.look(now, heard, resting=resting, clock=clock)
         return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
+
+    def _held_up(self, now: int) -> bool:
+        """Whether the computer let so much time pass since the tick began that the arm is already coming to rest by itself."""
+        return self._clock is not None and 0 < self._spare < self._clock() - now
 
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
         if measured is not None:

@@ -214,6 +214,8 @@ class Parts:
             contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             dry_run=bool(self._options["dry_run"]),
+            clock=self.transport.now,
+            spare_s=max(robot.spare, 0.0),
         )
 
     def _sensing(self, now: int) -> Iterator[Problem]:
