@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from robolearn.deploy.drills.drill import Drill
 from robolearn.deploy.drills.rig import Rig
 from robolearn.deploy.safety import State
@@ -22,6 +24,24 @@ def _stopped_runner(rig: Rig) -> None:
     rig.runner_runs = False
     rig.play(0.7)
     rig.runner_runs = True
+
+
+def _held_up(rig: Rig) -> None:
+    """The computer does something else for 0.7 s after a tick has planned its motion, and before it is sent."""
+    follow = rig.command.motion.follow
+
+    def late(*given: Any) -> Any:
+        rig.command.motion.follow = follow  # type: ignore[method-assign]
+        setpoint = follow(*given)
+        _stopped_runner(rig)
+        return setpoint
+
+    rig.command.motion.follow = late  # type: ignore[method-assign]
+
+
+def _stall_of_sagging_arm(rig: Rig) -> None:
+    rig.world.sags = 0.004
+    rig.network.stall(1.0)
 
 
 def _dead_robot(rig: Rig) -> None:
@@ -53,8 +73,10 @@ DRILLS = [
     _drill("dead_runner", "runner dies, trajectory controller", _dead_runner, ends=State.RUNNING),
     _drill("dead_runner_pose", "runner dies, pose controller", _dead_runner, ends=State.RUNNING, within=1.5, options=COMPLIANT),
     _drill("stopped_runner", "runner stopped for 0.7 s, then continued", _stopped_runner, **RUNS),
+    _drill("held_up", "runner is held up for 0.7 s in the middle of a tick", _held_up, says="held up", again=True, **RUNS),
     _drill("dead_robot", "robot's driver dies", _dead_robot, says="is not heard"),
     _drill("stall", "network stalls for 1 s, both ways", lambda rig: rig.network.stall(1.0), says="is not heard", **RUNS),
+    _drill("stall_sagging", "the same, the arm 4 mrad beside its commands", _stall_of_sagging_arm, says="is not heard", again=True, **RUNS),
     _drill(
         "stall_pose",
         "network stalls for 1 s, both ways, pose controller",

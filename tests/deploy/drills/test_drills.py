@@ -9,6 +9,8 @@ from robolearn.deploy.drills import catalogue, processes, vectors
 FAST = (
     "dead_runner",
     "stall",
+    "stall_sagging",
+    "held_up",
     "stall_commands",
     "clock_adjusted",
     "joint_order",
