@@ -32,7 +32,6 @@ _WEAK = 0.08  # singular values of the Jacobian below which a direction of the t
 _DAMPING = 0.06
 _POSTURE_RATE = 0.5  # [1/s] at which joints that do not move the tool go back to their posture
 _POSTURE_SPEED = 0.3  # [rad/s] at most
-_JOINS = 0.1  # [s] in which a controller comes to where motion begins, from where it wanted the arm until then
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Setpoint:
         rotation: ``(3, 3)``.
         twist: ``(6,)`` [m/s, rad/s] of the tool, linear before angular, base frame.
         reasons: limits that bit in this tick.
-        joins: [s] after the stamp before which a controller need not be on it: motion has just begun where the arm stands, and the
-            controller may want it a little elsewhere.
+        joins: [s] after the stamp until which all points stand: motion begins where the arm is, and its controller, which may want it a
+            little elsewhere, has so long to come there.
     """
 
     stamp: int
@@ -150,7 +149,7 @@ class MotionGenerator:
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
         self._sent: Setpoint | None = None
-        self._joins = 0  # [ns]
+        self._begins = self._joins = 0  # [ns]
 
     def _gain(self, rate: float, compensated: float) -> float:
         """Velocity for each metre of distance, so that ticks of constant velocity follow the lag exactly [1/s]."""
@@ -160,8 +159,8 @@ class MotionGenerator:
             raise UserError(f"a lag of {rate}/s has a time constant of {1000 / rate:.0f} ms, from which {late} cannot be taken: be faster")
         return (1.0 - math.exp(-self.dt / constant)) / self.dt
 
-    def start(self, joints: NDArray[Any], stamp: int) -> None:
-        """Begin at rest, at ``joints (J,)`` [rad], with the tick at ``stamp`` [ns].
+    def start(self, joints: NDArray[Any], stamp: int, settle: float = 0.0) -> None:
+        """Begin at rest, at ``joints (J,)`` [rad], with the tick at ``stamp`` [ns], and stay there for ``settle`` [s].
 
         Raises:
             UserError: another number of joints, or one that is not finite.
@@ -174,6 +173,8 @@ class MotionGenerator:
         self._rest = at if self._posture is None else self._posture
         self._reader.reset(*self.chain.forward(at))
         self._stamp, self._sent = stamp - round(1.5 * self.dt * 1e9), None
+        self._begins = stamp + round(settle * 1e9)
+        self._joins = self._begins + round((self._lead - 0.5) * self.dt * 1e9)
 
     def lean(self, joints: NDArray[Any]) -> None:
         """Let joints that do not move the tool go towards ``joints (J,)`` [rad]: where a compliant arm, free to choose, has them."""
@@ -204,6 +205,8 @@ class MotionGenerator:
         Raises:
             UserError: not started, or an action of another size.
         """
+        if stamp < self._begins:
+            return self.decelerate(stamp)
         if not self._catch_up(stamp) and self._sent is not None:
             return self._sent
         position, rotation, jacobian = self.chain.forward_jacobian(self._spline.newest)
@@ -300,8 +303,6 @@ class MotionGenerator:
         exact = target if target is not None and not reasons and self._robot_gains == self._gains else None
         goal, facing = self._equilibrium(position, rotation, offset, turn, end) if exact is None else (exact.position, exact.rotation)
         twist = np.concatenate([offset, turn]) / self.dt
-        if self._sent is None:
-            self._joins = self._stamp + round(_JOINS * 1e9)
         joins = max(self._joins - self._stamp, 0) * 1e-9
         self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons), joins)
         return self._sent

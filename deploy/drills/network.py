@@ -28,15 +28,16 @@ def _stopped_runner(rig: Rig) -> None:
 
 def _held_up(rig: Rig) -> None:
     """The computer does something else for 0.7 s after a tick has planned its motion, and before it is sent."""
-    follow = rig.command.motion.follow
+    motion: Any = rig.command.motion
+    follow = motion.follow
 
     def late(*given: Any) -> Any:
-        rig.command.motion.follow = follow  # type: ignore[method-assign]
+        motion.follow = follow
         setpoint = follow(*given)
         _stopped_runner(rig)
         return setpoint
 
-    rig.command.motion.follow = late  # type: ignore[method-assign]
+    motion.follow = late
 
 
 def _stall_of_sagging_arm(rig: Rig) -> None:

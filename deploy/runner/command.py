@@ -17,6 +17,7 @@ from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.errors import UserError
 
 Floats = NDArray[np.float64]
+SETTLE_S = 0.07  # [s] for which motion that begins stands first: a stiff arm's controller wants it a little beside where it is
 
 
 class Driver(Protocol):
@@ -196,7 +197,7 @@ class Command:
 
     def _start(self, now: int, heard: Heard | None) -> None:
         assert heard is not None
-        self.motion.start(heard[1], now)
+        self.motion.start(heard[1], now, 0.0 if self._compliant else SETTLE_S)
         self._tracking.reset()
         self.contact.reset()
         self._targets.begin()
