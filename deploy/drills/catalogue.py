@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from robolearn.deploy.drills import network, policies, recorders, robots, vectors
+from robolearn.deploy.drills import network, operators, policies, processes, recorders, robots, vectors
 from robolearn.deploy.drills.drill import Row
 from robolearn.errors import UserError, nearest
 
 
 def all_drills() -> list[Any]:
     """Each with ``name``, ``fault`` and ``run() -> Row``."""
-    return [*network.DRILLS, *robots.DRILLS, *policies.DRILLS, *recorders.DRILLS]
+    return [*network.DRILLS, *robots.DRILLS, *operators.DRILLS, *policies.DRILLS, *recorders.DRILLS, *processes.DRILLS]
 
 
 def rows(names: Sequence[str] = ()) -> Iterator[Row]:

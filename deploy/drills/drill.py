@@ -9,6 +9,8 @@ from typing import Any
 from robolearn.deploy.drills.rig import Rig
 from robolearn.deploy.safety import State
 
+FAST = 0.1  # [rad/s] of some joint: the arm moves at speed
+
 
 @dataclass(frozen=True)
 class Row:
@@ -18,9 +20,9 @@ class Row:
         group: of faults.
         fault: in words.
         did: what the robot did, in the runner's own words.
-        standstill_s: from the fault until the arm stood [s]; None where it went on, or had not begun to move.
+        standstill_s: from the fault until the arm stood [s]; None where it went on, had not begun to move, or is not heard of any more.
         moved_m: that the tool went after the fault until it stood, or until the drill ended [m].
-        state: of the runner at the end.
+        state: of the runner at the end, or how its process ended.
         guard_faults: that libfranka's checks found: discontinuities, and limits of what was commanded.
         limit_violations: ticks in which tool or joints were outside of their limits.
         committed: episodes that were committed before the fault and are there after it, of how many; None where none were at stake.
@@ -59,6 +61,7 @@ class Drill:
         seconds: to play after the fault.
         options: of the :class:`Rig`.
         early: the fault is there before the run begins.
+        again: once it has stood, the arm has to move at speed by the end.
         guarded: the robot's own guard is expected to stop it: what happens is beyond what a runner can mend.
     """
 
@@ -72,6 +75,7 @@ class Drill:
     seconds: float = 3.0
     options: Mapping[str, Any] = field(default_factory=dict)
     early: bool = False
+    again: bool = False
     guarded: bool = False
 
     def run(self) -> Row:
@@ -102,5 +106,6 @@ class Drill:
         stood, guard, outside = rig.track.standstill(), sum(rig.track.guard.values()), rig.track.outside
         soon = self.within is None or (stood is not None and stood <= self.within)
         goes_on = self.within is not None or stood is None
+        goes_on = goes_on and (not self.again or rig.track.fastest(1.0) > FAST)
         sound = rig.state is self.ends and self.says in did and soon and goes_on and bool(guard) == self.guarded and outside == 0
         return Row(self.group, self.fault, did, stood, rig.track.moved(), rig.state.value, guard, outside, None, sound)

@@ -25,6 +25,21 @@ class _Question:
     answer: Callable[[], Any]
 
 
+class Sweep:
+    """Leads the tool sideways, and back where it has come far enough."""
+
+    def __init__(self) -> None:
+        self._side = 1.0
+
+    def chunk(self, position: NDArray[Any], rot6d: NDArray[Any]) -> Floats:
+        """Actions ``(8, 10)`` from where the tool is: ``position (3,)`` [m] and ``rot6d (6,)`` in the base frame."""
+        if abs(position[1]) > SWEEP:
+            self._side = -float(np.sign(position[1]))
+        chunk = np.tile(np.concatenate([position, rot6d, [-1.0]]), (HORIZON, 1))
+        chunk[:, 1] = np.clip(position[1] + self._side * (AHEAD + PACE * np.arange(HORIZON)), -0.2, 0.2)
+        return chunk.astype(np.float32)
+
+
 class DrillPolicy:
     """Answers as :class:`robolearn.deploy.serving.inference.Inference` does, by a clock that may stand.
 
@@ -40,7 +55,7 @@ class DrillPolicy:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock, self._side = clock, 1.0
+        self._clock, self._sweep = clock, Sweep()
         self.takes: float | None = 0.03
         self.refines: float | None = 0.005
         self.spoil: Callable[[Floats], Any] = lambda chunk: chunk
@@ -52,7 +67,9 @@ class DrillPolicy:
     def submit_sample(self, observation: Mapping[str, NDArray[Any]], seed: int, decision: int) -> int:
         """Ask for a chunk."""
         self.asked += 1
-        return self._put("sample", self.takes, lambda: self.spoil(self._sweep(observation)))
+        return self._put(
+            "sample", self.takes, lambda: self.spoil(self._sweep.chunk(observation["tcp_pos"][-1], observation["tcp_rot6d"][-1]))
+        )
 
     def submit_refine(self, observation: Mapping[str, NDArray[Any]], base_action: NDArray[Any], phase: int) -> int:
         """Ask for a residual."""
@@ -75,12 +92,3 @@ class DrillPolicy:
         value = None if self.fails else question.answer()
         times = {"submitted": question.asked * 1e-9, "finished": now * 1e-9}
         return SimpleNamespace(id=question.id, kind=question.kind, value=value, error=self.fails, info={}, timings={}, **times)
-
-    def _sweep(self, observation: Mapping[str, NDArray[Any]]) -> Floats:
-        """Actions ``(8, 10)`` that lead the tool sideways, and back where it has come far enough."""
-        position, rot6d = observation["tcp_pos"][-1], observation["tcp_rot6d"][-1]
-        if abs(position[1]) > SWEEP:
-            self._side = -float(np.sign(position[1]))
-        chunk = np.tile(np.concatenate([position, rot6d, [-1.0]]), (HORIZON, 1))
-        chunk[:, 1] = np.clip(position[1] + self._side * (AHEAD + PACE * np.arange(HORIZON)), -0.2, 0.2)
-        return chunk.astype(np.float32)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
 
 import robolearn
 from robolearn.deploy.chunks.executor import ChunkExecutor
+from robolearn.deploy.drills.page import Page
 from robolearn.deploy.drills.policy import HORIZON, DrillPolicy
 from robolearn.deploy.drills.track import Track
 from robolearn.deploy.drills.world import KinematicWorld
@@ -22,13 +23,16 @@ from robolearn.deploy.latency import DelayEstimator
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
 from robolearn.deploy.runner.autonomy import Autonomy
-from robolearn.deploy.runner.checks import ClockCheck, LateCheck, TrackingCheck
+from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
 from robolearn.deploy.runner.command import Command
 from robolearn.deploy.runner.contact import Contact
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import SimulatedJudge
+from robolearn.deploy.runner.operated import OperatedActor, OperatedJournal, OperatedJudge
+from robolearn.deploy.runner.operator import Operator
+from robolearn.deploy.runner.roles import Actor, Journal, Judge
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
@@ -70,6 +74,8 @@ class Rig:
         camera: whether the policy sees a camera, which the rig publishes at 20 Hz.
         residual: whether the policy has one.
         deadman: whether a deadman has to be held.
+        operator: who is beside the run at a page of the browser, and has begun it: nobody, one who demonstrates ``alone``, one
+            who watches ``beside`` the policy, or one who has ``taken_over`` from it.
         journal: a recorder; without one, nothing is written down.
         seed: of the network's faults.
 
@@ -79,6 +85,8 @@ class Rig:
         world: the arm.
         simulated: the robot; stands still while ``robot_runs`` is False.
         track: what the arm did.
+        page: the operator's.
+        operator: who holds it, if anybody; asks the page nothing while ``operator_asks`` is False.
         refused: why the run ended, where it did.
     """
 
@@ -90,6 +98,7 @@ class Rig:
         camera: bool = False,
         residual: bool = False,
         deadman: bool = False,
+        operator: Literal["", "alone", "beside", "taken_over"] = "",
         journal: Any = None,
         seed: int = 0,
     ) -> None:
@@ -114,26 +123,19 @@ class Rig:
         self.autonomy = self._autonomy(residual)
         self.supervisor = Supervisor(float(safety["hold_s"]), float(safety["ramp_s"]), int(safety["holds"]))
         checks = [self._sensing, self.stops.problems, self._driver.problems, judge.problems, self._diary]
-        checks += [LateCheck(self.autonomy, int(safety["late_steps"])), ClockCheck(monotonic=self.clock, clock=self.network.now)]
-        self.command = self._command(safety, checks)
-        self.episodes = Episodes(
-            self.command,
-            self.autonomy,
-            self._sensors,
-            judge,
-            self.stops,
-            self.journal,
-            control_hz=10.0,
-            max_steps=10_000,
-            patience_s=3.0,
-            recover=self._recover,
-        )
+        checks += [ClockCheck(monotonic=self.clock, clock=self.network.now)]
+        self.page = Page(self.clock, grabs=operator != "beside")
+        self.operator = self._operator(operator)
+        actor, judged, journal, watch = self._crew(judge, LateCheck(self.autonomy, int(safety["late_steps"])), operator == "alone")
+        self.command = self._command(safety, checks + watch)
+        self.episodes = self._episodes(actor, judged, journal)
         self._may_recover = threading.Event()
         self._story = self.episodes.story([7, 8, 9], self.network.now())
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
         self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True
-        self.every_tick: list[Callable[[], None]] = []
+        self.operator_asks = True
+        self.every_tick: list[Callable[[], None]] = [] if self.operator is None else [self.page.act, self._ask]
         self.refused = ""
 
     def play(self, seconds: float) -> None:
@@ -155,7 +157,9 @@ class Rig:
     def _tick(self) -> None:
         self.episodes.tell(self.network.now())
         try:
-            next(self._story)
+            tick = next(self._story)
+            if self.operator is not None:
+                self.operator.see(tick, self.supervisor.fault)
         except StopIteration:
             self.refused = "the run is over"
         except UserError as error:
@@ -167,6 +171,11 @@ class Rig:
         while self.track.speed < 0.1 and not self.refused and seconds < 10:
             self.play(0.1)
             seconds += 0.1
+
+    def _ask(self) -> None:
+        """What the operator's thread does every 20 ms."""
+        if self.operator is not None and self.operator_asks and round(self.clock.now * 1e-9 / TICK) % 2:
+            self.operator_asks = self.operator.try_turn()
 
     def press(self, topic: str, value: bool) -> None:
         """Publish a Bool as a person's button does."""
@@ -221,6 +230,24 @@ class Rig:
     def _autonomy(self, residual: bool) -> Autonomy:
         executor = ChunkExecutor(self.robot.action, HORIZON, 4, "receding")
         return Autonomy(self.policy, executor, DelayEstimator(0.1, grace=0.06), observation_horizon=2, residual=residual)
+
+    def _operator(self, kind: str) -> Operator | None:
+        if not kind:
+            return None
+        self.page.press("record")
+        return Operator(self.page.device, self.stops, self.observe, has_policy=kind != "alone", clock=self.clock)
+
+    def _crew(self, judge: Judge, late: Check, alone: bool) -> tuple[Actor, Judge, Journal, list[Check]]:
+        """Who acts, judges and writes down, and what looks at them."""
+        if self.operator is None:
+            return self.autonomy, judge, self.journal, [late]
+        actor = OperatedActor(self.operator, None if alone else self.autonomy)
+        journal = OperatedJournal(self.journal, self.operator, actor)
+        return actor, OperatedJudge(judge, self.operator), journal, [self.operator.problems, actor.spared(late)]
+
+    def _episodes(self, actor: Actor, judge: Judge, journal: Journal) -> Episodes:
+        given = {"control_hz": 10.0, "max_steps": 10_000, "patience_s": 3.0}
+        return Episodes(self.command, actor, self._sensors, judge, self.stops, journal, **given, recover=self._recover)  # type: ignore[arg-type]
 
     def _command(self, safety: Mapping[str, Any], checks: list[Any]) -> Command:
         motion, compliant = self.robot.motion(), self.robot.robot_lag is not None

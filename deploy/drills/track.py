@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
-from robolearn.deploy.sim_robot.node import SimulatedRobot
-from robolearn.deploy.transport.in_process import ManualClock
 
 STILL = 0.01  # [rad/s] of every joint
 STANDS = 0.25  # [s] for which it has to be still
@@ -23,15 +21,15 @@ class Track:
     Args:
         world: the arm; has ``position`` and ``velocity``.
         robot: its description.
-        simulated: the robot, whose guard counts.
-        clock: of all.
+        simulated: the robot, whose guard counts: has ``commanded.counts``.
+        clock: of all, has ``now`` [ns].
 
     Attributes:
         speed: of the fastest joint [rad/s].
         outside: ticks in which the tool was outside of its workspace, or a joint outside of its limits.
     """
 
-    def __init__(self, world: Any, robot: Robot, simulated: SimulatedRobot, clock: ManualClock) -> None:
+    def __init__(self, world: Any, robot: Robot, simulated: Any, clock: Any) -> None:
         self._world, self._robot, self._simulated, self._clock = world, robot, simulated, clock
         self._low, self._high = np.array(robot.workspace.low) - SLACK, np.array(robot.workspace.high) + SLACK
         self._lower, self._upper = np.array(PUBLISHED["panda"].lower), np.array(PUBLISHED["panda"].upper)
@@ -69,6 +67,11 @@ class Track:
             if first is not None and (self._times[self._mark + index] - self._times[self._mark + first]) * 1e-9 >= STANDS:
                 return (self._times[self._mark + first] - self.at) * 1e-9
         return None
+
+    def fastest(self, seconds: float) -> float:
+        """[rad/s] of the fastest joint in the last ``seconds``."""
+        since = self._clock.now - seconds * 1e9
+        return max(speed for time, speed in zip(self._times, self._speeds, strict=True) if time >= since)
 
     def moved(self) -> float:
         """[m] that the tool went from the mark until it stood, or until now where it went on."""

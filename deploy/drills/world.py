@@ -29,6 +29,7 @@ class KinematicWorld:
 
     Attributes:
         blocked: joints stay where they are, whatever they are told.
+        sags: by which the joints stand beside where they are told to be [rad], as a real arm's do.
         drifts: speed [rad/s] of the first joint beside what it is told, such as a brake that slips has.
         position: of the joints ``(7,)`` [rad].
         velocity: ``(7,)`` [rad/s].
@@ -39,7 +40,7 @@ class KinematicWorld:
 
     def __init__(self, env_spec: EnvSpec, chain: Chain, home: tuple[float, ...]) -> None:
         self.env_spec, self._chain, self._home = env_spec, chain, np.array(home)
-        self.blocked, self.drifts, self._seed = False, 0.0, 0
+        self.blocked, self.drifts, self.sags, self._seed = False, 0.0, 0.0, 0
         self.reset(0)
 
     def reset(self, seed: int, level: str | None = None) -> None:
@@ -75,7 +76,7 @@ class KinematicWorld:
         if self.blocked:
             goal = self.position
         self._drift[0] += self.drifts * self.timestep
-        goal = goal + self._drift
+        goal = goal + self._drift + (0.0 if self.blocked else self.sags)
         self.velocity = (goal - self.position) / self.timestep
         self.position = goal.copy()
 

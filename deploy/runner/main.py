@@ -20,6 +20,7 @@ from robolearn.deploy.runner.operated import starts
 from robolearn.deploy.runner.outcome import as_text, check_beside, write_results
 from robolearn.deploy.runner.parts import Parts
 from robolearn.deploy.runner.ticker import Ticker
+from robolearn.deploy.safety import State
 from robolearn.errors import UserError, check_positive
 from robolearn.nodes import instantiate, to_dict
 from robolearn.progress import Progress
@@ -78,12 +79,16 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
     episodes, cadence, clock = parts.episodes, parts.cadence, parts.transport.now
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
+        said: State | None = None
         begun = time.monotonic_ns()
         operator = parts.crew.operator
         wanted = seeds if operator is None else starts(seeds, episodes.results, operator.skips)
         for tick in episodes.story(wanted, clock()):
             if operator is not None:
                 operator.see(tick, parts.command.supervisor.fault)
+            if tick.state is not said:
+                said = tick.state
+                parts.stops.say(said.value)
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
             for reason in tick.setpoint.reasons if tick.setpoint is not None else ():
                 cadence.count("clamps", reason)

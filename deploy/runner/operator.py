@@ -176,6 +176,14 @@ class Operator:
         if self._scene is not None and seen:
             self._scene.show(seen)
 
+    def try_turn(self) -> bool:
+        """As :meth:`turn`; False from when the device has failed: whatever it does, the robot waits and says why."""
+        try:
+            self.turn()
+        except Exception as error:
+            self._failed = f"the operator's device failed: {type(error).__name__}: {error}"[:300]
+        return not self._failed
+
     def status(self) -> Status:
         """What the operator is shown."""
         with self._lock:
@@ -245,12 +253,8 @@ class Operator:
             yield event
 
     def _ask(self) -> None:
-        while not self._closed.wait(POLL_S):
-            try:
-                self.turn()
-            except Exception as error:  # whatever a device does, the robot waits and says why
-                self._failed = f"the operator's device failed: {type(error).__name__}: {error}"[:300]
-                return
+        while not self._closed.wait(POLL_S) and self.try_turn():
+            pass
 
 
 def _usable(target: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from robolearn.deploy.teleop.steering import Heartbeat
@@ -18,26 +19,31 @@ class Pulse:
 
     Args:
         timeout: silence after which a page is dead [s].
+        clock: [ns], monotonic.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, timeout: float, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._timeout, self._clock = timeout, clock
         self._lock = threading.Lock()
         self._beats: dict[int, Heartbeat] = {}
         self._driver: int | None = None
         self._closed = threading.Event()
 
-    def watch(self, client: Any) -> None:
-        """Begin to ask a ``viser.ClientHandle``, which counts from its first answer."""
+    def came(self, client: int) -> None:
+        """A page was opened; it counts from its first answer."""
         with self._lock:
-            self._beats[client.client_id] = Heartbeat(self._timeout)
+            self._beats[client] = Heartbeat(self._timeout)
+
+    def watch(self, client: Any) -> None:
+        """Begin to ask a ``viser.ClientHandle`` that came."""
+        self.came(client.client_id)
         threading.Thread(target=self._ask, args=(client,), daemon=True, name=f"pulse-{client.client_id}").start()
 
     def heard(self, client: int, *, drives: bool = True) -> None:
         """A page said something; ``drives``: its operator did it."""
         with self._lock:
             if client in self._beats:  # it is not gone
-                self._beats[client].beat(time.monotonic_ns())
+                self._beats[client].beat(self._clock())
                 self._driver = client if drives else self._driver
 
     def gone(self, client: int) -> None:

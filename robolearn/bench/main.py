@@ -16,6 +16,7 @@ from robolearn.nodes import find_target, to_dict
 
 Bench = Callable[[Mapping[str, Any]], Iterator[Figure]]
 PARTS = {part: f"robolearn.bench.{part}.figures" for part in ("sim", "train", "infer", "data", "run", "faults")}
+OPTIONAL = ("faults.vectors",)  # counts that may be 0
 
 
 def main(cfg: DictConfig) -> int:
@@ -47,8 +48,9 @@ def _checked_parts(options: Mapping[str, Any]) -> list[str]:
     if int(options["rounds"]) < 1:
         raise UserError(f"rounds must be at least 1, got {options['rounds']}")
     for key, value in ((f"{part}.{name}", value) for part in PARTS for name, value in options[part].items()):
-        if type(value) is int and value < 1:
-            raise UserError(f"{key} must be at least 1, got {value}")
+        least = int(key not in OPTIONAL)
+        if type(value) is int and value < least:
+            raise UserError(f"{key} must be at least {least}, got {value}")
     if "sim" in parts:
         find_target("robolearn.bench.sim.check")(options)
     return parts

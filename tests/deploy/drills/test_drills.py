@@ -4,11 +4,13 @@ import os
 
 import pytest
 
-from robolearn.deploy.drills import catalogue, vectors
+from robolearn.deploy.drills import catalogue, processes, vectors
 
 FAST = (
     "dead_runner",
     "stall",
+    "stall_sagging",
+    "held_up",
     "stall_commands",
     "clock_adjusted",
     "joint_order",
@@ -17,14 +19,27 @@ FAST = (
     "target_nan",
     "blocked",
     "recovered",
+    "page_closed",
+    "page_silent_taken_over",
+    "device_fails",
 )
 KNOWN = {drill.name: drill for drill in catalogue.all_drills()}
+REAL = {drill.name: drill for drill in processes.DRILLS}  # in real time
+ALL = os.environ.get("ROBOLEARN_DRILLS") == "all"
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", KNOWN if os.environ.get("ROBOLEARN_DRILLS") == "all" else FAST)
+@pytest.mark.parametrize("name", [name for name in KNOWN if name not in REAL] if ALL else FAST)
 def test_a_fault_has_the_consequence_it_has_to_have(name):
     row = KNOWN[name].run()
+    assert row.ok, row.to_dict()
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("name", REAL if ALL else ("sigkill_runner",))
+def test_so_has_one_of_real_processes(name):
+    pytest.importorskip("cyclonedds")
+    row = REAL[name].run()
     assert row.ok, row.to_dict()
 
 
