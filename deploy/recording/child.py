@@ -17,7 +17,7 @@ from typing import Any
 
 from robolearn.deploy.recording.episodes import INTERVENTION, Episodes
 from robolearn.deploy.recording.frames import Frame, FrameReader, arrays_of
-from robolearn.deploy.recording.raw_log import RawLog
+from robolearn.deploy.recording.raw_log import RawLog, disk_trouble
 from robolearn.errors import UserError
 from robolearn.run import jsonable
 from robolearn.spec import EnvSpec
@@ -180,7 +180,7 @@ class Recording:
         try:
             self._events.write(json.dumps(dict(values), default=jsonable) + "\n")
         except OSError as error:
-            self._parent.say("events", trouble=str(error))
+            self._parent.say("events", trouble=disk_trouble(error))
 
 
 def main() -> int:

@@ -20,6 +20,12 @@ EVENTS, STEPS = "/robolearn/events", "/robolearn/steps"
 JSON_SCHEMA = b'{"type": "object"}'
 
 
+def disk_trouble(error: OSError) -> str:
+    """What a disk that does not take what is written is told to be."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{'the disk is full' if full else 'the disk fails'} ({error.strerror})"
+
+
 class Sink:
     """A stream that never fails: what the disk does not take waits in memory, in order, and is tried again.
 
@@ -57,8 +63,7 @@ class Sink:
             try:
                 written = os.write(self._descriptor, self._waiting[: 1 << 20])
             except OSError as error:
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-                self.trouble = f"{'the disk is full' if full else 'the disk fails'} ({error.strerror})"
+                self.trouble = disk_trouble(error)
                 return
             del self._waiting[:written]
         self.trouble = None
