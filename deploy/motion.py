@@ -48,8 +48,6 @@ class Setpoint:
         rotation: ``(3, 3)``.
         twist: ``(6,)`` [m/s, rad/s] of the tool, linear before angular, base frame.
         reasons: limits that bit in this tick.
-        joins: [s] after the stamp until which all points stand: motion begins where the arm is, and its controller, which may want it a
-            little elsewhere, has so long to come there.
     """
 
     stamp: int
@@ -61,7 +59,12 @@ class Setpoint:
     rotation: Array
     twist: Array
     reasons: tuple[str, ...] = ()
-    joins: float = 0.0
+
+    def only_end(self, time: float) -> Setpoint:
+        """To be at rest in the last point ``time`` [s] after the stamp; how is up to the controller."""
+        end = slice(-1, None)
+        points = self.positions[end], self.velocities[end], self.accelerations[end]
+        return Setpoint(self.stamp, np.array([time]), *points, self.position, self.rotation, self.twist, self.reasons)
 
     def at(self, time: float) -> Array:
         """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
@@ -149,7 +152,6 @@ class MotionGenerator:
         self._velocity = np.zeros(chain.size)
         self._stamp: int | None = None
         self._sent: Setpoint | None = None
-        self._begins = self._joins = 0  # [ns]
 
     def _gain(self, rate: float, compensated: float) -> float:
         """Velocity for each metre of distance, so that ticks of constant velocity follow the lag exactly [1/s]."""
@@ -159,8 +161,8 @@ class MotionGenerator:
             raise UserError(f"a lag of {rate}/s has a time constant of {1000 / rate:.0f} ms, from which {late} cannot be taken: be faster")
         return (1.0 - math.exp(-self.dt / constant)) / self.dt
 
-    def start(self, joints: NDArray[Any], stamp: int, settle: float = 0.0) -> None:
-        """Begin at rest, at ``joints (J,)`` [rad], with the tick at ``stamp`` [ns], and stay there for ``settle`` [s].
+    def start(self, joints: NDArray[Any], stamp: int) -> None:
+        """Begin at rest, at ``joints (J,)`` [rad], with the tick at ``stamp`` [ns].
 
         Raises:
             UserError: another number of joints, or one that is not finite.
@@ -173,8 +175,6 @@ class MotionGenerator:
         self._rest = at if self._posture is None else self._posture
         self._reader.reset(*self.chain.forward(at))
         self._stamp, self._sent = stamp - round(1.5 * self.dt * 1e9), None
-        self._begins = stamp + round(settle * 1e9)
-        self._joins = self._begins + round((self._lead - 0.5) * self.dt * 1e9)
 
     def lean(self, joints: NDArray[Any]) -> None:
         """Let joints that do not move the tool go towards ``joints (J,)`` [rad]: where a compliant arm, free to choose, has them."""
@@ -205,8 +205,6 @@ class MotionGenerator:
         Raises:
             UserError: not started, or an action of another size.
         """
-        if stamp < self._begins:
-            return self.decelerate(stamp)
         if not self._catch_up(stamp) and self._sent is not None:
             return self._sent
         position, rotation, jacobian = self.chain.forward_jacobian(self._spline.newest)
@@ -303,8 +301,7 @@ class MotionGenerator:
         exact = target if target is not None and not reasons and self._robot_gains == self._gains else None
         goal, facing = self._equilibrium(position, rotation, offset, turn, end) if exact is None else (exact.position, exact.rotation)
         twist = np.concatenate([offset, turn]) / self.dt
-        joins = max(self._joins - self._stamp, 0) * 1e-9
-        self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons), joins)
+        self._sent = Setpoint(self._stamp, *points, goal, facing, twist, tuple(reasons))
         return self._sent
 
     def _equilibrium(self, position: Array, rotation: Array, offset: Array, turn: Array, end: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -135,11 +135,6 @@ class Robot:
         low, high = ((float(x), float(y), float(z)) for x, y, z in (self.workspace.low, self.workspace.high))
         return tool_pose_action(low, high)
 
-    @property
-    def spare(self) -> float:
-        """[s] after a command is due that it may still leave: a tick's stamp is up to a tick before it is sent."""
-        return self.lead - 1.0 / self.rate_hz
-
     def spec(self, task: str, control_hz: float) -> EnvSpec:
         """What is recorded here, as an environment's words."""
         return EnvSpec(task, self.observation, self.action, control_hz)

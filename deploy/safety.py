@@ -131,11 +131,11 @@ class Supervisor:
                 self._stop(now, f"{lasting.words} for more than {self.hold_s:g} s")
         return self.state
 
-    def scale(self, now: int) -> float:
-        """Share of its speed that the robot may have, 0 to 1: it ramps up after every beginning."""
+    def scale(self, now: int, since: int = 0) -> float:
+        """Share of its speed that the robot may have, 0 to 1: it ramps up after every beginning, one at ``since`` [ns] among them."""
         if self.state is not State.RUNNING:
             return 0.0
-        return 1.0 if self.ramp_s == 0 else min(1.0, (now - self._since) * NANO / self.ramp_s)
+        return 1.0 if self.ramp_s == 0 else min(1.0, max(now - max(self._since, since), 0) * NANO / self.ramp_s)
 
     @property
     def moves(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -34,6 +35,15 @@ class Arm(ABC):
         """Quality of service of its topic."""
         return WRITE
 
+    @property
+    def settle(self) -> float:
+        """How long the controller is given to come to where the joints are before motion begins there [s]."""
+        return 0.0
+
+    def within(self, robot: Robot) -> float:
+        """For how long after its stamp a set point may be sent [s]."""
+        return math.inf
+
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic; what has to be called before the first command is called here, and may take seconds.
 
@@ -42,7 +52,6 @@ class Arm(ABC):
         """
         self._transport, self._robot = transport, robot
         self._publisher = transport.publisher(*self.topic(), self.offered(robot))
-        transport.messages.encode(transport.messages.new(self.topic()[1]))  # the first of a type takes 20 ms, which no tick has
         if self._watch is not None:
             self._watch.open(transport)
 

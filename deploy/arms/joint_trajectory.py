@@ -2,12 +2,12 @@
 
 Each message begins at its tick, repeats what was promised for the lead, and ends at rest: a message that is late or lost changes nothing
 but where new motion begins, and an arm that hears nothing any more comes to rest within its limits. Points carry velocities and
-accelerations, so that the controller draws exactly the trajectory that the limits were checked on. Where motion begins anew, the first
-points are left out: a controller that wants the arm a little elsewhere than it stands comes to it without a jump.
+accelerations, so that the controller draws exactly the trajectory that the limits were checked on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -55,7 +55,17 @@ class JointTrajectoryArm(Arm):
 
     def offered(self, robot: Robot) -> QoS:
         """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
-        return replace(WRITE, lifespan=robot.spare) if self._stamped and robot.spare > 0 else WRITE
+        spare = robot.lead - self.within(robot)
+        return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
+
+    @property
+    def settle(self) -> float:
+        """What holds an arm pulls where friction or an obstacle does not let it: motion from there would be a jump of the controller's."""
+        return 0.3
+
+    def within(self, robot: Robot) -> float:
+        """Half of the time in which the arm does what the message repeats; the other half is for its way."""
+        return robot.lead / 2 if self._stamped and robot.lead > 0 else math.inf
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.
@@ -77,7 +87,6 @@ class JointTrajectoryArm(Arm):
         points = [
             point(at, velocity, acceleration, effort=none, time_from_start=duration(**stamp_of(round(time * 1e9))))
             for time, at, velocity, acceleration in rows
-            if time > min(setpoint.joins, setpoint.times[-1]) - 1e-6
         ]
         stamp = types["builtin_interfaces/msg/Time"](**stamp_of(setpoint.stamp if self._stamped else 0))
         header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from robolearn.deploy.drills.drill import Drill
 from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.safety import State
 from robolearn.deploy.transport.faults import Faults
 
@@ -26,18 +28,26 @@ def _stopped_runner(rig: Rig) -> None:
     rig.runner_runs = True
 
 
-def _held_up(rig: Rig) -> None:
-    """The computer does something else for 0.7 s after a tick has planned its motion, and before it is sent."""
-    motion: Any = rig.command.motion
-    follow = motion.follow
+def _slow_tick(rig: Rig) -> None:
+    _in_a_tick(rig, lambda: rig.clock.advance(0.04))
 
-    def late(*given: Any) -> Any:
-        motion.follow = follow
-        setpoint = follow(*given)
-        _stopped_runner(rig)
+
+def _stopped_in_a_tick(rig: Rig) -> None:
+    _in_a_tick(rig, lambda: _stopped_runner(rig))
+
+
+def _in_a_tick(rig: Rig, happens: Callable[[], None]) -> None:
+    """Between planning and sending."""
+    motion = rig.command.motion
+    usual = motion.follow
+
+    def follow(*given: Any) -> Setpoint:
+        del vars(motion)["follow"]
+        setpoint = usual(*given)
+        happens()
         return setpoint
 
-    motion.follow = late
+    vars(motion)["follow"] = follow
 
 
 def _stall_of_sagging_arm(rig: Rig) -> None:
@@ -74,7 +84,8 @@ DRILLS = [
     _drill("dead_runner", "runner dies, trajectory controller", _dead_runner, ends=State.RUNNING),
     _drill("dead_runner_pose", "runner dies, pose controller", _dead_runner, ends=State.RUNNING, within=1.5, options=COMPLIANT),
     _drill("stopped_runner", "runner stopped for 0.7 s, then continued", _stopped_runner, **RUNS),
-    _drill("held_up", "runner is held up for 0.7 s in the middle of a tick", _held_up, says="held up", again=True, **RUNS),
+    _drill("stopped_in_a_tick", "the same in the middle of a tick", _stopped_in_a_tick, says="took 7", again=True, **RUNS),
+    _drill("slow_tick", "one tick of the command loop takes 40 ms", _slow_tick, says="took 4", **RUNS),
     _drill("dead_robot", "robot's driver dies", _dead_robot, says="is not heard"),
     _drill("stall", "network stalls for 1 s, both ways", lambda rig: rig.network.stall(1.0), says="is not heard", **RUNS),
     _drill("stall_sagging", "the same, the arm 4 mrad beside its commands", _stall_of_sagging_arm, says="is not heard", again=True, **RUNS),
@@ -108,6 +119,6 @@ DRILLS = [
     _drill("jitter", "all messages 10 ms late", _suffer(Faults(delay=(0.01, 0.01))), **ON),
     _drill("clock_forward", "runner's clock jumps 5 s forward", lambda rig: rig.network.jump(5.0), says="5.00 s old"),
     _drill("clock_back", "runner's clock jumps 5 s back", lambda rig: rig.network.jump(-5.0), says="clock"),
-    _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **ON),
-    _drill("clock_adjusted", "runner's clock is put back by 20 ms", lambda rig: rig.network.jump(-0.02), says="clock", **ON),
+    _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **RUNS),
+    _drill("clock_adjusted", "runner's clock is put back by 20 ms", lambda rig: rig.network.jump(-0.02), says="clock", **RUNS),
 ]

@@ -56,7 +56,14 @@ DRILLS = [
     _drill("page_closed", "operator's page is closed in mid-drag, opened again, resumed", _closed, "alone", **BACK),
     _drill("page_silent", "operator's page does not answer for 2 s, then resumed", _silent, "alone", within=1.1, **BACK),
     _drill("page_closed_taken_over", "page of one who has taken over is closed, opened again, resumed", _closed, "taken_over", **BACK),
-    _drill("page_silent_taken_over", "page of one who has taken over does not answer for 2 s, then resumed", _silent, "taken_over", within=1.1, **BACK),
+    _drill(
+        "page_silent_taken_over",
+        "page of one who has taken over does not answer for 2 s, then resumed",
+        _silent,
+        "taken_over",
+        within=1.1,
+        **BACK,
+    ),
     _drill(
         "page_left",
         "the policy acts, the operator's page is closed",

@@ -67,7 +67,9 @@ class DrillPolicy:
     def submit_sample(self, observation: Mapping[str, NDArray[Any]], seed: int, decision: int) -> int:
         """Ask for a chunk."""
         self.asked += 1
-        return self._put("sample", self.takes, lambda: self.spoil(self._sweep.chunk(observation["tcp_pos"][-1], observation["tcp_rot6d"][-1])))
+        return self._put(
+            "sample", self.takes, lambda: self.spoil(self._sweep.chunk(observation["tcp_pos"][-1], observation["tcp_rot6d"][-1]))
+        )
 
     def submit_refine(self, observation: Mapping[str, NDArray[Any]], base_action: NDArray[Any], phase: int) -> int:
         """Ask for a residual."""

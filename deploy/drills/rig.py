@@ -261,8 +261,9 @@ class Rig:
             compliant=compliant,
             contact=Contact(deaf_s=float(safety["deaf_s"]), follow_rad=float(safety["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
+            within=self.robot.arm.within(self.robot),
             clock=self.network.now,
-            spare_s=max(self.robot.spare, 0.0),
+            settle=self.robot.arm.settle,
         )
 
     def _show(self) -> None:

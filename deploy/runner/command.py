@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +19,8 @@ from robolearn.deploy.safety import Problem, State, Supervisor
 from robolearn.errors import UserError
 
 Floats = NDArray[np.float64]
-SETTLE_S = 0.07  # [s] for which motion that begins stands first: a stiff arm's controller wants it a little beside where it is
+
+LAST_WORD_S = 0.1  # [s] before an arm has settled from which on nothing is sent
 
 
 class Driver(Protocol):
@@ -86,9 +89,10 @@ class Command:
         compliant: the arm follows poses as a spring does, and its joints find their own way.
         contact: notices that the arm does not get what is sent, or is not heard.
         targets: what keeps a target from being followed; any that is ten finite numbers is near enough unless given.
+        within: [s] after its stamp until which a set point may be sent; one that is later would be a jump, and the arm rests instead.
+        clock: [ns], of the stamps.
+        settle: [s] in which the arm's controller comes to where the joints are, before motion begins there.
         dry_run: send nothing.
-        clock: [ns] of the transport, by which a tick that is held up is noticed.
-        spare_s: [s] after its tick that a stiff arm's command may still leave; later it would be joined with a jump. 0: any time.
     """
 
     def __init__(
@@ -103,16 +107,18 @@ class Command:
         compliant: bool = False,
         contact: Contact | None = None,
         targets: TargetChecks | None = None,
+        within: float = math.inf,
+        clock: Callable[[], int] = time.time_ns,
+        settle: float = 0.0,
         dry_run: bool = False,
-        clock: Callable[[], int] | None = None,
-        spare_s: float = 0.0,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
         self._checks: list[Check] = [*checks, tracking]
         self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
-        self._clock, self._spare = clock, 0 if compliant else round(spare_s * 1e9)
+        self._within, self._clock, self._settle = within, clock, round(settle * 1e9)
+        self._settled = 0  # [ns] when it has
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -151,14 +157,11 @@ class Command:
         if self.contact.lost:
             self._find(now, heard)
             return Tick(now, state, None, None, measured, tuple(problems))
-        followed = target if state is State.RUNNING else None
+        followed = target if state is State.RUNNING and not self.settling(now) else None
         if self._compliant and measured is not None:
             self.motion.lean(measured)
-        share = self.supervisor.scale(now)
+        share = self.supervisor.scale(now, self._settled)
         setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
-        if self._held_up(now):
-            self.contact.lost = "a tick was held up"
-            return Tick(now, state, None, None, measured, tuple(problems))
         if not self.dry_run:
             self._send(setpoint, followed, measured, now)
         if followed is not None:
@@ -176,13 +179,18 @@ class Command:
         self.contact.look(now, heard, resting=resting, clock=clock)
         return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
 
-    def _held_up(self, now: int) -> bool:
-        """Whether the computer let so much time pass since the tick began that the arm is already coming to rest by itself."""
-        return self._clock is not None and 0 < self._spare < self._clock() - now
-
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
         if measured is not None:
             self._tracking.compare(setpoint.positions[0], measured, now)
+        if self.settling(now):
+            left = (self._settled - setpoint.stamp) * 1e-9
+            if left < LAST_WORD_S:
+                return
+            setpoint = setpoint.only_end(left)
+        late = (self._clock() - setpoint.stamp) * 1e-9
+        if late > self._within:
+            self.contact.lose(f"a tick of the command loop took {1000 * late:.0f} ms")
+            return
         self.driver.send(setpoint)
         self.contact.sent(setpoint)
         if target is not None:
@@ -197,7 +205,8 @@ class Command:
 
     def _start(self, now: int, heard: Heard | None) -> None:
         assert heard is not None
-        self.motion.start(heard[1], now, 0.0 if self._compliant else SETTLE_S)
+        self.motion.start(heard[1], now)
+        self._settled = now + self._settle
         self._tracking.reset()
         self.contact.reset()
         self._targets.begin()
@@ -207,6 +216,10 @@ class Command:
             return self.sensors.joints()
         except UserError:
             return None
+
+    def settling(self, now: int) -> bool:
+        """Whether motion does not begin yet at ``now`` [ns]: a stiff arm's controller wants to be a little beside where the joints are."""
+        return now < self._settled
 
     @property
     def standing(self) -> bool:

@@ -60,6 +60,10 @@ class Contact:
         self._away: int | None = None  # since when a joint has not followed [ns]
         self._told: int | None = None  # since when commands have been at rest [ns]
 
+    def lose(self, why: str) -> None:
+        """Send nothing more until the arm stands: what it does now is not what was planned."""
+        self.lost = self.lost or why
+
     def sent(self, setpoint: Setpoint) -> None:
         """What was sent last."""
         self._sent, self._ends = setpoint, setpoint.stamp + round(setpoint.times[-1] * 1e9)

@@ -136,6 +136,8 @@ class Episodes:
             if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
                 self._stops.events()  # what was pressed before the beginning is of no episode
                 self.command.arm(self._now)
+                while self.command.settling(self._now):
+                    yield self._tick(None)
                 return
             if self._now > until:
                 words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"

@@ -213,9 +213,10 @@ class Parts:
             compliant=compliant,
             contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
-            dry_run=bool(self._options["dry_run"]),
+            within=robot.arm.within(robot),
             clock=self.transport.now,
-            spare_s=max(robot.spare, 0.0),
+            settle=robot.arm.settle,
+            dry_run=bool(self._options["dry_run"]),
         )
 
     def _sensing(self, now: int) -> Iterator[Problem]:

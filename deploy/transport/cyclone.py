@@ -71,13 +71,13 @@ class Cyclone(ExchangeTransport):
 
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
-        subscription = _CycloneSubscription(self, topic, self.messages.check(type), callback, qos)
+        subscription = _CycloneSubscription(self, topic, self.messages.prepared(type), callback, qos)
         self._ends.append(subscription)
         return subscription
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
         """What sends a topic."""
-        publisher = _CyclonePublisher(self, topic, self.messages.check(type), qos)
+        publisher = _CyclonePublisher(self, topic, self.messages.prepared(type), qos)
         self._ends.append(publisher)
         return publisher
 

@@ -55,7 +55,7 @@ class CycloneService:
 
     def __init__(self, transport: Cyclone, service: str, type: str, handler: Callable[[Message, Reply], None]) -> None:
         self._transport, self._service, self._type, self._handler = transport, service, type, handler
-        request, response = (transport.messages.check(f"{type}_{part}") for part in ("Request", "Response"))
+        request, response = (transport.messages.prepared(f"{type}_{part}") for part in ("Request", "Response"))
         own, hashed, types = identity("service"), transport.typehash, transport.types
         self._writer = transport.writer(topic_name(service, "rr", "Reply"), types.exchanged(response), SERVICES, own + hashed(response))
         self._reader = transport.reader(
@@ -85,7 +85,7 @@ class CycloneCaller(Caller):
 
     def __init__(self, transport: Cyclone, service: str, type: str) -> None:
         self._transport, self._service, self._type = transport, service, type
-        request, response = (transport.messages.check(f"{type}_{part}") for part in ("Request", "Response"))
+        request, response = (transport.messages.prepared(f"{type}_{part}") for part in ("Request", "Response"))
         own, hashed, types = identity("client"), transport.typehash, transport.types
         self._client = struct.unpack("<Q", os.urandom(8))[0]
         self._numbers = itertools.count(1)

@@ -76,7 +76,7 @@ class InProcess(ExchangeTransport):
 
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
-        subscription = _Subscription(self, topic, self.messages.check(type), callback, qos)
+        subscription = _Subscription(self, topic, self.messages.prepared(type), callback, qos)
         with self.bus.lock:
             self._check_open()
             self.bus.subscriptions.append(subscription)
@@ -88,7 +88,7 @@ class InProcess(ExchangeTransport):
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
         """What sends a topic."""
-        publisher = _Publisher(self, topic, self.messages.check(type), qos)
+        publisher = _Publisher(self, topic, self.messages.prepared(type), qos)
         with self.bus.lock:
             self._check_open()
             self.bus.publishers.append(publisher)

@@ -69,13 +69,13 @@ class Rclpy(Transport):
 
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
-        subscription = _RclpySubscription(self, topic, self.messages.check(type), callback, qos)
+        subscription = _RclpySubscription(self, topic, self.messages.prepared(type), callback, qos)
         self._add(subscription)
         return subscription
 
     def publisher(self, topic: str, type: str, qos: QoS = WRITE) -> Publisher:
         """What sends a topic."""
-        publisher = _RclpyPublisher(self, topic, self.messages.check(type), qos)
+        publisher = _RclpyPublisher(self, topic, self.messages.prepared(type), qos)
         self._add(publisher)
         return publisher
 

@@ -129,8 +129,8 @@ def end_node(rospy: Any) -> list[str]:
 
 def _end_server(rospy: Any) -> None:
     """Have the node's server take its leave before rospy closes its socket: it would ask the closed one for ever, as fast as it can."""
-    nodes = [getattr(hook, "__self__", None) for hook in rospy.core._shutdown_hooks]
-    for node in nodes:
+    for hook in rospy.core._shutdown_hooks:
+        node: Any = getattr(hook, "__self__", None)
         server = getattr(node, "server", None)
         if server is not None and hasattr(node, "is_shutdown"):
             node.is_shutdown = True

@@ -70,7 +70,7 @@ class Rospy(Transport):
     def subscribe(self, topic: str, type: str, callback: Callback, qos: QoS = READ) -> Subscription:
         """Call back for every message of a topic."""
         self.check_open()
-        subscription = _RospySubscription(self, topic, self.messages.check(type), callback, qos)
+        subscription = _RospySubscription(self, topic, self.messages.prepared(type, ros1=True), callback, qos)
         with self._lock:
             self._ends.append(subscription)
         return subscription
@@ -82,7 +82,7 @@ class Rospy(Transport):
             others = {end.type for end in self._ends if isinstance(end, _RospyPublisher) and end.topic == topic} - {type}
             if others:
                 raise TransportError(f"{topic} carries {others.pop()} already; a ROS 1 node cannot also publish {type} on it")
-            publisher = _RospyPublisher(self, topic, self.messages.check(type), qos)
+            publisher = _RospyPublisher(self, topic, self.messages.prepared(type, ros1=True), qos)
             self._ends.append(publisher)
         return publisher
 

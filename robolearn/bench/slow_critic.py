@@ -35,5 +35,6 @@ def load(checkpoint: str, num_envs: int, *, seconds: float, candidates: int | No
     given = {name: value for name, value in options.items() if value is not None and name != "critic"}
     policy = find_target("robolearn.policies.loading.load_policy")(checkpoint, num_envs, **given)
     steered = find_target("robolearn.policies.steering.SteeredSampler")
-    policy.sampler = steered(policy.sampler, SlowCritic(policy.sampler, seconds), candidates=candidates or 4)
+    chunked = getattr(policy, "base", policy)  # of a refined policy, what is steered is its base
+    chunked.sampler = steered(chunked.sampler, SlowCritic(chunked.sampler, seconds), candidates=candidates or 4)
     return policy

@@ -10,7 +10,7 @@ FAST = (
     "dead_runner",
     "stall",
     "stall_sagging",
-    "held_up",
+    "stopped_in_a_tick",
     "stall_commands",
     "clock_adjusted",
     "joint_order",
