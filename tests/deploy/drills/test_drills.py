@@ -10,7 +10,7 @@ FAST = (
     "dead_runner",
     "stall",
     "stall_sagging",
-    "stopped_in_a_tick",
+    "held_up",
     "stall_commands",
     "clock_adjusted",
     "joint_order",
