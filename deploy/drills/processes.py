@@ -81,7 +81,14 @@ def _stop(cell: Cell) -> None:
 DRILLS = [
     ProcessDrill("sigkill_runner", "runner's process is killed", _kill(lambda cell: cell.runner), ends=-signal.SIGKILL),
     ProcessDrill("sigstop_runner", "runner's process is stopped for 0.7 s", _stop, again=True, seconds=3.0),
-    ProcessDrill("sigkill_robot", "robot's process is killed", _kill(lambda cell: cell.robot), says="is not heard", ends=1, within=None),
+    ProcessDrill(
+        "sigkill_robot",
+        "robot's process is killed",
+        _kill(lambda cell: cell.robot),
+        says="measurement on /joint_states is",
+        ends=1,
+        within=None,
+    ),
     ProcessDrill(
         "sigkill_server", "policy server's process is killed", _kill(lambda cell: cell.server), says="no action", ends=1, within=2.5
     ),
