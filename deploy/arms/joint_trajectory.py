@@ -64,8 +64,8 @@ class JointTrajectoryArm(Arm):
         return 0.3
 
     def within(self, robot: Robot) -> float:
-        """Half of the time in which the arm does what the message repeats; the other half is for its way."""
-        return robot.lead / 2 if self._stamped and robot.lead > 0 else math.inf
+        """Most of the time in which the arm does what the message repeats; the rest is for its way."""
+        return 0.6 * robot.lead if self._stamped and robot.lead > 0 else math.inf
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.
