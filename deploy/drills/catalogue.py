@@ -21,6 +21,7 @@ def rows(names: Sequence[str] = ()) -> Iterator[Row]:
     Raises:
         UserError: no drill of a name.
     """
+    names = [str(name) for name in names]  # YAML reads nan as a number
     known = {drill.name: drill for drill in all_drills()}
     for name in names:
         if name not in known:
