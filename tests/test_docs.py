@@ -100,6 +100,7 @@ def chain(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_chain_by_hand_ends_in_a_report(chain):
     report = (chain / "outputs" / "comparison" / "report.html").read_text()
     assert all(name in report for name in ("base", "steered", "refined", "both"))

@@ -36,6 +36,14 @@ def worlds():
     env.close()
 
 
+@pytest.fixture(scope="module")
+def shifted(demos, worlds):
+    """Where the leg's insertion begins; snippets that hold the leg elsewhere; what came of each attempt."""
+    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
+    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
+    return start, *play(worlds, attempts, SHIFTED, {})
+
+
 def in_hand(episode, step=0):
     """Where the leg is in the hand's frame, 3 [m]."""
     seen = {name: np.asarray(values[step], float) for name, values in episode.observations.items()}
@@ -93,19 +101,15 @@ def test_the_shift_ends_once_the_gripper_has_opened():
     assert share[-1] == 0
 
 
-def test_snippets_hold_the_leg_elsewhere_and_insert_it_all_the_same(demos, worlds):
-    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
-    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
-    snippets, outcomes = play(worlds, attempts, SHIFTED, {})
+def test_snippets_hold_the_leg_elsewhere_and_insert_it_all_the_same(demos, shifted):
+    start, snippets, outcomes = shifted
     shifts = np.array([in_hand(snippet) for snippet in snippets]) - in_hand(demos[0], start)
     assert outcomes.count(ACCEPTED) >= 8
     assert np.abs(shifts[:, [0, 2]]).max(0).min() > 0.003  # both ways along the pads
 
 
-def test_no_snippet_begins_by_standing_still(demos, worlds):
-    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
-    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
-    snippets, _ = play(worlds, attempts, SHIFTED, {})
+def test_no_snippet_begins_by_standing_still(shifted):
+    _, snippets, _ = shifted
     assert snippets
     for snippet in snippets:
         position, rotation = snippet.observations["tcp_pos"], matrix_from_rot6d(snippet.observations["tcp_rot6d"].astype(float))

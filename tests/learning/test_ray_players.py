@@ -207,6 +207,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "pip install 'robolearn[ray]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_collect_starts_a_ray_of_its_own_and_stores_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["collect", "episodes=3", "num_envs=2", "json=true"]
     assert cli.main([*words, f"store={tmp_path}/here.zarr"]) == 0
