@@ -16,10 +16,10 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup
 	@bash .ci/setup "$(PYTHON)" "$(VENV)"
 	@touch $@
 
-# Processes that share the tests, file by file, each with one thread for its numerics.
+# Processes that share the tests, file by file, each with one thread for its numerics; tests/conftest.py says in which order.
 WORKERS ?= 2
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile -m "not alone"
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
 	$(BIN)/pytest -m alone
 
 lint: setup

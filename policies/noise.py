@@ -7,22 +7,12 @@ from typing import Any
 
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
 from torch import Tensor
 
 from robolearn.errors import UserError
 
 PREDICTION_TYPES = {"v": "v_prediction", "epsilon": "epsilon", "sample": "sample"}
 INFERENCE_SCHEDULERS = ("ddim", "dpm-solver++")
-
-
-class _ClippedDPMSolver(DPMSolverMultistepScheduler):
-    """Clips the predicted clean sample at every step, as DDIM does: early on it is a small number divided by a tiny one."""
-
-    clip = 1.0
-
-    def _threshold_sample(self, sample: Tensor) -> Tensor:
-        return sample.clamp(-self.clip, self.clip)
 
 
 class NoiseSchedule:
@@ -57,7 +47,9 @@ class NoiseSchedule:
         if inference_scheduler == "ddim":
             self._reverse: Any = DDIMScheduler(**shared, clip_sample=True, clip_sample_range=clip)
         else:
-            self._reverse = _ClippedDPMSolver(**shared, algorithm_type="dpmsolver++", solver_order=2, thresholding=True)
+            from robolearn.policies.dpm_solver import ClippedDPMSolver  # takes seconds to load, and few ask for it
+
+            self._reverse = ClippedDPMSolver(**shared, algorithm_type="dpmsolver++", solver_order=2, thresholding=True)
             self._reverse.clip = clip
         self._reverse.set_timesteps(inference_steps)
         self.timesteps: list[int] = self._reverse.timesteps.tolist()
@@ -72,6 +64,6 @@ class NoiseSchedule:
     def reverse(self) -> Any:
         """A scheduler at its first step, for one sample: ``step(output, timestep, sample).prev_sample``."""
         scheduler = copy.copy(self._reverse)
-        if isinstance(scheduler, DPMSolverMultistepScheduler):  # its history is the only thing a step changes
+        if self.scheduler == "dpm-solver++":  # its history is the only thing a step changes
             scheduler.model_outputs = list(scheduler.model_outputs)
         return scheduler

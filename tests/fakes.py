@@ -1,4 +1,4 @@
-"""Tiny stand-ins built to the contracts: a world of points, and a chunk sampler that is good but biased."""
+"""Tiny stand-ins built to the contracts: a world of points, and an expert of moods; without torch, which a process is long in loading."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from robolearn.normalize import ACTION, Affine, Normalizer
 from robolearn.protocols import Observation
-from robolearn.seeding import addressed_normal, addressed_uniform
+from robolearn.seeding import addressed_uniform
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
 
 HALF_EXTENT = 0.5  # [m] of the cube the point lives in
@@ -148,58 +147,19 @@ class PointReach(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return {"success": self._state[:, 9] > 0, "stages": self._state[:, 8:10] > 0}
 
 
-class ScriptedSampler(torch.nn.Module):
-    """A chunk sampler for :class:`PointReach` that goes to the goal plus a constant bias and a little noise.
+class MoodyExpert:
+    """Reaches the goal in half of the episodes, at a speed of its own in each; which ones depends on the seed."""
 
-    About 30 % of its episodes succeed; a residual that takes the bias away reaches 95 % and more.
+    env_spec = POINT_REACH_SPEC
 
-    Args:
-        env_spec: the world's words; :data:`POINT_REACH_SPEC` unless given.
-        normalizer: saved with the policy.
-        observation_keys: what it reads.
-        observation_horizon: To.
-        prediction_horizon: Tp.
-        action_horizon: how many of a chunk are meant to be executed.
-        bias: constant error of each position channel [m].
-        noise: standard deviation of the chunk's common position error [m].
-        gripper: constant gripper command.
-    """
+    def __init__(self, num_envs: int) -> None:
+        self.shares = np.zeros(num_envs)
 
-    def __init__(
-        self,
-        *,
-        env_spec: EnvSpec = POINT_REACH_SPEC,
-        normalizer: Normalizer | None = None,
-        observation_keys: Sequence[str] = ("tcp_pos", "goal"),
-        observation_horizon: int = 1,
-        prediction_horizon: int = 8,
-        action_horizon: int = 4,
-        bias: float = 0.025,
-        noise: float = 0.008,
-        gripper: float = 1.0,
-    ) -> None:
-        super().__init__()
-        self.env_spec = env_spec
-        self.normalizer = normalizer or point_reach_normalizer()
-        self.observation_keys = tuple(observation_keys)
-        self.observation_horizon = observation_horizon
-        self.prediction_horizon = prediction_horizon
-        self.action_horizon = action_horizon
-        self.noise, self.gripper = noise, gripper
-        self.bias = torch.nn.Parameter(torch.full((3,), bias))
-        self.samples_drawn = 0
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        draws = addressed_uniform("test", seeds, np.zeros_like(seeds), 2)
+        self.shares = np.where(rows, np.where(draws[:, 0] < 0.5, 0.3 + 0.7 * draws[:, 1], 0.0), self.shares)
 
-    @torch.inference_mode()
-    def sample(
-        self, observation: Observation, seeds: NDArray[np.int64], decisions: NDArray[np.int64], candidates: int = 1
-    ) -> NDArray[np.float32]:
-        """``{name: (B, To, ...)} -> (B, K, Tp, 10)``."""
-        rows = len(seeds)
-        self.samples_drawn += rows
-        error = self.bias.numpy() + self.noise * addressed_normal("policy", seeds, decisions, (candidates, 3))
-        target = observation["goal"][:, -1][:, None] + error  # (B, K, 3)
-        chunk = np.empty((rows, candidates, self.prediction_horizon, 10), np.float32)
-        chunk[..., :3] = np.clip(target, -HALF_EXTENT, HALF_EXTENT)[:, :, None]
-        chunk[..., 3:9] = IDENTITY_ROT6D
-        chunk[..., 9] = self.gripper
-        return chunk
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        target = observation["tcp_pos"] + self.shares[:, None] * (observation["goal"] - observation["tcp_pos"])
+        fixed = np.tile(np.float32([1, 0, 0, 0, 1, 0, 1]), (len(target), 1))
+        return np.concatenate([target, fixed], 1).astype(np.float32)

@@ -101,9 +101,10 @@ def test_figures_stand_beside_lerobots_policy_of_the_same_size(capsys):
 
 
 def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(capsys):
-    assert cli.main(["bench", "data", "train", "peer_python=/nowhere/python", "train.policies=[diffusion_mlp]", *TINY]) == 0
+    small = ["train.policies=[diffusion_mlp]", "infer.policies=[diffusion_mlp]"]
+    assert cli.main(["bench", "infer", "train", "peer_python=/nowhere/python", *small, *TINY]) == 0
     out = capsys.readouterr().out
-    assert 0 < out.index("data/window_batches") < out.index("train/diffusion_mlp")
+    assert 0 < out.index("infer/diffusion_mlp") < out.index("train/diffusion_mlp")
 
 
 @pytest.mark.parametrize(

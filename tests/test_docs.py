@@ -1,5 +1,6 @@
 """The documentation's commands: every one is understood, those marked ``bash run`` run, and so do the README's chain and all Python."""
 
+import contextlib
 import re
 import shlex
 import subprocess
@@ -90,17 +91,16 @@ def chain(tmp_path_factory):
     """The README's chain by hand, played small: its folder."""
     folder = tmp_path_factory.mktemp("chain")
     text = (ROOT / "README.md").read_text().partition("## The chain by hand")[2]
-    for command in complete_lines(BLOCK.search(text)[2]):
-        words = shlex.split(command)[1:]
-        small = SMALL.get(words[0], [])
-        given = [word for word in words if word.partition("=")[0] not in {option.partition("=")[0] for option in small}]
-        result = subprocess.run(
-            [sys.executable, "-m", "robolearn", *given, *small], cwd=folder, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    with contextlib.chdir(folder):
+        for command in complete_lines(BLOCK.search(text)[2]):
+            words = shlex.split(command)[1:]
+            small = SMALL.get(words[0], [])
+            given = [word for word in words if word.partition("=")[0] not in {option.partition("=")[0] for option in small}]
+            assert cli.main([*given, *small]) == 0, command
     return folder
 
 
+@pytest.mark.slow
 def test_the_chain_by_hand_ends_in_a_report(chain):
     report = (chain / "outputs" / "comparison" / "report.html").read_text()
     assert all(name in report for name in ("base", "steered", "refined", "both"))

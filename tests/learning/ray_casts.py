@@ -1,4 +1,4 @@
-"""Who acts in test_ray_players.py, in processes of Ray's."""
+"""Who acts in test_ray_players.py, in processes of Ray's; without torch, as each loads it anew."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.checkpoint import save_checkpoint
 from robolearn.protocols import Observation
-from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
-from tests.learning.test_collect import MoodyExpert
-from tests.policies.small import HORIZON, KEYS, small_mlp
+from tests.fakes import MoodyExpert, PointReach
 
 
 class MortalExpert(MoodyExpert):
@@ -109,18 +106,3 @@ class LostExpert(MoodyExpert):
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         return np.full((len(self.shares), 10), np.nan, np.float32)
-
-
-def save_network(folder: Path) -> Path:
-    """A checkpoint of a small network, whose last bits depend on which rows it serves together."""
-    model = small_mlp(sizes=(64, 64))
-    config: dict[str, Any] = {
-        "_target_": "robolearn.policies.mlp.MlpPolicy",
-        "observation_keys": list(KEYS),
-        "prediction_horizon": HORIZON,
-        "sizes": [64, 64],
-        "precision": "float32",
-    }
-    tensors = {"model": model.state_dict()}
-    save_checkpoint(folder, 1, config=config, env_spec=POINT_REACH_SPEC, normalizer=point_reach_normalizer(), tensors=tensors)
-    return folder

@@ -170,7 +170,7 @@ def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
         "backward",
         f"store={demos}",
         f"out={out}",
-        "num_envs=16",
+        "num_envs=4",
         "backward.distance=[0.05,0.1]",
         "backward.rotation_deg=20",
     ]

@@ -215,6 +215,7 @@ def options(store: Path, out: Path) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(demonstrations: Path, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "robolearn"]
     noise = "augmentation.state.share=0.5"

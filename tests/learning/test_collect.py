@@ -11,25 +11,7 @@ from robolearn.datasets.store import DemoStore
 from robolearn.learning.players import TRY
 from robolearn.seeding import addressed_uniform, split_seeds
 from robolearn.spec import ActionSpec
-from tests.fakes import POINT_REACH_SPEC
-
-
-class MoodyExpert:
-    """Reaches the goal in half of the episodes, at a speed of its own in each; which ones depends on the seed."""
-
-    env_spec = POINT_REACH_SPEC
-
-    def __init__(self, num_envs):
-        self.shares = np.zeros(num_envs)
-
-    def reset(self, rows, seeds):
-        draws = addressed_uniform("test", seeds, np.zeros_like(seeds), 2)
-        self.shares = np.where(rows, np.where(draws[:, 0] < 0.5, 0.3 + 0.7 * draws[:, 1], 0.0), self.shares)
-
-    def act(self, observation):
-        target = observation["tcp_pos"] + self.shares[:, None] * (observation["goal"] - observation["tcp_pos"])
-        fixed = np.tile(np.float32([1, 0, 0, 0, 1, 0, 1]), (len(target), 1))
-        return np.concatenate([target, fixed], 1).astype(np.float32)
+from tests.fakes import POINT_REACH_SPEC, MoodyExpert
 
 
 class StoppedExpert(MoodyExpert):
@@ -50,8 +32,7 @@ def collect(tmp_path, monkeypatch):
     (conf / "task").mkdir(parents=True)
     (conf / "collect.yaml").write_text((cli.CONF / "collect.yaml").read_text())
     (conf / "task" / "one_leg.yaml").write_text(
-        "name: one_leg\nenv: {_target_: tests.fakes.PointReach, max_episode_steps: 25}\n"
-        "expert: {_target_: tests.learning.test_collect.MoodyExpert}\n"
+        "name: one_leg\nenv: {_target_: tests.fakes.PointReach, max_episode_steps: 25}\nexpert: {_target_: tests.fakes.MoodyExpert}\n"
     )
     monkeypatch.setattr("robolearn.config.CONF", conf)
 

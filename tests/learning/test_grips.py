@@ -36,6 +36,20 @@ def worlds():
     env.close()
 
 
+@pytest.fixture(scope="module")
+def insertions(demos, worlds):
+    """Steps of each demonstration from which its leg is inserted."""
+    return find_bottlenecks(worlds, demos, ["inserted"], 8)
+
+
+@pytest.fixture(scope="module")
+def shifted(demos, worlds, insertions):
+    """Where the leg's insertion begins; snippets that hold the leg elsewhere; what came of each attempt."""
+    start = insertions[0][0]
+    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
+    return start, *play(worlds, attempts, SHIFTED, {})
+
+
 def in_hand(episode, step=0):
     """Where the leg is in the hand's frame, 3 [m]."""
     seen = {name: np.asarray(values[step], float) for name, values in episode.observations.items()}
@@ -69,10 +83,8 @@ def test_shifts_lie_along_the_pads_and_turns_about_their_normal():
     assert 4.5 < np.degrees(np.abs(grips.rotvec).max()) <= 5
 
 
-def test_the_part_in_hand_is_the_one_that_goes_along(demos, worlds):
-    for episode, insertion, grasp in zip(
-        demos, find_bottlenecks(worlds, demos, ["inserted"], 8), find_bottlenecks(worlds, demos, ["grasped"], 8), strict=True
-    ):
+def test_the_part_in_hand_is_the_one_that_goes_along(demos, worlds, insertions):
+    for episode, insertion, grasp in zip(demos, insertions, find_bottlenecks(worlds, demos, ["grasped"], 8), strict=True):
         assert part_in_hand(episode, insertion[0]) == LEG
         assert part_in_hand(episode, grasp[0]) is None
 
@@ -93,19 +105,15 @@ def test_the_shift_ends_once_the_gripper_has_opened():
     assert share[-1] == 0
 
 
-def test_snippets_hold_the_leg_elsewhere_and_insert_it_all_the_same(demos, worlds):
-    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
-    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
-    snippets, outcomes = play(worlds, attempts, SHIFTED, {})
+def test_snippets_hold_the_leg_elsewhere_and_insert_it_all_the_same(demos, shifted):
+    start, snippets, outcomes = shifted
     shifts = np.array([in_hand(snippet) for snippet in snippets]) - in_hand(demos[0], start)
     assert outcomes.count(ACCEPTED) >= 8
     assert np.abs(shifts[:, [0, 2]]).max(0).min() > 0.003  # both ways along the pads
 
 
-def test_no_snippet_begins_by_standing_still(demos, worlds):
-    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
-    attempts = [Attempt(demos[0], start, check_step(demos[0], start, SHIFTED.settle), int(seed)) for seed in SEEDS]
-    snippets, _ = play(worlds, attempts, SHIFTED, {})
+def test_no_snippet_begins_by_standing_still(shifted):
+    _, snippets, _ = shifted
     assert snippets
     for snippet in snippets:
         position, rotation = snippet.observations["tcp_pos"], matrix_from_rot6d(snippet.observations["tcp_rot6d"].astype(float))
@@ -129,9 +137,9 @@ def test_everything_moved_together_keeps_its_place_to_each_other():
     assert (gone[:, 1] <= 0.06).all()
 
 
-def test_snippets_insert_where_the_top_was_nudged_to(demos, worlds):
+def test_snippets_insert_where_the_top_was_nudged_to(demos, worlds, insertions):
     nudged = replace(SHIFTED, place_x=(-0.02, 0.0), place_y=(-0.06, -0.02), place_deg=6.0, part_m=0.01, part_deg=8.0)
-    start = find_bottlenecks(worlds, demos[:1], ["inserted"], 8)[0][0]
+    start = insertions[0][0]
     attempts = [Attempt(demos[0], start, check_step(demos[0], start, nudged.settle), int(seed)) for seed in SEEDS]
     snippets, outcomes = play(worlds, attempts, nudged, {})
     assert outcomes.count(ACCEPTED) >= 6

@@ -14,19 +14,21 @@ import numpy as np
 import pytest
 
 from robolearn import cli
+from robolearn.checkpoint import save_checkpoint
 from robolearn.datasets.store import DemoStore
 from robolearn.episode import Episode
 from robolearn.errors import UserError
 from robolearn.learning import evaluation
 from robolearn.learning.players import Here, Job, Played, Players
 from robolearn.seeding import split_seeds
-from tests.fakes import PointReach
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 from tests.learning.two_modes import save_two_modes, verb_config
+from tests.policies.small import HORIZON, KEYS, small_mlp
 
 pytest.importorskip("ray", reason="needs the extra ray")
 CASTS = "tests.learning.ray_casts"
 WORLD = {"_target_": "tests.fakes.PointReach", "max_episode_steps": 25}
-EXPERT = {"_target_": "tests.learning.test_collect.MoodyExpert"}
+EXPERT = {"_target_": "tests.fakes.MoodyExpert"}
 POLICY = "robolearn.policies.loading.load_policy"
 ROWS, SEEDS = 4, split_seeds("train", 30)
 
@@ -75,7 +77,6 @@ def test_an_experts_episodes_are_those_of_this_process_to_the_bit(actors: Player
 
 def test_a_networks_episodes_are_those_of_the_same_blocks_in_this_process_to_the_bit(ray: Any, tmp_path: Path) -> None:
     from robolearn.learning.ray_players import RayPlayers
-    from tests.learning.ray_casts import save_network
 
     job = Job(WORLD, {"_target_": POLICY, "checkpoint": str(save_network(tmp_path / "network"))}, recording=True, record_state=True)
     several = RayPlayers(actors=2, block=2 * ROWS)  # rows fall out of step within a block
@@ -95,7 +96,7 @@ def test_a_killed_actor_costs_only_its_unfinished_episodes(actors: Players, tmp_
 def test_an_actor_killed_within_a_block_has_only_its_unfinished_episodes_played_again(ray: Any, tmp_path: Path) -> None:
     """A network's, too, are the same to the bit: whatever is not played again keeps its place beside those that are."""
     from robolearn.learning.ray_players import RayPlayers
-    from tests.learning.ray_casts import UnevenReach, save_network
+    from tests.learning.ray_casts import UnevenReach
 
     network = {"_target_": POLICY, "checkpoint": str(save_network(tmp_path / "network"))}
     notes, seeds = tmp_path / "notes", SEEDS[: 3 * ROWS]
@@ -119,6 +120,21 @@ def test_an_actor_killed_within_a_block_has_only_its_unfinished_episodes_played_
     expected = Here().play(UnevenReach(ROWS), job, seeds, record=whole.append)
     by_seed = [sorted(episodes, key=lambda episode: int(episode.provenance["seed"])) for episodes in (got, whole)]
     assert_same((result, by_seed[0]), (expected, by_seed[1]))
+
+
+def save_network(folder: Path) -> Path:
+    """A checkpoint of a small network, whose last bits depend on which rows it serves together."""
+    model = small_mlp(sizes=(64, 64))
+    config: dict[str, Any] = {
+        "_target_": "robolearn.policies.mlp.MlpPolicy",
+        "observation_keys": list(KEYS),
+        "prediction_horizon": HORIZON,
+        "sizes": [64, 64],
+        "precision": "float32",
+    }
+    tensors = {"model": model.state_dict()}
+    save_checkpoint(folder, 1, config=config, env_spec=POINT_REACH_SPEC, normalizer=point_reach_normalizer(), tensors=tensors)
+    return folder
 
 
 def seeds_of(steps: Path) -> set[int]:
@@ -191,6 +207,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "pip install 'robolearn[ray]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_collect_starts_a_ray_of_its_own_and_stores_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["collect", "episodes=3", "num_envs=2", "json=true"]
     assert cli.main([*words, f"store={tmp_path}/here.zarr"]) == 0

@@ -18,7 +18,8 @@ from robolearn.lock import WriterLock
 from robolearn.logger import read_metrics
 from robolearn.policies.residual import residual_policy
 from robolearn.seeding import split_seeds
-from tests.fakes import POINT_REACH_SPEC, PointReach, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 STEPS = 16 * 32  # of one iteration
 
@@ -28,7 +29,7 @@ def base(tmp_path: Path) -> Path:
     return save_checkpoint(
         tmp_path / "base",
         1,
-        config={"_target_": "tests.fakes.ScriptedSampler"},
+        config={"_target_": "tests.fake_sampler.ScriptedSampler"},
         env_spec=POINT_REACH_SPEC,
         normalizer=point_reach_normalizer(),
         tensors={"model": ScriptedSampler(bias=0.026).state_dict()},
@@ -221,7 +222,7 @@ def test_a_run_is_not_gone_on_with_on_another_base(base, tmp_path, changed):
     other = save_checkpoint(
         base.parent if changed == "trained anew" else tmp_path / "other",
         2,
-        config={"_target_": "tests.fakes.ScriptedSampler"},
+        config={"_target_": "tests.fake_sampler.ScriptedSampler"},
         env_spec=POINT_REACH_SPEC,
         normalizer=point_reach_normalizer(),
         tensors={"model": ScriptedSampler(bias=0.01).state_dict()},

@@ -13,7 +13,8 @@ from robolearn.learning.rollout import rollout
 from robolearn.learning.transition_buffer import TransitionBuffer, Transitions, n_step_transitions
 from robolearn.policies.residual import ResidualModel, residual_policy
 from robolearn.seeding import split_seeds
-from tests.fakes import POINT_REACH_SPEC, PointReach, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 QUICK = {
     "warmup_steps": 3000,

@@ -12,7 +12,8 @@ from robolearn.learning.reward_scale import RewardScale
 from robolearn.learning.rollout import rollout
 from robolearn.policies.residual import ResidualModel, residual_policy
 from robolearn.seeding import split_seeds
-from tests.fakes import POINT_REACH_SPEC, PointReach, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 QUICK = {"horizon": 32, "minibatch": 512, "epochs": 6, "critic_iterations": 1, "actor_lr": 1e-3, "gamma": 0.97}
 

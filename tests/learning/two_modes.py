@@ -14,7 +14,8 @@ from robolearn.checkpoint import save_checkpoint
 from robolearn.config import CONF
 from robolearn.protocols import Observation
 from robolearn.seeding import addressed_uniform
-from tests.fakes import HALF_EXTENT, POINT_REACH_SPEC, PointReach, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import HALF_EXTENT, POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 HERE = "tests.learning.two_modes"
 HORIZON = 6  # one decision an episode, or two

@@ -7,7 +7,8 @@ import torch
 from robolearn.policies.residual import ResidualModel, ResidualPolicy, residual_policy
 from robolearn.seeding import split_seeds
 from robolearn.spec import SpecError
-from tests.fakes import POINT_REACH_SPEC, PointReach, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC, PointReach, point_reach_normalizer
 
 ROWS = 6
 

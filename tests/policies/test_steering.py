@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from robolearn.policies.steering import SteeredSampler
 from robolearn.protocols import Observation
 from robolearn.seeding import split_seeds
-from tests.fakes import POINT_REACH_SPEC, ScriptedSampler
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC
 
 ROWS, K = 6, 8
 SEEDS, DECISIONS = split_seeds("search", ROWS), np.arange(ROWS)

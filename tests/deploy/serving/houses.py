@@ -23,7 +23,8 @@ from robolearn.policies.chunking import ChunkedPolicy
 from robolearn.policies.critics import ChunkCritic
 from robolearn.policies.residual import ResidualModel, ResidualPolicy
 from robolearn.policies.steering import SteeredSampler
-from tests.fakes import POINT_REACH_SPEC, ScriptedSampler, point_reach_normalizer
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC, point_reach_normalizer
 
 HORIZON = 4
 KEYS = ("tcp_pos", "goal")

@@ -8,7 +8,8 @@ import numpy as np
 from robolearn.deploy.serving.budget import BudgetedCritic
 from robolearn.policies.steering import SteeredSampler
 from tests.deploy.serving.houses import HORIZON, critic, seen
-from tests.fakes import POINT_REACH_SPEC, ScriptedSampler
+from tests.fake_sampler import ScriptedSampler
+from tests.fakes import POINT_REACH_SPEC
 
 CHUNKS = np.zeros((1, 5, HORIZON, 10), np.float32)
 

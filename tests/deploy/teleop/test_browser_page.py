@@ -181,6 +181,7 @@ def test_a_beep_is_a_short_wave():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_in_a_browser_a_drag_moves_the_tool_and_a_tab_that_is_closed_pauses(tmp_path, monkeypatch):
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (it comes with the extra `dev`)")
