@@ -15,7 +15,7 @@ from robolearn.deploy.sim_robot.trajectory import Motion
 from robolearn.deploy.transport.base import LATCHED, WRITE, Message, Publisher, Transport
 from robolearn.protocols import RobotState
 
-RATES = {"joints": 100.0, "fingers": 50.0, "parts": 50.0, "tool": 50.0, "controller": 50.0, "status": 20.0}  # [Hz]
+RATES = {"joints": 200.0, "fingers": 100.0, "parts": 200.0, "tool": 50.0, "controller": 50.0, "status": 20.0}  # [Hz]
 LOOK_AGAIN = 0.3  # [s] after which it is looked whether somebody listens
 STATE, CONTROLLER = "sensor_msgs/msg/JointState", "control_msgs/msg/JointTrajectoryControllerState"
 STRING, POSE, TWIST = "std_msgs/msg/String", "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped"
