@@ -43,7 +43,9 @@ def test_counts_below_one_are_refused(tmp_path, capsys, option):
 def test_one_command_trains_rolls_out_and_goes_on_where_it_stopped(tmp_path, capfd):
     store, out = tmp_path / "expert.zarr", tmp_path / "run"
     assert cli.main(["collect", "episodes=2", "num_envs=2", f"store={store}"]) == 0
-    train = 'train=["training.steps=3","evaluation.every=0","policy=mlp_chunk","policy.sizes=[16]","training.batch_size=8","tensorboard=false"]'
+    train = (
+        'train=["training.steps=3","evaluation.every=0","policy=mlp_chunk","policy.sizes=[16]","training.batch_size=8","tensorboard=false"]'
+    )
     collect = 'collect=["num_envs=2","task.env.max_episode_steps=5"]'
     words = ["augment", "infer", f"out={out}", f"stores={store}", "rounds=1", "episodes=2", "max_attempts=2", train, collect]
     assert cli.main(words) == 0
