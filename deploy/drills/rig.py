@@ -48,6 +48,7 @@ TICK = 0.01  # [s]
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = "/camera/color/image_raw"
+OWN_ESTOP = "/cell/estop"  # the robot's own
 
 
 class Notes(Unrecorded):
@@ -117,7 +118,7 @@ class Rig:
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
-        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Notes()
+        self.stops, self.journal = Stops(self.network, deadman=deadman, estop=self.robot.estop), journal or Notes()
         judge = SimulatedJudge(self.network)
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
@@ -280,8 +281,8 @@ class Rig:
 
 
 def options_of(robot: str, camera: bool = False) -> dict[str, Any]:
-    """What ``robolearn/conf/robot`` says, with a camera if asked."""
-    options = yaml.safe_load((CONF / "robot" / f"{robot}.yaml").read_text())
+    """What ``robolearn/conf/robot`` says, with an emergency stop of its own, and a camera if asked."""
+    options = {**yaml.safe_load((CONF / "robot" / f"{robot}.yaml").read_text()), "estop": OWN_ESTOP}
     if camera:
         options["cameras"] = {"front": {"topic": CAMERA, "shape": [32, 32, 3]}}
     return dict(options)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from robolearn.deploy.drills.drill import Drill
-from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.drills.rig import OWN_ESTOP, Rig
 from robolearn.deploy.safety import State
 from robolearn.deploy.transport.faults import Faults
 
@@ -166,6 +166,7 @@ DRILLS = [
         PEOPLE, "deadman", "deadman is let go", _held, says="deadman", ends=State.HOLD, options={"deadman": True}, early=True, within=3.0
     ),
     _drill(PEOPLE, "estop_topic", "e-stop, by topic", lambda rig: rig.press(ESTOP, True), says="e-stop pressed"),
+    _drill(PEOPLE, "estop_own", "e-stop, by the robot's own topic", lambda rig: rig.press(OWN_ESTOP, True), says="e-stop pressed"),
     _drill(PEOPLE, "estop_service", "e-stop, by service", _service, says="e-stop pressed"),
     _drill(PEOPLE, "estop_key", "e-stop, by key", lambda rig: rig.stops.note("estop"), says="e-stop pressed"),
     _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),

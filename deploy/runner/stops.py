@@ -24,16 +24,20 @@ class Stops:
         prefix: of their names.
         deadman: whether the robot moves only while a deadman is held.
         deadman_s: how old the deadman's last word may be [s].
+        estop: another topic like ``estop``, the robot's own; none if empty.
     """
 
-    def __init__(self, transport: Transport, prefix: str = "/robolearn", *, deadman: bool = False, deadman_s: float = 0.3) -> None:
+    def __init__(
+        self, transport: Transport, prefix: str = "/robolearn", *, deadman: bool = False, deadman_s: float = 0.3, estop: str = ""
+    ) -> None:
         self._transport, self._messages = transport, transport.messages
         self._deadman, self._deadman_ns = deadman, round(deadman_s * 1e9)
         self._lock = threading.Lock()
         self._pressed: dict[str, bool] = {}  # by whom; whether re-arming releases it
         self._held = 0  # [ns] until when the deadman's word holds
         self._events: deque[str] = deque()
-        transport.subscribe(f"{prefix}/estop", BOOL, self._on_estop, READ)
+        for topic in dict.fromkeys((f"{prefix}/estop", *([estop] if estop else []))):
+            transport.subscribe(topic, BOOL, self._on_estop, READ)
         if deadman:
             transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)
         transport.serve(f"{prefix}/estop", TRIGGER, self._serve_estop)
