@@ -124,6 +124,25 @@ def _while_pressed(rig: Rig) -> None:
     rig.call("/robolearn/rearm")
 
 
+def _tapped(rig: Rig) -> None:
+    """Both between two ticks of the runner."""
+    rig.press(ESTOP, True)
+    rig.press(ESTOP, False)
+
+
+def _hasty(rig: Rig) -> None:
+    """All between two ticks of the runner."""
+    rig.call(ESTOP)
+    rig.call("/robolearn/rearm")
+
+
+def _thinks_again(rig: Rig) -> None:
+    rig.call(ESTOP)
+    rig.play(1.0)
+    rig.call("/robolearn/rearm")
+    rig.call(ESTOP)
+
+
 def _flicker(rig: Rig) -> None:
     """Parts that are not seen for 0.6 s, again and again."""
 
@@ -169,5 +188,8 @@ DRILLS = [
     _drill(PEOPLE, "estop_own", "e-stop, by the robot's own topic", lambda rig: rig.press(OWN_ESTOP, True), says="e-stop pressed"),
     _drill(PEOPLE, "estop_service", "e-stop, by service", _service, says="e-stop pressed"),
     _drill(PEOPLE, "estop_key", "e-stop, by key", lambda rig: rig.stops.note("estop"), says="e-stop pressed"),
+    _drill(PEOPLE, "estop_tapped", "e-stop, pressed for less than a tick", _tapped, says="e-stop pressed"),
+    _drill(PEOPLE, "estop_hasty", "re-armed less than a tick after the e-stop", _hasty, says="e-stop pressed"),
+    _drill(PEOPLE, "estop_again", "e-stop less than a tick after re-arming", _thinks_again, says="not re-armed: e-stop pressed"),
     _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),
 ]
