@@ -124,6 +124,13 @@ def _while_pressed(rig: Rig) -> None:
     rig.call("/robolearn/rearm")
 
 
+def _let_go(rig: Rig) -> None:
+    """Between episodes, which begin by themselves."""
+    rig.press(ESTOP, True)
+    rig.play(0.5)
+    rig.press(ESTOP, False)
+
+
 def _tapped(rig: Rig) -> None:
     """Both between two ticks of the runner."""
     rig.press(ESTOP, True)
@@ -191,5 +198,8 @@ DRILLS = [
     _drill(PEOPLE, "estop_tapped", "e-stop, pressed for less than a tick", _tapped, says="e-stop pressed"),
     _drill(PEOPLE, "estop_hasty", "re-armed less than a tick after the e-stop", _hasty, says="e-stop pressed"),
     _drill(PEOPLE, "estop_again", "e-stop less than a tick after re-arming", _thinks_again, says="not re-armed: e-stop pressed"),
+    _drill(
+        PEOPLE, "estop_between", "e-stop before the episode, let go", _let_go, says="e-stop", early=True, within=0.5, seconds=2.0
+    ),
     _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from robolearn.deploy.safety import Problem
+from robolearn.deploy.safety import ESTOP, Problem
 from robolearn.deploy.transport.base import LATCHED, READ, Message, Received, Transport
 from robolearn.errors import UserError
 
@@ -80,7 +80,7 @@ class Stops:
     def problems(self, now: int) -> list[Problem]:
         """What forbids motion at ``now`` [ns, the transport's clock]."""
         with self._lock:
-            found = [Problem("e-stop", f"e-stop pressed ({who})", "stop") for who in self._pressed]
+            found = [Problem(ESTOP, f"e-stop pressed ({who})", "stop") for who in self._pressed]
             self._told.update(self._pressed)
             if self._deadman and now > self._held:
                 found.append(Problem("deadman", "the deadman is not held", "wait"))
