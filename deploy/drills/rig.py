@@ -88,6 +88,7 @@ class Rig:
         track: what the arm did.
         page: the operator's.
         operator: who holds it, if anybody; asks the page nothing while ``operator_asks`` is False.
+        recovers: the driver, when asked; it takes its time until then.
         refused: why the run ended, where it did.
     """
 
@@ -135,7 +136,7 @@ class Rig:
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
         self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True
-        self.operator_asks = True
+        self.operator_asks = self.recovers = True
         self.every_tick: list[Callable[[], None]] = [] if self.operator is None else [self.page.act, self._ask]
         self.refused = ""
 
@@ -216,7 +217,7 @@ class Rig:
     def _settle(self) -> None:
         """Let that thread do so, if there is one."""
         threads = [thread for thread in threading.enumerate() if thread.name == "recovery"]
-        if threads:
+        if threads and self.recovers:
             self._may_recover.set()
             threads[0].join(10.0)
             self._may_recover.clear()

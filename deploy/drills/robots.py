@@ -91,6 +91,20 @@ def _recovered(rig: Rig) -> None:
         rig.play(0.01)
 
 
+def _revoked(rig: Rig) -> None:
+    """The driver recovers at the end of what happens meanwhile, which the rig's thread waits for."""
+    _own_fault(rig)
+    rig.play(1.0)
+    rig.recovers = False
+    rig.call("/robolearn/rearm")
+    rig.play(0.1)
+    rig.press(ESTOP, True)
+    rig.play(0.1)
+    rig.press(ESTOP, False)
+    rig.play(0.1)
+    rig.recovers = True
+
+
 def _drifts(rig: Rig) -> None:
     rig.press(ESTOP, True)
     rig.play(0.5)
@@ -184,6 +198,7 @@ DRILLS = [
     _drill(ARM, "blocked", "arm is blocked", _blocked, says="the arm is blocked"),
     _drill(ARM, "own_fault", "robot stops itself (reflex)", _own_fault, says="the robot reports cartesian_reflex"),
     _drill(ARM, "recovered", "the same, and somebody re-arms", _recovered, says="re-armed", ends=State.RUNNING, within=0.5),
+    _drill(ARM, "revoked", "the same, and presses the e-stop while the driver recovers", _revoked, says="meanwhile", within=0.5),
     _drill(ARM, "drifts", "arm moves though it was told to stand", _drifts, says="although it was told to stand", seconds=0.3),
     _drill(ARM, "second", "a second runner on the same arm", _second, says="somebody else publishes"),
     _drill(ARM, "second_first", "another runner is there already", _second, says="somebody else publishes", **REFUSED),
