@@ -166,6 +166,7 @@ class Episodes:
                 self._step(play)
             elif before is State.HOLD:
                 play.due = self._now
+                self.autonomy.restart()  # an answer that came meanwhile is of what was before
             self.autonomy.poll(self._now)
             tick = self._tick(self.autonomy.target)
             self._wrong = tick.problems
