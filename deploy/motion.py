@@ -3,7 +3,8 @@
 Policies learn on a servo that the tool follows as a first-order lag (``robolearn.sim.panda``). A stiff arm is given that lag here: each
 tick, a step of it becomes joint velocities by damped least squares, these are brought within the limits, and the positions that they
 lead to become a smooth trajectory (``robolearn.deploy.spline``) that ends at rest (``robolearn.deploy.envelope``). An arm that is
-compliant, and lags by itself, is sent the pose that makes it follow the same motion: the target itself where no limit bit.
+compliant, and lags by itself, is sent the pose that makes it follow the same motion: the target itself where no limit bit. That pose is
+within the workspace, too: there the arm goes when the runner dies.
 """
 
 from __future__ import annotations
@@ -309,4 +310,5 @@ class MotionGenerator:
         if self._robot_gains is None:
             return end
         linear, angular = (1.0 / (gain * self.dt) for gain in self._robot_gains)
-        return position + offset * linear, rotated(turn * angular, rotation)
+        facing = rotated(turn * angular, rotation)
+        return self._envelope.inside(position + offset * linear, facing, end), facing
