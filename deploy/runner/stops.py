@@ -82,7 +82,7 @@ class Stops:
         with self._lock:
             found = [Problem(ESTOP, f"e-stop pressed ({who})", "stop") for who in self._pressed]
             self._told.update(self._pressed)
-            if self._deadman and now > self._held:
+            if self._deadman and not now <= self._held <= now + 2 * self._deadman_ns:  # further ahead: the clock went back
                 found.append(Problem("deadman", "the deadman is not held", "wait"))
         return found
 
