@@ -20,8 +20,8 @@ class ForwardPositionArm(Arm):
     """A controller that takes ``std_msgs/msg/Float64MultiArray``, in the robot's order of joints.
 
     Nothing in such a driver stops the arm when the runner dies amid a motion: it stands at once where it was sent last. What can be done
-    from here is done: positions are on the smooth trajectory, after a missed tick motion begins anew from the last of them, and :meth:`stop`
-    plays the rest. Prefer a trajectory controller.
+    from here is done: positions are on the smooth trajectory, after missed ticks motion begins anew from the last of them, and
+    :meth:`stop` plays the rest. Prefer a trajectory controller.
 
     Args:
         controller: its name; its topic is ``<controller>/commands``.

@@ -213,8 +213,6 @@ DRILLS = [
     _drill(PEOPLE, "estop_tapped", "e-stop, pressed for less than a tick", _tapped, says="e-stop pressed"),
     _drill(PEOPLE, "estop_hasty", "re-armed less than a tick after the e-stop", _hasty, says="e-stop pressed"),
     _drill(PEOPLE, "estop_again", "e-stop less than a tick after re-arming", _thinks_again, says="not re-armed: e-stop pressed"),
-    _drill(
-        PEOPLE, "estop_between", "e-stop before the episode, let go", _let_go, says="e-stop", early=True, within=0.5, seconds=2.0
-    ),
+    _drill(PEOPLE, "estop_between", "e-stop before the episode, let go", _let_go, says="e-stop", early=True, within=0.5, seconds=2.0),
     _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),
 ]

@@ -53,7 +53,9 @@ def test_no_limit_is_broken_and_no_promise_whatever_is_asked(name):
 
 
 def test_a_compliant_arm_is_never_sent_beyond_its_workspace_whatever_is_asked():
-    motion = MotionGenerator(CHAIN, franka_limits("panda"), WORKSPACE, 100, tool=ToolLimits(3.0, 12.0), posture=HOME, robot_lag=(4.86, 9.16))
+    motion = MotionGenerator(
+        CHAIN, franka_limits("panda"), WORKSPACE, 100, tool=ToolLimits(3.0, 12.0), posture=HOME, robot_lag=(4.86, 9.16)
+    )
     motion.start(np.array(HOME), 0)
     random, (_, facing) = np.random.default_rng(1), CHAIN.forward(np.array(HOME))
     low, high, lowest = np.array(WORKSPACE.low), np.array(WORKSPACE.high), []
