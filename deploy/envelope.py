@@ -80,6 +80,14 @@ class Envelope:
             first = first or trouble
         return self.braked(velocity), first
 
+    def inside(self, position: Array, rotation: Array, end: tuple[Array, Array]) -> Array:
+        """The position ``(3,)`` brought into the workspace and above the table; no further than the tool is at ``end`` (3,), (3, 3)."""
+        low, high = np.minimum(self._low, end[0]), np.maximum(self._high, end[0])
+        table = min(self._table, float((end[0][2] + self._points.dot(end[1][2])).min()))
+        brought: Array = np.minimum(np.maximum(position, low), high)
+        brought[2] = max(brought[2], table - float(self._points.dot(rotation[2]).min()))
+        return brought
+
     def _trouble(self, joints: Array, velocity: Array, position: Array, rotation: Array, low: Array, high: Array, table: float) -> str:
         """What a tick at ``velocity`` and the way to rest behind it would break, or nothing."""
         begin = joints + velocity * self._dt

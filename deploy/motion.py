@@ -3,7 +3,8 @@
 Policies learn on a servo that the tool follows as a first-order lag (``robolearn.sim.panda``). A stiff arm is given that lag here: each
 tick, a step of it becomes joint velocities by damped least squares, these are brought within the limits, and the positions that they
 lead to become a smooth trajectory (``robolearn.deploy.spline``) that ends at rest (``robolearn.deploy.envelope``). An arm that is
-compliant, and lags by itself, is sent the pose that makes it follow the same motion: the target itself where no limit bit.
+compliant, and lags by itself, is sent the pose that makes it follow the same motion: the target itself where no limit bit. That pose is
+within the workspace, too: there the arm goes when the runner dies.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class MotionGenerator:
         lead: [s] of trajectory that stays as promised, rounded up to ticks.
         response: [s] by which the robot follows its trajectory late.
         anticipated: [s] by which targets are given ahead of their time; so much of the latency needs no shortening of the lag.
+        stands: the robot is promised nothing: where ticks are missed it stands where it was sent last, and motion begins anew from there.
 
     Raises:
         UserError: limits for another number of joints, or a latency as long as the lag's time constant.
@@ -125,6 +127,7 @@ class MotionGenerator:
         lead: float = 0.03,
         response: float = 0.0,
         anticipated: float = 0.0,
+        stands: bool = False,
     ) -> None:
         if limits.size != chain.size or (posture is not None and len(posture) != chain.size):
             raise UserError(f"the arm has {chain.size} joints, its limits {limits.size}, its posture {len(posture or ()) or 'none'}")
@@ -135,7 +138,7 @@ class MotionGenerator:
         self.chain, self.limits, self.workspace, self.dt = chain, limits, workspace, 1.0 / rate_hz
         self.tool = tool or ToolLimits()
         self.clamps: Counter[str] = Counter()
-        self.missed = 0
+        self.missed, self._stands = 0, stands
         stiff, averaged = robot_lag is None, ticks_averaged(limits, self.dt)
         self._lead = math.ceil(lead / self.dt - 1e-9) if stiff else 0
         self.latency = (self._lead + averaged / 2) * self.dt + response if stiff else 0.0
@@ -233,6 +236,9 @@ class MotionGenerator:
         passed = (now - self._stamp) // period
         if passed < 0:  # the clock was put back
             self._stamp, passed = now - period - period // 2, 1
+        if passed > 1 and self._stands and self._sent is not None:
+            self._spline.start(self._sent.positions[0])
+            self._velocity = np.zeros(self.chain.size)
         for _ in range(min(passed - 1, 10_000)):
             self._velocity = self._envelope.braked(self._velocity)
             self._spline.append(self._spline.newest + self._velocity * self.dt)
@@ -309,4 +315,5 @@ class MotionGenerator:
         if self._robot_gains is None:
             return end
         linear, angular = (1.0 / (gain * self.dt) for gain in self._robot_gains)
-        return position + offset * linear, rotated(turn * angular, rotation)
+        facing = rotated(turn * angular, rotation)
+        return self._envelope.inside(position + offset * linear, facing, end), facing

@@ -178,6 +178,7 @@ class Robot:
             lead=self.lead,
             response=self.response,
             anticipated=anticipated,
+            stands=bool(getattr(self.arm, "stands", False)),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from robolearn.errors import UserError, check_positive, check_share
 
 NANO = 1e-9
+ESTOP = "e-stop"  # cause of what a person has pressed
 
 
 class State(str, enum.Enum):
@@ -53,7 +54,8 @@ class Supervisor:
 
     A problem whose reaction is ``hold`` holds at once; when it is gone the robot goes on, its speed ramped from nothing; when it lasts
     longer than ``hold_s``, or comes again and again, the robot comes to rest and the fault is latched. ``stop`` comes to rest at once. A
-    latched fault ends by :meth:`rearm`, and only while nothing is wrong.
+    latched fault ends by :meth:`rearm`, and only while nothing is wrong. An emergency stop is latched between episodes, too: whoever
+    lets go of it does not set the robot in motion.
 
     Args:
         hold_s: how long a hold may last [s].
@@ -113,10 +115,14 @@ class Supervisor:
     def update(self, now: int, problems: Iterable[Problem], at_rest: bool) -> State:
         """What to do in this tick, at ``now`` [ns], given what is wrong and whether the commanded motion is at rest."""
         wrong = list(problems)
-        stop = next((problem for problem in wrong if problem.reaction == "stop"), None)
+        stops = [problem for problem in wrong if problem.reaction == "stop"]
+        stop = next((problem for problem in stops if problem.cause == ESTOP), stops[0] if stops else None)
         if self.state is State.STOPPING:
             if at_rest:
                 self._enter(State.FAULT, now, self.fault)
+        elif self.state is State.IDLE:
+            if stop is not None and stop.cause == ESTOP:
+                self._stop(now, stop.words)
         elif self.state in (State.RUNNING, State.HOLD):
             lasting = next((problem for problem in wrong if problem.reaction == "hold"), None)
             if stop is not None:

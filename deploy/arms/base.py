@@ -36,6 +36,11 @@ class Arm(ABC):
         return WRITE
 
     @property
+    def stands(self) -> bool:
+        """Whether the arm stands at once where it was sent last when ticks are missed, nothing being promised ahead."""
+        return False
+
+    @property
     def settle(self) -> float:
         """How long the controller is given to come to where the joints are before motion begins there [s]."""
         return 0.0

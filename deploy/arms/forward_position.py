@@ -20,7 +20,8 @@ class ForwardPositionArm(Arm):
     """A controller that takes ``std_msgs/msg/Float64MultiArray``, in the robot's order of joints.
 
     Nothing in such a driver stops the arm when the runner dies amid a motion: it stands at once where it was sent last. What can be done
-    from here is done: positions are on the smooth trajectory, and :meth:`stop` plays the rest of it. Prefer a trajectory controller.
+    from here is done: positions are on the smooth trajectory, after missed ticks motion begins anew from the last of them, and
+    :meth:`stop` plays the rest. Prefer a trajectory controller.
 
     Args:
         controller: its name; its topic is ``<controller>/commands``.
@@ -46,6 +47,11 @@ class ForwardPositionArm(Arm):
     def topic(self) -> tuple[str, str]:
         """Where positions are sent."""
         return f"{self._controller}/commands", "std_msgs/msg/Float64MultiArray"
+
+    @property
+    def stands(self) -> bool:
+        """It does."""
+        return True
 
     def open(self, transport: Transport, robot: Robot) -> None:
         """Announce the topic, and activate the controller if asked.

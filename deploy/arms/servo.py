@@ -96,7 +96,8 @@ class ServoArm(Arm):
     def _hear_joints(self, heard: Received) -> None:
         places = {name: place for place, name in enumerate(heard.message.name)}
         if all(name in places and places[name] < len(heard.message.position) for name in self._robot.joints):
-            self._measured = np.array([heard.message.position[places[name]] for name in self._robot.joints])
+            measured = np.array([heard.message.position[places[name]] for name in self._robot.joints])
+            self._measured = measured if np.isfinite(measured).all() else self._measured
 
     def _hear_status(self, heard: Received) -> None:
         self._code, self._said = int(heard.message.code), str(heard.message.message)

@@ -48,6 +48,7 @@ TICK = 0.01  # [s]
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = "/camera/color/image_raw"
+OWN_ESTOP = "/cell/estop"  # the robot's own
 
 
 class Notes(Unrecorded):
@@ -87,6 +88,7 @@ class Rig:
         track: what the arm did.
         page: the operator's.
         operator: who holds it, if anybody; asks the page nothing while ``operator_asks`` is False.
+        recovers: the driver, when asked; it takes its time until then.
         refused: why the run ended, where it did.
     """
 
@@ -117,7 +119,7 @@ class Rig:
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
-        self.stops, self.journal = Stops(self.network, deadman=deadman), journal or Notes()
+        self.stops, self.journal = Stops(self.network, deadman=deadman, estop=self.robot.estop), journal or Notes()
         judge = SimulatedJudge(self.network)
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
@@ -134,7 +136,7 @@ class Rig:
         self._picture, self._pictures = self.site.publisher(CAMERA, IMAGE), 0
         self._camera = camera
         self.runner_runs = self.robot_runs = self.camera_runs = self.camera_moves = True
-        self.operator_asks = True
+        self.operator_asks = self.recovers = True
         self.every_tick: list[Callable[[], None]] = [] if self.operator is None else [self.page.act, self._ask]
         self.refused = ""
 
@@ -215,7 +217,7 @@ class Rig:
     def _settle(self) -> None:
         """Let that thread do so, if there is one."""
         threads = [thread for thread in threading.enumerate() if thread.name == "recovery"]
-        if threads:
+        if threads and self.recovers:
             self._may_recover.set()
             threads[0].join(10.0)
             self._may_recover.clear()
@@ -280,8 +282,8 @@ class Rig:
 
 
 def options_of(robot: str, camera: bool = False) -> dict[str, Any]:
-    """What ``robolearn/conf/robot`` says, with a camera if asked."""
-    options = yaml.safe_load((CONF / "robot" / f"{robot}.yaml").read_text())
+    """What ``robolearn/conf/robot`` says, with an emergency stop of its own, and a camera if asked."""
+    options = {**yaml.safe_load((CONF / "robot" / f"{robot}.yaml").read_text()), "estop": OWN_ESTOP}
     if camera:
         options["cameras"] = {"front": {"topic": CAMERA, "shape": [32, 32, 3]}}
     return dict(options)

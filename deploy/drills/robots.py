@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from robolearn.deploy.drills.drill import Drill
-from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.drills.rig import OWN_ESTOP, Rig
 from robolearn.deploy.safety import State
 from robolearn.deploy.transport.faults import Faults
 
@@ -91,6 +91,20 @@ def _recovered(rig: Rig) -> None:
         rig.play(0.01)
 
 
+def _revoked(rig: Rig) -> None:
+    """The driver recovers at the end of what happens meanwhile, which the rig's thread waits for."""
+    _own_fault(rig)
+    rig.play(1.0)
+    rig.recovers = False
+    rig.call("/robolearn/rearm")
+    rig.play(0.1)
+    rig.press(ESTOP, True)
+    rig.play(0.1)
+    rig.press(ESTOP, False)
+    rig.play(0.1)
+    rig.recovers = True
+
+
 def _drifts(rig: Rig) -> None:
     rig.press(ESTOP, True)
     rig.play(0.5)
@@ -122,6 +136,32 @@ def _while_pressed(rig: Rig) -> None:
     rig.press(ESTOP, True)
     rig.play(0.5)
     rig.call("/robolearn/rearm")
+
+
+def _let_go(rig: Rig) -> None:
+    """Between episodes, which begin by themselves."""
+    rig.press(ESTOP, True)
+    rig.play(0.5)
+    rig.press(ESTOP, False)
+
+
+def _tapped(rig: Rig) -> None:
+    """Both between two ticks of the runner."""
+    rig.press(ESTOP, True)
+    rig.press(ESTOP, False)
+
+
+def _hasty(rig: Rig) -> None:
+    """All between two ticks of the runner."""
+    rig.call(ESTOP)
+    rig.call("/robolearn/rearm")
+
+
+def _thinks_again(rig: Rig) -> None:
+    rig.call(ESTOP)
+    rig.play(1.0)
+    rig.call("/robolearn/rearm")
+    rig.call(ESTOP)
 
 
 def _flicker(rig: Rig) -> None:
@@ -158,6 +198,7 @@ DRILLS = [
     _drill(ARM, "blocked", "arm is blocked", _blocked, says="the arm is blocked"),
     _drill(ARM, "own_fault", "robot stops itself (reflex)", _own_fault, says="the robot reports cartesian_reflex"),
     _drill(ARM, "recovered", "the same, and somebody re-arms", _recovered, says="re-armed", ends=State.RUNNING, within=0.5),
+    _drill(ARM, "revoked", "the same, and presses the e-stop while the driver recovers", _revoked, says="meanwhile", within=0.5),
     _drill(ARM, "drifts", "arm moves though it was told to stand", _drifts, says="although it was told to stand", seconds=0.3),
     _drill(ARM, "second", "a second runner on the same arm", _second, says="somebody else publishes"),
     _drill(ARM, "second_first", "another runner is there already", _second, says="somebody else publishes", **REFUSED),
@@ -166,7 +207,12 @@ DRILLS = [
         PEOPLE, "deadman", "deadman is let go", _held, says="deadman", ends=State.HOLD, options={"deadman": True}, early=True, within=3.0
     ),
     _drill(PEOPLE, "estop_topic", "e-stop, by topic", lambda rig: rig.press(ESTOP, True), says="e-stop pressed"),
+    _drill(PEOPLE, "estop_own", "e-stop, by the robot's own topic", lambda rig: rig.press(OWN_ESTOP, True), says="e-stop pressed"),
     _drill(PEOPLE, "estop_service", "e-stop, by service", _service, says="e-stop pressed"),
     _drill(PEOPLE, "estop_key", "e-stop, by key", lambda rig: rig.stops.note("estop"), says="e-stop pressed"),
+    _drill(PEOPLE, "estop_tapped", "e-stop, pressed for less than a tick", _tapped, says="e-stop pressed"),
+    _drill(PEOPLE, "estop_hasty", "re-armed less than a tick after the e-stop", _hasty, says="e-stop pressed"),
+    _drill(PEOPLE, "estop_again", "e-stop less than a tick after re-arming", _thinks_again, says="not re-armed: e-stop pressed"),
+    _drill(PEOPLE, "estop_between", "e-stop before the episode, let go", _let_go, says="e-stop", early=True, within=0.5, seconds=2.0),
     _drill(PEOPLE, "rearm_pressed", "re-armed while the e-stop is pressed", _while_pressed, says="not re-armed: e-stop pressed"),
 ]

@@ -131,6 +131,10 @@ class Episodes:
         self.autonomy.reset(seed)
         until, since = self._now + self._patience, self._now
         while not self._quits():
+            if self.command.supervisor.state in (State.STOPPING, State.FAULT):
+                yield from self._rest(seed)
+                until, since = self._now + self._patience, self._now
+                continue
             wrong = self.command.look(self._now)
             heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
             if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
@@ -162,6 +166,7 @@ class Episodes:
                 self._step(play)
             elif before is State.HOLD:
                 play.due = self._now
+                self.autonomy.restart()  # an answer that came meanwhile is of what was before
             self.autonomy.poll(self._now)
             tick = self._tick(self.autonomy.target)
             self._wrong = tick.problems

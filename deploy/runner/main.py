@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from robolearn.deploy.cadence import AGE, REACTION
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.runner.command import Tick
+from robolearn.deploy.runner.command import Command, Tick
 from robolearn.deploy.runner.operated import starts
 from robolearn.deploy.runner.outcome import as_text, check_beside, write_results
 from robolearn.deploy.runner.parts import Parts
@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> int:
             beside = check_beside(options, seeds, stages)
             write_run(run.dir, about)
             try:
-                with _punctual():
+                with _stopping(parts.command), _punctual():
                     play(parts, robot.rate_hz, seeds)
             finally:
                 document = write_results(run.dir, parts.episodes.results, stages, about, beside)
@@ -123,6 +123,15 @@ def _show(table: Any) -> None:
     from rich.console import Console
 
     Console().print(table)
+
+
+@contextlib.contextmanager
+def _stopping(command: Command) -> Iterator[None]:
+    """However it ends, the robot is left standing before anything is written: an arm may go on with what it was sent last."""
+    try:
+        yield
+    finally:
+        command.stop()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.runner.command import Tick
-from robolearn.deploy.safety import Problem, State
+from robolearn.deploy.safety import ESTOP, Problem, State
 from robolearn.deploy.teleop.device import Device, OperatorInput
 from robolearn.learning.session import STOPPED, Session, Status
 
@@ -214,7 +214,7 @@ class Operator:
         if tick.state in (State.STOPPING, State.FAULT):
             return f"emergency stop: {self._fault}; see to it, then rearm", session.message
         wrong = "; ".join(problem.words for problem in tick.problems if problem.cause != "operator")
-        if session.paused == STOPPED or any(problem.cause == "e-stop" for problem in tick.problems):
+        if session.paused == STOPPED or any(problem.cause == ESTOP for problem in tick.problems):
             return STOPPED.replace("resume", "record"), session.message
         if tick.state is State.HOLD and wrong and not session.paused:
             return f"the robot holds: {wrong}", session.message

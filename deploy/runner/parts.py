@@ -78,7 +78,7 @@ class Parts:
         self.sensors = stack.enter_context(Sensors(robot, self.transport, self.spec, tap=tap))
         driver = RobotDriver(robot, self.transport, sent)
         stack.callback(driver.close)
-        self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]))
+        self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]), estop=robot.estop)
         self.judge = self._judge()
         self.autonomy = self._autonomy()
         self.crew = self._crew()

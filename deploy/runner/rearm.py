@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from robolearn.deploy.runner.command import Command
-from robolearn.deploy.safety import State
+from robolearn.deploy.safety import ESTOP, State
 from robolearn.errors import UserError
 
 DRIVER = "driver"  # cause of what the robot says of itself
@@ -29,6 +29,7 @@ class Rearming:
         self._thread: threading.Thread | None = None
         self._error, self._said = "", ""
         self._until: int | None = None  # [ns] when the driver's fault has to be gone
+        self._revoked = ""  # by an emergency stop since it was asked
 
     def ask(self, now: int) -> None:
         """Somebody re-arms; nothing where that is under way, or something forbids it that the driver cannot mend."""
@@ -39,12 +40,15 @@ class Rearming:
         if supervisor.state is not State.FAULT or lasting or self._recover is None:
             self._rearm(now)
             return
-        self._error = ""
+        self._error = self._revoked = ""
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
         self._thread.start()
 
     def turn(self, now: int) -> None:
-        """Go on with it, at every tick."""
+        """Go on with it, at every tick; an emergency stop meanwhile takes the wish back, also one that is let go again."""
+        if self._thread is not None or self._until is not None:
+            pressed = [problem.words for problem in self._command.look(now) if problem.cause == ESTOP]
+            self._revoked = self._revoked or "; ".join(pressed)
         if self._thread is not None and not self._thread.is_alive():
             self._thread = None
             if self._error:
@@ -55,7 +59,10 @@ class Rearming:
             faulty = any(problem.cause == DRIVER for problem in self._command.look(now))
             if not faulty or not now < self._until:
                 self._until = None
-                self._rearm(now)
+                if self._revoked:
+                    self._refuse(f"not re-armed: {self._revoked} meanwhile", now)
+                else:
+                    self._rearm(now)
 
     def _run(self) -> None:
         assert self._recover is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from robolearn.deploy.safety import Problem
+from robolearn.deploy.safety import ESTOP, Problem
 from robolearn.deploy.transport.base import LATCHED, READ, Message, Received, Transport
 from robolearn.errors import UserError
 
@@ -24,16 +24,21 @@ class Stops:
         prefix: of their names.
         deadman: whether the robot moves only while a deadman is held.
         deadman_s: how old the deadman's last word may be [s].
+        estop: another topic like ``estop``, the robot's own; none if empty.
     """
 
-    def __init__(self, transport: Transport, prefix: str = "/robolearn", *, deadman: bool = False, deadman_s: float = 0.3) -> None:
+    def __init__(
+        self, transport: Transport, prefix: str = "/robolearn", *, deadman: bool = False, deadman_s: float = 0.3, estop: str = ""
+    ) -> None:
         self._transport, self._messages = transport, transport.messages
         self._deadman, self._deadman_ns = deadman, round(deadman_s * 1e9)
         self._lock = threading.Lock()
         self._pressed: dict[str, bool] = {}  # by whom; whether re-arming releases it
+        self._told: set[str] = set()  # whose press the command loop has heard of: nothing that comes before releases it
         self._held = 0  # [ns] until when the deadman's word holds
         self._events: deque[str] = deque()
-        transport.subscribe(f"{prefix}/estop", BOOL, self._on_estop, READ)
+        for topic in dict.fromkeys((f"{prefix}/estop", *([estop] if estop else []))):
+            transport.subscribe(topic, BOOL, self._on_estop, READ)
         if deadman:
             transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)
         transport.serve(f"{prefix}/estop", TRIGGER, self._serve_estop)
@@ -43,7 +48,11 @@ class Stops:
     def press(self, who: str) -> None:
         """Stop, until re-armed."""
         with self._lock:
-            self._pressed[who] = True
+            self._press(who, True)
+
+    def _press(self, who: str, momentary: bool) -> None:
+        self._pressed[who] = momentary
+        self._told.discard(who)
 
     def note(self, event: str) -> None:
         """Say what an operator wants.
@@ -65,14 +74,15 @@ class Stops:
             events = list(self._events)
             self._events.clear()
             if "rearm" in events:
-                self._pressed = {who: momentary for who, momentary in self._pressed.items() if not momentary}
+                self._pressed = {who: momentary for who, momentary in self._pressed.items() if not momentary or who not in self._told}
         return events
 
     def problems(self, now: int) -> list[Problem]:
         """What forbids motion at ``now`` [ns, the transport's clock]."""
         with self._lock:
-            found = [Problem("e-stop", f"e-stop pressed ({who})", "stop") for who in self._pressed]
-            if self._deadman and now > self._held:
+            found = [Problem(ESTOP, f"e-stop pressed ({who})", "stop") for who in self._pressed]
+            self._told.update(self._pressed)
+            if self._deadman and not now <= self._held <= now + 2 * self._deadman_ns:  # further ahead: the clock went back
                 found.append(Problem("deadman", "the deadman is not held", "wait"))
         return found
 
@@ -81,11 +91,14 @@ class Stops:
         self._state.publish(self._messages.new("std_msgs/msg/String", data=state))
 
     def _on_estop(self, received: Received) -> None:
+        who = f"topic {received.topic}"
         with self._lock:
             if received.message.data:
-                self._pressed[f"topic {received.topic}"] = False
-            else:
-                self._pressed.pop(f"topic {received.topic}", None)
+                self._press(who, False)
+            elif who in self._told:
+                self._pressed.pop(who, None)
+            elif who in self._pressed:
+                self._pressed[who] = True  # let go before anybody looked: it stops all the same, until re-armed
 
     def _on_deadman(self, received: Received) -> None:
         with self._lock:

@@ -161,6 +161,10 @@ def test_a_twist_brings_the_tool_back_to_the_plan(driver, ours):
     arm.send(point)
     assert heard[-1].twist.linear.x - on_the_plan.x == pytest.approx(0.02, abs=1e-4)
     np.testing.assert_allclose(on_the_plan.y, (CHAIN.jacobian(point.positions[0]) @ point.velocities[0])[1], atol=1e-9)
+    before = heard[-1].twist.linear.x
+    state.publish(driver.messages.new("sensor_msgs/msg/JointState", name=list(JOINTS), position=away * np.nan))
+    arm.send(point)
+    assert heard[-1].twist.linear.x == before  # what is no number moves nothing
 
 
 def test_servo_takes_poses_and_says_when_it_halts(driver, ours):

@@ -288,3 +288,18 @@ def test_an_fr3_keeps_its_own_slowing_whatever_is_asked():
         assert (speeds <= np.sqrt(factors * (ends - angles)) - offsets).all()
         assert (-speeds <= np.sqrt(factors * (angles - others)) - offsets).all()
     assert motion.clamps["joint position"] > 100
+
+
+def test_a_robot_that_stands_when_ticks_are_missed_goes_on_from_there_without_a_jump():
+    limits = franka_limits("panda")
+    motion = generator(lead=0.0, stands=True)
+    position, rotation = at_home()
+    goal = position + np.array((0.0, 0.2, 0.1))
+    ticks = [*range(40), *range(41, 60), *range(130, 200)]  # one missed, then seventy
+    path = [motion.follow(action(goal, rotation), tick * TICK).positions[0] for tick in ticks]
+    speeds = np.abs(np.diff(path, axis=0)) / 0.01
+    assert speeds[38].max() > 0.1 and speeds[57].max() > 0.1  # amid motion
+    for begin in (39, 58):
+        assert speeds[begin].max() < 1e-9
+        assert (speeds[begin + 1] <= np.array(limits.acceleration) * 0.01).all()
+    np.testing.assert_allclose(CHAIN.forward(path[-1])[0], goal, atol=0.05)

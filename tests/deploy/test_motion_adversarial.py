@@ -52,6 +52,23 @@ def test_no_limit_is_broken_and_no_promise_whatever_is_asked(name):
     )
 
 
+def test_a_compliant_arm_is_never_sent_beyond_its_workspace_whatever_is_asked():
+    motion = MotionGenerator(
+        CHAIN, franka_limits("panda"), WORKSPACE, 100, tool=ToolLimits(3.0, 12.0), posture=HOME, robot_lag=(4.86, 9.16)
+    )
+    motion.start(np.array(HOME), 0)
+    random, (_, facing) = np.random.default_rng(1), CHAIN.forward(np.array(HOME))
+    low, high, lowest = np.array(WORKSPACE.low), np.array(WORKSPACE.high), []
+    for tick in range(3000):
+        if tick % 30 == 0:
+            goal = random.uniform(low - 0.2, high + 0.2)
+        asked = np.concatenate([goal, facing[:2].reshape(-1), [1.0]])
+        point = motion.follow(asked, tick * 10_000_000) if tick % 300 < 280 else motion.decelerate(tick * 10_000_000)
+        assert (point.position >= low - 1e-3).all() and (point.position <= high + 1e-3).all()
+        lowest.append((point.position[2] + np.array(WORKSPACE.tool_points) @ point.rotation[2]).min())
+    assert WORKSPACE.table_height is not None and min(lowest) >= WORKSPACE.table_height - 1e-3
+
+
 def test_the_checks_above_see_what_is_broken():
     motion = MotionGenerator(CHAIN, franka_limits("panda"), WORKSPACE, 100, posture=HOME)
     motion.start(np.array(HOME), 0)

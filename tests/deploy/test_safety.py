@@ -5,6 +5,7 @@ from robolearn.errors import UserError
 
 S = 1_000_000_000
 STALE = Problem("stale camera", "camera front is 0.6 s old")
+BLOCKED = Problem("tracking", "a joint is blocked", "stop")
 ESTOP = Problem("e-stop", "e-stop pressed", "stop")
 DEADMAN = Problem("deadman", "deadman let go", "wait")
 
@@ -52,6 +53,15 @@ def test_an_emergency_stop_does_not_wait():
     supervisor = running()
     assert supervisor.update(1, [STALE, ESTOP], at_rest=False) is State.STOPPING
     assert supervisor.fault == "e-stop pressed"
+
+
+def test_an_emergency_stop_between_episodes_is_latched_and_other_stops_are_not():
+    supervisor = Supervisor()
+    assert supervisor.update(1, [BLOCKED], at_rest=True) is State.IDLE
+    assert supervisor.update(2, [BLOCKED, ESTOP], at_rest=True) is State.STOPPING
+    assert supervisor.update(3, [], at_rest=True) is State.FAULT
+    with pytest.raises(UserError, match="e-stop pressed"):
+        supervisor.arm(4)
 
 
 def test_an_emergency_stop_is_heard_while_holding():

@@ -110,6 +110,23 @@ def test_a_policy_that_comes_back_is_followed_again():
     assert [entry.after for entry in runner.supervisor.log] == [State.RUNNING, State.HOLD, State.RUNNING]
 
 
+def test_an_answer_that_comes_while_the_robot_holds_for_something_else_is_not_followed():
+    runner = Runner(move, max_steps=100)
+    runner.play(300)
+    runner.inference.after = None
+    while runner.supervisor.state is not State.HOLD:
+        runner.play(10)
+    runner.inference.after, asked = 20, len(runner.inference.asked)
+    while len(runner.inference.asked) == asked:
+        runner.play(10)
+    runner.wrong = [Problem("deadman", "the deadman is not held", "wait")]
+    runner.play(5000)
+    runner.inference.after, runner.wrong, grips = None, [], len(runner.robot.grips)
+    runner.play(300)
+    assert len(runner.robot.grips) == grips
+    assert runner.autonomy.target is None
+
+
 def test_nan_chunks_are_never_followed_and_stop_the_robot():
     runner = Runner(lambda *_: np.full((4, 10), np.nan, np.float32), max_steps=100)
     runner.play(4000)
