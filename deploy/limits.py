@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robolearn.errors import UserError
+from robolearn.errors import UserError, check_share
 
 _KINDS = ("lower", "upper", "velocity", "acceleration", "jerk", "braking")
 
@@ -58,7 +58,12 @@ class JointLimits:
         return len(self.lower)
 
     def scaled(self, velocity: float = 1.0, acceleration: float = 1.0, jerk: float = 1.0, inset: float = 0.0) -> JointLimits:
-        """A share of each rate; angles ``inset`` [rad] within."""
+        """A share of each rate; angles ``inset`` [rad] within.
+
+        Raises:
+            UserError: angles beyond the ends.
+        """
+        check_share(high=float("inf"), inset=inset)
         return JointLimits(
             tuple(value + inset for value in self.lower),
             tuple(value - inset for value in self.upper),

@@ -117,7 +117,7 @@ def _node(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _takes_scene(options: Mapping[str, Any]) -> bool:
     known = accepted_arguments(find_target(_node(options)["_target_"]))
-    return known is None or "scene" in known
+    return known is not None and "scene" in known  # options that are handed on are none of the scene's
 
 
 def _provenance(options: Mapping[str, Any], env_spec: EnvSpec) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_a_camera_is_an_observation():
         ({"home": (0.0,) * 3}, "home 3"),
         ({"joints": (JOINTS[0],) * 7}, "names a joint twice"),
         ({"home": (0, 0, 0, 0, 0, 0, 4.0)}, "home outside of its limits.*fr3_joint7 at 4 in"),
-        ({"limits": LIMITS.scaled(inset=-170.0)}, "radians, not degrees"),
+        ({"limits": replace(LIMITS, lower=(-173.0,) * 7, upper=(173.0,) * 7)}, "radians, not degrees"),
         ({"rate_hz": 0.0}, "rate_hz must be above 0"),
         ({"lead": -1.0}, "lead must be"),
         ({"cameras": {"wrist": {"topic": "/a"}}}, "needs a topic and a shape"),
@@ -120,6 +120,12 @@ def test_a_camera_is_an_observation():
 def test_a_robot_that_does_not_fit_together_is_refused(changes, message):
     with pytest.raises(UserError, match=message):
         robot(**changes)
+
+
+def test_margins_are_taken_off_the_ends_and_never_put_on():
+    assert LIMITS.scaled(inset=0.5).upper == (2.5,) * 7
+    with pytest.raises(UserError, match="inset must be at least 0"):
+        LIMITS.scaled(inset=-0.5)
 
 
 @pytest.mark.parametrize(

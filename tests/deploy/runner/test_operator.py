@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from robolearn import cli
+from robolearn.config import compose
 from robolearn.deploy.runner.checks import LateCheck
 from robolearn.deploy.runner.keys import TerminalKeys
 from robolearn.deploy.runner.operated import OperatedActor, OperatedJournal, OperatedJudge, starts
@@ -18,6 +19,8 @@ from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem, State
 from robolearn.deploy.teleop.device import OperatorInput
 from robolearn.errors import UserError
+from robolearn.learning.operate import make_device
+from robolearn.nodes import to_dict
 from tests.deploy.runner.doubles import CHAIN, HOME, MS, Runner, here
 
 AWAY = np.float32([0.05, 0.0, 0.05, 0, 0, 0, 0, 0, 0, 0])
@@ -387,3 +390,18 @@ def test_collecting_on_a_robot_is_a_run_with_a_device():
     assert cli.on_robot(["robot=franka", "device=gamepad"]) == ["robot=franka", "device=gamepad"]
     with pytest.raises(UserError, match="takes source=operator"):
         cli.on_robot(["robot=franka", "source=expert"])
+
+
+def test_a_run_makes_every_device_that_collecting_has():
+    run, collect = to_dict(compose("run")), to_dict(compose("collect", ["store=a.zarr"]))
+    assert set(run["devices"]) == set(collect["devices"])
+    assert run["devices"]["browser"]["emergency"]  # a robot has what a simulation does not need
+    with pytest.raises(UserError, match="no device 'brouser'; there are browser, keyboard"):
+        make_device({**run, "device": "brouser"})
+
+
+@pytest.mark.parametrize("device", ["browser", "keyboard", "terminal", "spacemouse", "gamepad"])
+def test_a_scene_is_given_to_the_device_that_draws_it_and_to_no_other(device):
+    scene = object()
+    made = make_device({**to_dict(compose("run")), "device": device}, scene)
+    assert (getattr(made, "scene", None) is scene) == (device == "browser")
