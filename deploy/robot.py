@@ -87,10 +87,18 @@ class Robot:
         object.__setattr__(self, "sensors", _sources("sensor", self.sensors))
         self._check_joints()
         check_positive(rate_hz=self.rate_hz)
+        self._check_parts()
         check_share(high=1.0, lead=self.lead, response=self.response)
         twice = set(self.own_observation) & {*self.cameras, *self.sensors} | set(self.cameras) & set(self.sensors)
         if twice:
             raise UserError(f"robot {self.name}: {', '.join(sorted(twice))} would be observed twice; give a camera or sensor another name")
+
+    def _check_parts(self) -> None:
+        if not hasattr(self.arm, "send"):
+            raise UserError(f"robot {self.name} has arm={self.arm!r}; give one of robolearn.deploy.arms, such as JointTrajectoryArm")
+        for name, rates in (("lag", self.lag), ("robot_lag", self.robot_lag)):
+            if rates is not None and not (len(rates) == 2 and all(0 < rate < 1000 for rate in rates)):
+                raise UserError(f"robot {self.name}: {name} is two rates above 0 [1/s], in translation and in rotation; got {list(rates)}")
 
     def _check_joints(self) -> None:
         sizes = {"joints": len(self.joints), "chain": self.chain.size, "limits": self.limits.size, "home": len(self.home)}

@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -17,16 +17,15 @@ from robolearn.deploy.cadence import AGE, REACTION
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.runner.command import Command, Tick
 from robolearn.deploy.runner.operated import starts
+from robolearn.deploy.runner.options import checked
 from robolearn.deploy.runner.outcome import as_text, check_beside, write_results
 from robolearn.deploy.runner.parts import Parts
 from robolearn.deploy.runner.ticker import Ticker
 from robolearn.deploy.safety import State
-from robolearn.errors import UserError, check_positive
 from robolearn.nodes import instantiate, to_dict
 from robolearn.progress import Progress
 from robolearn.robot_run import write_run, write_statistics
 from robolearn.run import start_run
-from robolearn.seeding import split_seeds
 
 SWITCH_S = 0.0005  # [s] after which a thread that computes lets the command loop in
 
@@ -38,7 +37,7 @@ def main(cfg: DictConfig) -> int:
         UserError: robot and policy do not fit each other, a server or driver is not there, or a fault ended the run.
     """
     options = to_dict(cfg)
-    seeds = _checked(options)
+    seeds = checked(options)
     robot: Robot = instantiate(options["robot"])
     with start_run(cfg, "run", robot.name, log=False) as run:
         with ExitStack() as stack:
@@ -58,20 +57,6 @@ def main(cfg: DictConfig) -> int:
         run.finish(document)
     print(json.dumps(document) if options["json"] else as_text(document, run.dir))
     return 0
-
-
-def _checked(options: Mapping[str, Any]) -> list[int]:
-    """The episodes' seeds; a mistake in the options is an error before anything is started."""
-    check_positive(episodes=options["episodes"], steps=options["steps"], control_hz=options["control_hz"])
-    if (options["checkpoint"] and options["server"]) or not (options["checkpoint"] or options["server"] or options["device"]):
-        acts = "checkpoint=<run folder or checkpoint>, server=ws://HOST:PORT of `robolearn serve`, or device=browser: you alone"
-        raise UserError(f"give what acts: {acts}")
-    if options["server"] and options["policy"]:
-        raise UserError("options of the policy belong to the server's command, `robolearn serve`: leave policy out beside server")
-    if options["on_fault"] == "rearm" and not options["simulate"]:
-        raise UserError("on_fault=rearm is for simulated robots alone: on a real one somebody has to look first")
-    seeds: list[int] = split_seeds(options["seeds"], int(options["episodes"]), int(options["first_seed"])).tolist()
-    return seeds
 
 
 def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:

@@ -35,13 +35,11 @@ from robolearn.deploy.serving.child import spawn_server
 from robolearn.deploy.serving.inference import Inference
 from robolearn.deploy.trace import Trace
 from robolearn.deploy.transport.base import Transport
-from robolearn.errors import UserError
 from robolearn.nodes import instantiate
 from robolearn.provenance import describe
 from robolearn.run import Run
 from robolearn.spec import EnvSpec
 
-JUDGES = ("simulated", "operator")
 TOKEN = "ROBOLEARN_TOKEN"
 PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
 PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
@@ -155,8 +153,6 @@ class Parts:
     def _judge(self) -> Any:
         simulated = self._options["simulate"]
         kind = self._options["judge"] or ("simulated" if simulated or self._robot.name.startswith("sim_") else "operator")
-        if kind not in JUDGES:
-            raise UserError(f"no judge={kind!r}; there are {', '.join(JUDGES)}")
         if kind == "operator":
             return OperatorJudge()
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)

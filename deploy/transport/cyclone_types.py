@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 from cyclonedds.idl import IdlStruct, make_idl_struct, types
@@ -10,13 +11,21 @@ from cyclonedds.idl.annotations import final
 from rosbags.interfaces import Nodetype
 
 from robolearn.deploy.messages import Messages
+from robolearn.deploy.transport.base import TransportError
 
+_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 _NUMBERS = {"byte": "uint8", "char": "uint8"}
 _HEAD = {"guid": types.uint64, "sequence": types.int64}  # what rmw_cyclonedds puts before requests and responses
 
 
 def topic_name(name: str, prefix: str = "rt", suffix: str = "") -> str:
-    """DDS's name of a topic (``rt``), a service's requests (``rq``) or responses (``rr``): ``rt/joint_states`` of ``/joint_states``."""
+    """DDS's name of a topic (``rt``), a service's requests (``rq``) or responses (``rr``): ``rt/joint_states`` of ``/joint_states``.
+
+    Raises:
+        TransportError: it is no ROS name.
+    """
+    if not _NAME.fullmatch(name):
+        raise TransportError(f"{name!r} is no ROS name: letters, digits and _, in parts that / divides and no digit begins")
     return f"{prefix}/{name.lstrip('/')}{suffix}"
 
 

@@ -21,7 +21,7 @@ def test_the_robot_is_stopped_before_anything_is_written(monkeypatch):
         did.append("write")
         raise OSError("the disk is full")
 
-    replaced = {"to_dict": lambda cfg: {"robot": {}}, "_checked": lambda options: [7], "check_beside": lambda *given: None}
+    replaced = {"to_dict": lambda cfg: {"robot": {}}, "checked": lambda options: [7], "check_beside": lambda *given: None}
     replaced |= {"instantiate": lambda given: SimpleNamespace(name="arm", rate_hz=100.0), "Parts": lambda *given: parts}
     replaced |= {"start_run": lambda *given, **named: contextlib.nullcontext(SimpleNamespace(dir=None)), "write_run": lambda *given: None}
     for name, value in {**replaced, "play": play, "write_results": write}.items():

@@ -1,0 +1,30 @@
+"""A run's options are looked over before anything is started."""
+
+import pytest
+
+from robolearn import cli
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("safety.near_m=-1", "safety.near_m must be above 0"),
+        ("safety.deaf_s=nan", "safety.deaf_s takes a number"),
+        ("safety.follow_rad=0", "safety.follow_rad must be above 0"),
+        ("safety.late_steps=0", "safety.late_steps must be from 1"),
+        ("control_hz=inf", "control_hz must be from 0.1"),
+        ("episodes=100000000000", "episodes must be from 0 to 1e"),
+        ("execution.mode=fast", "no execution.mode='fast'; there are synchronous"),
+        ("on_fault=go", "no on_fault='go'; there are end, wait, rearm"),
+        ("judge=me", "no judge='me'; there are simulated, operator"),
+        ("device=mouse", "no device='mouse'; there are browser"),
+        ("server=ws://there", "checkpoint and server are both given"),
+        ("robot.arm=null", "has arm=None; give one of robolearn.deploy.arms"),
+        ("+robot.lag=[0,0]", "lag is two rates above 0"),
+        ("+robot.lag=[1]", "lag is two rates above 0"),
+    ],
+)
+def test_an_option_that_cannot_be_is_a_line_before_anything_is_started(word, says, tmp_path, capsys):
+    assert cli.main(["run", "checkpoint=nowhere", f"out={tmp_path / 'run'}", word]) == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
