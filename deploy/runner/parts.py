@@ -93,6 +93,7 @@ class Parts:
             "checkpoint": str(options["checkpoint"] or options["server"] or ""),
             "device": str(options["device"] or ""),
             "task": self._task() or self.spec.task,
+            "split": str(options["seeds"]),
             "mode": str(options["execution"]["mode"]),
             "transport": self.transport.name,
             "rate_hz": self._robot.rate_hz,

@@ -18,6 +18,7 @@ from robolearn.datasets.store import DemoStore
 from robolearn.nodes import instantiate, to_dict
 from robolearn.normalize import ACTION, Affine, Normalizer
 from robolearn.policies.mlp import MlpPolicy
+from robolearn.report import read_evaluation
 from robolearn.robot_run import read_run
 from robolearn.rotation import rot6d_from_matrix
 from robolearn.spec import ArraySpec
@@ -142,7 +143,8 @@ def test_the_log_of_messages_is_read_by_the_library_that_others_use(played):
 def test_how_punctual_it_was_is_kept(played):
     cadence = json.loads((played[0] / "cadence.json").read_text())
     assert "tick lateness" in json.dumps(cadence)
-    assert json.loads((played[0] / "results.json").read_text())["episodes"] == played[1]["episodes"]
+    results = read_evaluation(played[0] / "results.json")
+    assert (results["episodes"], results["split"]) == (played[1]["episodes"], "evaluation")
 
 
 ONE_LEG = one_leg_spec()
