@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.drills.policy import HORIZON, Sweep
-from robolearn.policies.chunking import ChunkedPolicy
+from robolearn.nodes import find_target
 from robolearn.protocols import Observation
 from robolearn.tasks import one_leg_spec
 
@@ -31,6 +31,6 @@ class SweepSampler:
         return np.tile(chunk, (1, candidates, 1, 1))
 
 
-def load(num_envs: int, **_: Any) -> ChunkedPolicy:
+def load(num_envs: int, **_: Any) -> Any:
     """For ``policy._target_``; half a chunk is executed."""
-    return ChunkedPolicy(SweepSampler(), HORIZON // 2, num_envs)
+    return find_target("robolearn.policies.chunking.ChunkedPolicy")(SweepSampler(), HORIZON // 2, num_envs)

@@ -7,6 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from robolearn.config import choices, compose
+from robolearn.deploy.arms.joint_trajectory import JointTrajectoryArm
 from robolearn.deploy.limits import JointLimits, ToolLimits, Workspace
 from robolearn.deploy.robot import Robot
 from robolearn.errors import UserError
@@ -18,12 +19,13 @@ from tests.deploy.arms_for_tests import CHAIN, HOME, WORKSPACE, action
 KEYS = ("tcp_pos", "tcp_rot6d", "gripper_width", "parts_poses")
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
 LIMITS = JointLimits((-3.0,) * 7, (3.0,) * 7, (1.0,) * 7, (5.0,) * 7, (500.0,) * 7)
+ARM = JointTrajectoryArm()
 URDF = ("ros2_control", "servo")  # which ask for a URDF
 
 
 def robot(**changes):
     return Robot(
-        **{"name": "test", "joints": JOINTS, "chain": CHAIN, "limits": LIMITS, "home": HOME, "workspace": WORKSPACE, "arm": None} | changes
+        **{"name": "test", "joints": JOINTS, "chain": CHAIN, "limits": LIMITS, "home": HOME, "workspace": WORKSPACE, "arm": ARM} | changes
     )
 
 
