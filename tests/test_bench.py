@@ -1,6 +1,7 @@
 """Bench: every part prints well-formed figures, beside a peer in the same state, and a peer that is not there is left out."""
 
 import json
+import subprocess
 import sys
 import textwrap
 from importlib import metadata
@@ -98,6 +99,27 @@ def test_figures_stand_beside_lerobots_policy_of_the_same_size(capsys):
     beside = [figure for figure in figures if figure["peer"] == "LeRobot 0.4.4 DiffusionPolicy"]
     assert [figure["name"] for figure in beside] == ["infer/diffusion_unet_b1_p50", "infer/diffusion_unet_b1_p99"]
     assert all(figure["peer_value"] > 0 for figure in beside)
+
+
+@pytest.mark.alone
+def test_the_default_run_plays_to_its_end_on_the_simulated_robot(capsys):
+    figures, _ = bench(capsys, "run", "run.seconds=3", "run.budget_ms=50")
+    found = {figure["name"]: figure for figure in figures}
+    assert found["run/lateness_p99"]["n"] >= 250  # ticks, 100 a second
+    assert found["run/late_critic/lateness_p99"]["n"] >= 250
+    assert found["run/late_critic_fallbacks"]["value"] >= 2
+
+
+def test_a_run_that_ends_by_a_fault_measures_nothing_and_says_so(tmp_path, monkeypatch, capsys):
+    def play(argv, **_):
+        (out,) = (Path(word.removeprefix("out=")) for word in argv if word.startswith("out="))
+        out.mkdir(parents=True)
+        (out / "result.json").write_text(json.dumps({"episodes": [{"steps": 1, "reason": "fault: too far"}]}))
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    monkeypatch.setattr("robolearn.bench.run.subprocess.run", play)
+    assert cli.main(["bench", "run", f"run.checkpoint={tmp_path}"]) == 1
+    assert "ended after 1 steps" in capsys.readouterr().err
 
 
 def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(capsys):

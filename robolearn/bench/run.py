@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from robolearn.nodes import instantiate
 from robolearn.run import read_json
 
 SLOW = "robolearn.bench.slow_critic.load"
+ANYWHERE = {"safety.near_m": 2.0, "safety.near_rad": 3.1416}  # an untrained policy's first action is no reason to measure nothing
 
 
 def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
@@ -25,11 +25,15 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     part, task = options["run"], options["task"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checkpoint = part["checkpoint"] or save_untrained(folder / "policy", part["policy"], task["name"], instantiate(task["env_spec"]))
-        usual = _played(folder / "usual", part, task["name"], {"checkpoint": checkpoint})
+        trained = {"checkpoint": part["checkpoint"]} if part["checkpoint"] else None
+        acts = trained or {
+            "checkpoint": save_untrained(folder / "policy", part["policy"], task["name"], instantiate(task["env_spec"])),
+            **ANYWHERE,
+        }
+        usual = _played(folder / "usual", part, task["name"], acts)
         yield from _cadence("run", usual)
         slow = f"{{policy: {{_target_: {SLOW}, seconds: {part['critic_s']}}}, steering_budget_ms: {part['budget_ms']}}}"
-        late = _played(folder / "late", part, task["name"], {"checkpoint": checkpoint, "policy": slow})
+        late = _played(folder / "late", part, task["name"], {**acts, "policy": slow})
         yield from _cadence("run/late_critic", late)
         fell_back = sum(late["counts"].get("steering fell back", {}).values())
         yield Figure("run/late_critic_fallbacks", fell_back, "chunks", 1)
@@ -42,8 +46,11 @@ def _played(out: Path, part: Mapping[str, Any], task: str, options: Mapping[str,
     words += [f"steps={round(10 * part['seconds'])}", "on_fault=rearm", f"out={option_value(out)}", "json=true"]
     done = subprocess.run([sys.executable, "-m", "robolearn", "run", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise UserError(f"bench run: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it failed without a word'}")
-    json.loads(done.stdout.strip().splitlines()[-1])
+        why = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
+        raise UserError(f"bench run: {why or 'it failed without a word'}")
+    (episode,) = read_json(out / "result.json")["episodes"]
+    if episode["reason"].startswith("fault"):
+        raise UserError(f"bench run: it ended after {episode['steps']} steps of policy time, nothing to measure: {episode['reason']}")
     return read_json(out / "cadence.json")
 
 
