@@ -96,6 +96,8 @@ class Workspace:
     def __post_init__(self) -> None:
         if len(self.low) != 3 or len(self.high) != 3 or not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise UserError(f"a workspace needs low x, y, z below high x, y, z [m], got {tuple(self.low)} and {tuple(self.high)}")
+        if self.table_height is not None and not self.table_height < self.high[2]:
+            raise UserError(f"a table at {self.table_height} m leaves no room in a workspace up to {self.high[2]} m")
         if not self.tool_points or any(len(point) != 3 for point in self.tool_points):
             raise UserError(f"the tool's points take three numbers each [m], got {self.tool_points}")
 

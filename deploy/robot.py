@@ -12,7 +12,7 @@ import numpy as np
 from robolearn.deploy.kinematics import Chain
 from robolearn.deploy.limits import JointLimits, ToolLimits, Workspace
 from robolearn.deploy.motion import SERVO_LAG, MotionGenerator
-from robolearn.deploy.sensors.sources import IMAGE, SOURCE_WORDS, as_sources
+from robolearn.deploy.sensors.sources import COMPRESSED, IMAGE, SOURCE_WORDS, CameraSource, as_sources
 from robolearn.errors import UserError, check_positive, check_share, nearest
 from robolearn.spec import ActionSpec, ArraySpec, EnvSpec, SpecError, tool_pose_action
 
@@ -85,6 +85,7 @@ class Robot:
         object.__setattr__(self, "robot_lag", None if self.robot_lag is None else tuple(self.robot_lag))
         object.__setattr__(self, "cameras", _sources("camera", self.cameras, type=IMAGE))
         object.__setattr__(self, "sensors", _sources("sensor", self.sensors))
+        _check_pictures(self.cameras)
         self._check_joints()
         check_positive(rate_hz=self.rate_hz)
         self._check_parts()
@@ -195,6 +196,7 @@ def _sources(kind: str, given: Mapping[str, Any], **usual: Any) -> dict[str, Any
     built = {}
     for name, values in given.items():
         if not isinstance(values, Mapping):
+            as_sources(name, values)  # it describes one
             built[name] = values
             continue
         wrong = next((word for word in values if word not in SOURCE_WORDS), None)
@@ -202,3 +204,10 @@ def _sources(kind: str, given: Mapping[str, Any], **usual: Any) -> dict[str, Any
             raise UserError(f"{kind} {name!r} takes no {wrong!r}; it takes {', '.join(SOURCE_WORDS)}{nearest(wrong, SOURCE_WORDS)}")
         built[name] = as_sources(name, SimpleNamespace(**{**usual, **values}))[0]
     return built
+
+
+def _check_pictures(cameras: Mapping[str, Any]) -> None:
+    for name, source in cameras.items():
+        if not all(isinstance(source, CameraSource) for source in as_sources(name, source)):
+            given = getattr(source, "type", type(source).__name__)
+            raise UserError(f"camera {name!r} gives {given}, no pictures; cameras are {IMAGE} or {COMPRESSED}, all else belongs to sensors")

@@ -63,7 +63,7 @@ class Tick:
         time: [ns] of the transport's clock.
         state: after it.
         target: ``(A,)`` that was followed, or None.
-        setpoint: that was sent, or None.
+        setpoint: that was sent, or would be but for the dry run; None: nothing was.
         measured: joints ``(J,)`` [rad], or None.
         problems: what was wrong.
     """
@@ -162,14 +162,13 @@ class Command:
             self.motion.lean(measured)
         share = self.supervisor.scale(now, self._settled)
         setpoint = self.motion.decelerate(now) if followed is None else self.motion.follow(followed, now, share)
-        if not self.dry_run:
-            self._send(setpoint, followed, measured, now)
+        sent = self.dry_run or self._send(setpoint, followed, measured, now)
         if followed is not None:
             self._targets.followed()
         self._started = state not in (State.IDLE, State.FAULT) or not self.motion.resting
         if not self._started:
             self.contact.reset()  # what moves the arm from now on is not what was sent
-        return Tick(now, state, followed, setpoint, measured, tuple(problems))
+        return Tick(now, state, followed, setpoint if sent else None, measured, tuple(problems))
 
     def _problems(self, now: int, heard: Heard | None, target: NDArray[Any] | None) -> list[Problem]:
         """What is wrong with the world, the way to the arm, and the target."""
@@ -179,22 +178,24 @@ class Command:
         self.contact.look(now, heard, resting=resting, clock=clock)
         return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
 
-    def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> None:
+    def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> bool:
+        """Send it, if it is not too late."""
         if measured is not None:
             self._tracking.compare(setpoint.positions[0], measured, now)
         if self.settling(now):
             left = (self._settled - setpoint.stamp) * 1e-9
             if left < LAST_WORD_S:
-                return
+                return False
             setpoint = setpoint.only_end(left)
         late = (self._clock() - setpoint.stamp) * 1e-9
         if late > self._within:
             self.contact.lose(f"a tick of the command loop took {1000 * late:.0f} ms")
-            return
+            return False
         self.driver.send(setpoint)
         self.contact.sent(setpoint)
         if target is not None:
             self.driver.grip(bool(target[-1] > 0))
+        return True
 
     def _find(self, now: int, heard: Heard | None) -> None:
         """While contact is lost: plan to be at rest, and start from where the arm is as soon as it stands."""

@@ -56,7 +56,8 @@ class Episodes:
         journal: where it is written down.
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
-        patience_s: how long a scene may take to be ready, and sensors to be sound [s]; infinite where a person begins.
+        patience_s: how long sensors may take to be sound, and a person who sees what is wrong on a page to mend it [s].
+        scene_s: how long a scene may take to be ready [s]; infinite where a person says so.
         recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
@@ -74,6 +75,7 @@ class Episodes:
         control_hz: float,
         max_steps: int,
         patience_s: float = 20.0,
+        scene_s: float | None = None,
         recover: Callable[[], None] | None = None,
         on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
@@ -81,6 +83,7 @@ class Episodes:
         self.command, self.autonomy, self._sensors, self._judge = command, autonomy, sensors, judge
         self._stops, self._journal, self._provenance = stops, journal, dict(provenance or {})
         self._period, self._max_steps, self._patience = round(1e9 / control_hz), max_steps, patience_s * 1e9
+        self._scene = self._patience if scene_s is None else scene_s * 1e9
         if on_fault not in ON_FAULT:
             raise UserError(f"no on_fault={on_fault!r}; there are {', '.join(ON_FAULT)}")
         self._on_fault = on_fault
@@ -121,10 +124,10 @@ class Episodes:
     def _prepare(self, seed: int) -> Iterator[Tick]:
         """Bring the scene to its start, and wait until nothing is wrong."""
         self._judge.prepare(seed)
-        until = self._now + self._patience
+        until = self._now + self._scene
         while not self._judge.ready:
             if self._now > until:
-                raise UserError(f"the scene of seed {seed} was not ready within {self._patience * 1e-9:g} s")
+                raise UserError(f"the scene of seed {seed} was not ready within {self._scene * 1e-9:g} s")
             if self._quits():
                 return
             yield self._tick(None)
@@ -173,6 +176,7 @@ class Episodes:
             yield tick
             if before is not State.HOLD and tick.state is State.HOLD:
                 self.autonomy.restart()
+                play.observation = None  # what comes after the hold was not done for it
             result = self._ended(play, tick.state, events)
             if result is not None:
                 self._left = result.reason == "quit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from robolearn.deploy.runner.roles import Verdict
@@ -16,12 +16,27 @@ STRING = "std_msgs/msg/String"
 
 
 class OperatorJudge:
-    """A person sets the scene, and says success, failure or discard; episodes begin at once."""
+    """A person sets the scene, says when it is set, and then success, failure or discard.
 
-    ready = True
+    Args:
+        begins: whether somebody has said that the scene is set since the last call.
+        ask: told that somebody should.
+    """
+
+    def __init__(self, begins: Callable[[], bool] = lambda: True, ask: Callable[[], None] = lambda: None) -> None:
+        self._begins, self._ask, self._set = begins, ask, False
 
     def prepare(self, seed: int) -> None:
-        """Nothing: whoever is there has done it."""
+        """Whatever was said before is of another scene."""
+        self._begins()
+        self._set = False
+        self._ask()
+
+    @property
+    def ready(self) -> bool:
+        """Whether somebody has said so."""
+        self._set = self._set or self._begins()
+        return self._set
 
     def verdict(self) -> Verdict:
         """Nobody knows before the operator says."""

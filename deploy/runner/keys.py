@@ -8,8 +8,8 @@ import sys
 import threading
 from typing import Any, Protocol
 
-KEYS = {" ": "estop", "r": "rearm", "s": "success", "f": "failure", "d": "discard", "q": "quit"}
-HELP = "space: emergency stop; r: re-arm; s: success; f: failure; d: discard; q: quit"
+KEYS = {" ": "estop", "b": "begin", "r": "rearm", "s": "success", "f": "failure", "d": "discard", "q": "quit"}
+HELP = "space: emergency stop; b: begin; r: re-arm; s: success; f: failure; d: discard; q: quit"
 _LOOK_S = 0.1  # [s] after which it is seen that nobody listens any more
 
 

@@ -141,7 +141,7 @@ class Parts:
             run.dir,
             (lambda type: ros1_definition(type)[0]) if ros1 else self.transport.messages.definition,
             self.spec,
-            store=self._options["store"],
+            store=None if self._options["store"] is None else str(self._options["store"]),
             image_codec=str(self._options["image_codec"]),
             encoding="ros1" if ros1 else "cdr",
             run={"robot": self._robot.name, "policy": self.about()["policy"]},
@@ -155,7 +155,7 @@ class Parts:
         simulated = self._options["simulate"]
         kind = self._options["judge"] or ("simulated" if simulated or self._robot.name.startswith("sim_") else "operator")
         if kind == "operator":
-            return OperatorJudge()
+            return OperatorJudge() if self._options["device"] else OperatorJudge(self.stops.begins, _ask_to_begin)
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
     def _autonomy(self) -> Autonomy | None:
@@ -237,6 +237,7 @@ class Parts:
             control_hz=float(self._options["control_hz"]),
             max_steps=sys.maxsize if self.autonomy is None else int(self._options["steps"]),  # who demonstrates has time
             patience_s=PATIENCE_S if self.crew.operator is None else math.inf,
+            scene_s=PATIENCE_S if self.crew.operator is None and isinstance(self.judge, SimulatedJudge) else math.inf,
             on_fault=str(self._options["on_fault"]),
             recover=None if recovery is None else lambda: recovery.recover(self.transport),
             provenance=self._provenance(),
@@ -247,6 +248,10 @@ class Parts:
         options, about = self._options, self.about()
         known = {name: about[name] or None for name in ("task", "checkpoint", "robot", "device")}
         return describe("teleop" if self.autonomy is None else "rollout", **known, operator=options["operator_name"], note=options["note"])
+
+
+def _ask_to_begin() -> None:
+    print("set the scene, step back, then press b (or call /robolearn/begin)", file=sys.stderr, flush=True)
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

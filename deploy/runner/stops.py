@@ -10,14 +10,14 @@ from robolearn.deploy.transport.base import LATCHED, READ, Message, Received, Tr
 from robolearn.errors import UserError
 
 BOOL, TRIGGER = "std_msgs/msg/Bool", "std_srvs/srv/Trigger"
-EVENTS = ("rearm", "success", "failure", "discard", "quit", "takeover", "release", "pause", "resume")
+EVENTS = ("begin", "rearm", "success", "failure", "discard", "quit", "takeover", "release", "pause", "resume")
 
 
 class Stops:
     """Listens to whoever may stop the robot.
 
     Topics and services, below ``prefix``: ``estop`` (Bool: pressed while true; Trigger: pressed until re-armed), ``rearm`` (Trigger),
-    ``deadman`` (Bool, sent again and again while held).
+    ``deadman`` (Bool, sent again and again while held), ``begin`` (Bool, Trigger: the scene is set).
 
     Args:
         transport: where they are.
@@ -37,12 +37,15 @@ class Stops:
         self._told: set[str] = set()  # whose press the command loop has heard of: nothing that comes before releases it
         self._held = 0  # [ns] until when the deadman's word holds
         self._events: deque[str] = deque()
+        self._begins = False
         for topic in dict.fromkeys((f"{prefix}/estop", *([estop] if estop else []))):
             transport.subscribe(topic, BOOL, self._on_estop, READ)
+        transport.subscribe(f"{prefix}/begin", BOOL, self._on_begin, READ)
         if deadman:
             transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)
         transport.serve(f"{prefix}/estop", TRIGGER, self._serve_estop)
         transport.serve(f"{prefix}/rearm", TRIGGER, self._serve_rearm)
+        transport.serve(f"{prefix}/begin", TRIGGER, self._serve_begin)
         self._state = transport.publisher(f"{prefix}/state", "std_msgs/msg/String", LATCHED)
 
     def press(self, who: str) -> None:
@@ -62,6 +65,9 @@ class Stops:
         """
         if event == "estop":
             self.press("operator")
+        elif event == "begin":
+            with self._lock:
+                self._begins = True
         elif event in EVENTS:
             with self._lock:
                 self._events.append(event)
@@ -76,6 +82,12 @@ class Stops:
             if "rearm" in events:
                 self._pressed = {who: momentary for who, momentary in self._pressed.items() if not momentary or who not in self._told}
         return events
+
+    def begins(self) -> bool:
+        """Whether somebody has said since the last call that an episode may begin."""
+        with self._lock:
+            begins, self._begins = self._begins, False
+        return begins
 
     def problems(self, now: int) -> list[Problem]:
         """What forbids motion at ``now`` [ns, the transport's clock]."""
@@ -104,6 +116,10 @@ class Stops:
         with self._lock:
             self._held = received.received + self._deadman_ns if received.message.data else 0
 
+    def _on_begin(self, received: Received) -> None:
+        if received.message.data:
+            self.note("begin")
+
     def _serve_estop(self, request: Message) -> Message:
         self.press("service")
         return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="stopping")
@@ -111,3 +127,7 @@ class Stops:
     def _serve_rearm(self, request: Message) -> Message:
         self.note("rearm")
         return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="asked; the runner says what came of it")
+
+    def _serve_begin(self, request: Message) -> Message:
+        self.note("begin")
+        return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="heard; it begins when nothing is wrong")

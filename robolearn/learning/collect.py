@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from robolearn.episode import Episode
 from robolearn.errors import UserError, add_note
-from robolearn.learning.operate import check_operable, operate, spec_of
+from robolearn.learning.operate import check_operable, operate, seated, spec_of
 from robolearn.learning.players import Job, Players, check_expert, expert_of, make_players
 from robolearn.nodes import find_target, instantiate, make_environment, to_dict
 from robolearn.progress import Progress
@@ -77,15 +77,20 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     successes_only = _successes_only(options)
     by_operator = options["source"] == "operator"
+    if not cfg.resume and Path(cfg.store).exists() and not cfg.overwrite:
+        raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
     players = make_players(None if by_operator else options.get("scale"))
     env = make_environment(cfg.task, num_envs=1 if by_operator else int(cfg.num_envs))
     try:
         spec = _checked_spec(options, env.env_spec)
         policies = [] if by_operator else _policies(options, env)
-        with _open_store(cfg, spec) as store, Progress(f"collect {env.env_spec.task}", int(cfg.episodes)) as progress:
+        with ExitStack() as stack:
+            desk = stack.enter_context(seated(options, env)) if by_operator else None
+            store = stack.enter_context(_open_store(cfg, spec))
+            progress = stack.enter_context(Progress(f"collect {env.env_spec.task}", int(cfg.episodes)))
             progress.start_at(store.num_episodes)
-            if by_operator:
-                attempts, successes = operate(cfg, env, store, _seeds(cfg, store), progress)
+            if desk is not None:
+                attempts, successes = operate(cfg, env, desk, store, _seeds(cfg, store), progress)
             else:
                 attempts, successes = _collect(cfg, env, players, policies, store, successes_only, progress)
             kept = store.num_episodes
@@ -206,8 +211,6 @@ def _checked_spec(options: dict[str, Any], spec: EnvSpec) -> EnvSpec:
 def _open_store(cfg: DictConfig, spec: EnvSpec) -> Any:
     store_type = find_target(cfg.store_type)
     if not cfg.resume:
-        if Path(cfg.store).exists() and not cfg.overwrite:
-            raise UserError(f"{cfg.store} exists: go on with resume=true, replace it with overwrite=true, or give another store=")
         return store_type.create(cfg.store, spec, overwrite=bool(cfg.overwrite), image_codec=cfg.image_codec)
     store = store_type.open(cfg.store, mode="a")
     try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -22,34 +23,62 @@ from robolearn.spec import EnvSpec
 _TOOL = 10  # numbers of one tool's canonical action
 
 
-def operate(cfg: DictConfig, env: Any, store: Any, seeds: list[int], progress: Progress) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Desk:
+    """Where an operator sits.
+
+    Args:
+        policy: that plays where the operator does not; None: there is none.
+        scene: what the device draws; None where it draws nothing.
+        device: opened.
+    """
+
+    policy: Policy | None
+    scene: Any
+    device: Any
+
+
+@contextmanager
+def seated(options: Mapping[str, Any], env: Any) -> Iterator[Desk]:
+    """The operator's desk, until it is left.
+
+    Raises:
+        UserError: a policy or device that is not there, or does not fit.
+    """
+    policy, scene = policy_of(options, env), make_scene(options)
+    device = make_device(options, scene)
+    device.open()
+    try:
+        yield Desk(policy, scene if scene is not None and _takes_scene(options) else None, device)
+    finally:
+        device.close()
+
+
+def operate(cfg: DictConfig, env: Any, desk: Desk, store: Any, seeds: list[int], progress: Progress) -> tuple[int, int]:
     """Let an operator fill the store; returns how many episodes were saved now, and how many of them as successes.
 
     Args:
         cfg: of ``collect``.
         env: one world.
+        desk: the operator's.
         store: open to append; its spec is :func:`spec_of`'s.
         seeds: of the starts, in order.
         progress: advanced by each episode that is saved.
     """
     options = to_dict(cfg)
-    policy = policy_of(options, env)
-    scene = make_scene(options)
-    device = make_device(options, scene)
     operation = Operation(
         env,
-        device,
+        desk.device,
         store,
         int(cfg.episodes),
         seeds,
         _provenance(options, env.env_spec),
-        policy=policy,
-        scene=scene if scene is not None and _takes_scene(options) else None,
+        policy=desk.policy,
+        scene=desk.scene,
         saved=lambda success: progress.advance(saved="success" if success else "failure"),
         record_state=bool(cfg.record_state),
         **{name: value for name, value in options["operator"].items() if name != "pace"},
     )
-    device.open()
     try:
         with Interrupt("this step") as interrupt:
             run(operation, env.env_spec.control_hz, float(cfg.operator.pace), lambda: interrupt.requested)
@@ -57,8 +86,6 @@ def operate(cfg: DictConfig, env: Any, store: Any, seeds: list[int], progress: P
     except KeyboardInterrupt as stop:
         add_note(stop, f"{store.num_episodes} episodes are kept in {cfg.store}; go on with resume=true")
         raise
-    finally:
-        device.close()
     return operation.kept, operation.successes
 
 

@@ -116,6 +116,8 @@ def test_a_camera_is_an_observation():
         ({"lead": -1.0}, "lead must be"),
         ({"cameras": {"wrist": {"topic": "/a"}}}, "needs a topic and a shape"),
         ({"cameras": {"wrist": {"topic": "/a", "shap": [1]}}}, "takes no 'shap'.*did you mean 'shape'"),
+        ({"cameras": {"wrist": 5}}, "'wrist' is no source.*got 5"),
+        ({"cameras": {"wrist": {"topic": "/a", "shape": [3], "type": "std_msgs/msg/Float64MultiArray"}}}, "gives std_msgs.*no pictures"),
         ({"sensors": {"tcp_pos": {"topic": "/a", "shape": [3]}}}, "tcp_pos would be observed twice"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from robolearn import cli
 from robolearn.datasets.store import DemoStore
+from robolearn.errors import UserError
 from robolearn.learning.session import NO_ANSWER
 from robolearn.seeding import split_seeds
 from tests.fakes import PointReach
@@ -207,3 +208,17 @@ def test_a_mistake_is_one_line(operate, capsys, overrides, said):
     err = capsys.readouterr().err
     assert said in err
     assert err.strip().count("\n") == 0
+
+
+def test_a_device_that_is_not_there_costs_no_store(operate, tmp_path, monkeypatch, capsys):
+    assert operate([on("record"), *[HERE] * 10, on("success")], "episodes=1") == 0
+
+    def absent(device):
+        raise UserError("no such device")
+
+    monkeypatch.setattr(Scripted, "open", absent)
+    assert operate([], "episodes=1", "overwrite=true") == 1
+    assert "no such device" in capsys.readouterr().err
+    assert len(stored(tmp_path)) == 1
+    assert operate([], "episodes=1", f"store={tmp_path / 'other.zarr'}") == 1
+    assert not (tmp_path / "other.zarr").exists()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -203,6 +205,16 @@ def test_a_scene_that_never_becomes_ready_ends_the_run():
     runner.judge.ready = False
     with pytest.raises(UserError, match="the scene of seed 7 was not ready within 1 s"):
         runner.play(2000)
+
+
+def test_a_person_takes_as_long_as_it_takes_to_set_a_scene_and_nothing_moves_meanwhile():
+    runner = Runner(stay, seeds=(1, 2), max_steps=4, scene_s=math.inf)
+    runner.judge.ready = False
+    runner.play(5000)
+    assert (runner.robot.sent, runner.journal.log) == ([], [])
+    runner.judge.ready = True
+    assert runner.play()
+    assert len(runner.episodes.results) == 2
 
 
 def test_a_robot_that_is_not_sound_is_not_begun_with():

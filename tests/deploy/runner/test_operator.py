@@ -247,6 +247,19 @@ def test_pause_holds_and_resume_goes_on_from_where_the_tool_is():
     assert len(runner.journal.steps) > steps
 
 
+def test_what_was_seen_before_a_pause_stands_beside_no_action_from_after_it():
+    runner = Operated()
+    runner.hand.way = AWAY
+    runner.press("record", ms=530)
+    wanted, paused = runner.hand.target, runner.now
+    runner.press("pause", ms=1000)
+    runner.hand.way = ASIDE
+    runner.press("resume", ms=500)
+    before = [action for _, action, stamp in runner.journal.steps if stamp < paused]
+    assert len(before) >= 4
+    np.testing.assert_allclose(before, np.tile(wanted, (len(before), 1)), atol=1e-6)
+
+
 @pytest.mark.parametrize("label", ["success", "failure"])
 def test_a_label_ends_the_episode_and_the_next_one_waits(label):
     runner = Operated(seeds=(1, 2))
@@ -352,11 +365,11 @@ def test_keys_of_the_terminal_are_heard_and_the_terminal_is_given_back():
             assert not termios.tcgetattr(theirs)[3] & termios.ICANON
             os.write(ours, b"\x1b[D")  # an arrow, whose D discards nothing
             time.sleep(0.05)
-            os.write(ours, b"x rSfdq")
+            os.write(ours, b"x brSfdq")
             until = time.monotonic() + 10
-            while len(noted.events) < 6 and time.monotonic() < until:
+            while len(noted.events) < 7 and time.monotonic() < until:
                 time.sleep(0.01)
-        assert noted.events == ["estop", "rearm", "success", "failure", "discard", "quit"]
+        assert noted.events == ["estop", "begin", "rearm", "success", "failure", "discard", "quit"]
         assert termios.tcgetattr(theirs) == before
     finally:
         os.close(ours)

@@ -21,6 +21,8 @@ from robolearn import cli
         ("server=ws://there", "checkpoint and server are both given"),
         ("robot.arm=null", "has arm=None; give one of robolearn.deploy.arms"),
         ("+robot.lag=[0,0]", "lag is two rates above 0"),
+        ("+robot.cameras.wrist=5", "sensor 'wrist' is no source"),
+        ("robot.workspace.table_height=9", "a table at 9 m leaves no room"),
         ("+robot.lag=[1]", "lag is two rates above 0"),
     ],
 )

@@ -1,7 +1,10 @@
 """Who may stop a robot is heard whatever the clock does."""
 
+from robolearn.deploy.runner.judges import OperatorJudge
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
+
+BOOL = "std_msgs/msg/Bool"
 
 
 def test_a_deadman_is_not_held_for_as_long_as_the_clock_went_back():
@@ -17,3 +20,34 @@ def test_a_deadman_is_not_held_for_as_long_as_the_clock_went_back():
         assert [problem.cause for problem in stops.problems(clock.now)] == ["deadman"]
         hand.publish(held)
         assert stops.problems(clock.now - 50_000_000) == []  # a tick that is taken late
+
+
+def test_an_episodes_beginning_is_asked_for_by_topic_service_and_key_and_heard_once():
+    bus = Bus(ManualClock(100_000_000_000), threaded=False)
+    with InProcess(bus) as ours, InProcess(bus) as person:
+        stops = Stops(ours)
+        assert not stops.begins()
+        word, begin = person.publisher("/robolearn/begin", BOOL), person.client("/robolearn/begin", "std_srvs/srv/Trigger")
+        word.publish(person.messages.new(BOOL, data=False))
+        assert not stops.begins()
+        for ask in (
+            lambda: word.publish(person.messages.new(BOOL, data=True)),
+            lambda: begin.call(person.messages.new("std_srvs/srv/Trigger_Request"), 1.0),
+            lambda: stops.note("begin"),
+        ):
+            ask()
+            assert stops.begins()
+            assert not stops.begins()
+        assert stops.events() == []  # to whoever plays it is no event
+
+
+def test_a_scene_is_set_when_a_person_says_so_and_what_was_said_before_is_of_another():
+    said, asked = [True], []
+    judge = OperatorJudge(lambda: bool(said and said.pop()), lambda: asked.append(True))
+    judge.prepare(1)
+    assert (judge.ready, asked) == (False, [True])
+    said.append(True)
+    assert judge.ready
+    assert judge.ready
+    judge.prepare(2)
+    assert not judge.ready

@@ -52,7 +52,7 @@ def collecting(store, *words, task="peg_hole", port=0):
     )
     try:
         command.thread.start()
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while not made and command.thread.is_alive() and time.monotonic() < until:
             time.sleep(0.05)
         assert made, f"the command ended with {command.code}"
