@@ -1,4 +1,4 @@
-# make setup | test | demo | fuzz, on Debian or Ubuntu with Python 3.11 or 3.12.
+# make setup | test | long | demo | fuzz, on Debian or Ubuntu with Python 3.11 or 3.12.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 /usr/bin/python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: setup test demo fuzz lint format clean
+.PHONY: setup test long demo fuzz lint format clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -17,10 +17,15 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup
 	@touch $@
 
 # Processes that share the tests, file by file, each with one thread for its numerics; tests/conftest.py says in which order.
-WORKERS ?= 2
+# Three on two cores: some of them wait for others' processes.
+WORKERS ?= 3
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/pytest -m alone
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone and not long"
+	$(BIN)/pytest -m "alone and not long"
+
+# What takes long and seldom breaks: before a release, and after work on what it tests.
+long: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long -v
 
 lint: setup
 	$(BIN)/ruff check

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from robolearn.deploy.envelope import Envelope
 from robolearn.deploy.kinematics import Chain
 from robolearn.deploy.limits import JointLimits, ToolLimits, Workspace
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.spline import Spline, ticks_averaged
 from robolearn.deploy.target import Target, TargetReader
 from robolearn.deploy.turning import rotated, rotvec_between
@@ -33,53 +33,6 @@ _WEAK = 0.08  # singular values of the Jacobian below which a direction of the t
 _DAMPING = 0.06
 _POSTURE_RATE = 0.5  # [1/s] at which joints that do not move the tool go back to their posture
 _POSTURE_SPEED = 0.3  # [rad/s] at most
-
-
-@dataclass(frozen=True)
-class Setpoint:
-    """What a tick sends.
-
-    Args:
-        stamp: [ns] on the transport's clock: time of the tick, on the grid of ticks.
-        times: ``(P,)`` [s] after the stamp, from 0; the last point is at rest.
-        positions: ``(P, J)`` [rad].
-        velocities: ``(P, J)`` [rad/s].
-        accelerations: ``(P, J)`` [rad/s^2].
-        position: ``(3,)`` [m] the pose that a tool with the robot's own lag is to be sent to; that of a stiff one is where it is to be.
-        rotation: ``(3, 3)``.
-        twist: ``(6,)`` [m/s, rad/s] of the tool, linear before angular, base frame.
-        reasons: limits that bit in this tick.
-    """
-
-    stamp: int
-    times: Array
-    positions: Array
-    velocities: Array
-    accelerations: Array
-    position: Array
-    rotation: Array
-    twist: Array
-    reasons: tuple[str, ...] = ()
-
-    def only_end(self, time: float) -> Setpoint:
-        """To be at rest in the last point ``time`` [s] after the stamp; how is up to the controller."""
-        end = slice(-1, None)
-        points = self.positions[end], self.velocities[end], self.accelerations[end]
-        return Setpoint(self.stamp, np.array([time]), *points, self.position, self.rotation, self.twist, self.reasons)
-
-    def at(self, time: float) -> Array:
-        """Where the joints are ``time`` [s] after the stamp, ``(J,)`` [rad]: on the cubics that a controller draws between the points."""
-        times = self.times
-        if time >= times[-1]:
-            time = float(times[-1])
-        place = min(max(int(np.searchsorted(times, time, side="right")) - 1, 0), len(times) - 2)
-        width = float(times[place + 1] - times[place])
-        share = max(time - float(times[place]), 0.0) / width
-        start, goal = self.positions[place], self.positions[place + 1]
-        leaving, arriving = self.velocities[place] * width, self.velocities[place + 1] * width
-        cubic, square = 2.0 * (start - goal) + leaving + arriving, 3.0 * (goal - start) - 2.0 * leaving - arriving
-        where: Array = ((cubic * share + square) * share + leaving) * share + start
-        return where
 
 
 class MotionGenerator:

@@ -101,6 +101,7 @@ def test_figures_stand_beside_lerobots_policy_of_the_same_size(capsys):
     assert all(figure["peer_value"] > 0 for figure in beside)
 
 
+@pytest.mark.long
 @pytest.mark.alone
 def test_the_default_run_plays_to_its_end_on_the_simulated_robot(capsys):
     figures, _ = bench(capsys, "run", "run.seconds=3", "run.budget_ms=50")

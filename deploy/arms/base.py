@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from robolearn.deploy.arms.watch import Watch
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import WRITE, Publisher, QoS, Transport
 
 

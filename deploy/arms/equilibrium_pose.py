@@ -6,7 +6,7 @@ from typing import Any
 
 from robolearn.deploy.arms.base import Arm, stamp_of
 from robolearn.deploy.arms.watch import Watch
-from robolearn.deploy.motion import Setpoint
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.rotation import quaternion_from_matrix
 
 

@@ -17,8 +17,8 @@ import numpy as np
 from robolearn.deploy.arms.base import Arm, stamp_of
 from robolearn.deploy.arms.controllers import activate
 from robolearn.deploy.arms.watch import Watch
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import WRITE, QoS, Transport
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from robolearn.deploy.arms.base import Arm, stamp_of
 from robolearn.deploy.arms.equilibrium_pose import pose_of
 from robolearn.deploy.arms.watch import Watch
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import Received, Transport, TransportError
 from robolearn.deploy.turning import rotvec_between
 from robolearn.errors import UserError

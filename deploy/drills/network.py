@@ -6,8 +6,8 @@ from typing import Any
 
 from robolearn.deploy.drills.drill import Drill
 from robolearn.deploy.drills.rig import Rig
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.safety import State
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.faults import Faults
 
 GROUP = "network and clocks"

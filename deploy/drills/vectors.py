@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.drills.rig import options_of
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
 from robolearn.deploy.runner.target_checks import TargetChecks
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.sim_robot.controllers import MILLISECOND, TrajectoryController
 from robolearn.deploy.sim_robot.guard import FrankaGuard
 from robolearn.deploy.sim_robot.trajectory import RejectedTrajectory

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.deploy.motion import MotionGenerator, Setpoint
+from robolearn.deploy.motion import MotionGenerator
 from robolearn.deploy.runner.checks import Check, TrackingCheck
 from robolearn.deploy.runner.contact import Contact, Heard
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.errors import UserError
 
 Floats = NDArray[np.float64]

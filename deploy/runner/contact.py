@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.safety import Problem
+from robolearn.deploy.setpoint import Setpoint
 
 Floats = NDArray[np.float64]
 Heard = tuple[int, Floats, Floats]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from robolearn.deploy.motion import Setpoint
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.safety import Problem
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import Transport
 
 Sent = Callable[[str, str, bytes, int], None]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from robolearn.deploy.motion import Setpoint
+from robolearn.deploy.setpoint import Setpoint
 from robolearn.rotation import matrix_from_rotvec, rot6d_from_matrix
 
 

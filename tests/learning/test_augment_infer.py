@@ -39,7 +39,7 @@ def test_counts_below_one_are_refused(tmp_path, capsys, option):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_command_trains_rolls_out_and_goes_on_where_it_stopped(tmp_path, capfd):
     store, out = tmp_path / "expert.zarr", tmp_path / "run"
     assert cli.main(["collect", "episodes=2", "num_envs=2", f"store={store}"]) == 0

@@ -93,6 +93,7 @@ def test_a_killed_actor_costs_only_its_unfinished_episodes(actors: Players, tmp_
     assert_same((result, episodes), played(Here(), Job(WORLD, EXPERT, recording=True, record_state=True)))
 
 
+@pytest.mark.long
 def test_an_actor_killed_within_a_block_has_only_its_unfinished_episodes_played_again(ray: Any, tmp_path: Path) -> None:
     """A network's, too, are the same to the bit: whatever is not played again keeps its place beside those that are."""
     from robolearn.learning.ray_players import RayPlayers
@@ -141,6 +142,7 @@ def seeds_of(steps: Path) -> set[int]:
     return {int(line) for line in steps.read_text().split()}
 
 
+@pytest.mark.long
 def test_what_kills_every_actor_is_given_up(actors: Players, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robolearn.learning.ray_players.DEATHS", 2)
     deadly = {"_target_": f"{CASTS}.MortalExpert", "graves": str(tmp_path), "deaths": 100}
@@ -174,6 +176,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_snippets_are_those_of_this_process_to_the_bit(ray: Any, demos: Path, tmp_path: Path) -> None:
     words = [f"store={demos}", "snippets=6", "num_envs=8", "max_attempts=16", "backward.distance=[0.05,0.1]", "backward.rotation_deg=20"]
     for name in ("none", "ray"):
@@ -207,7 +210,7 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert "pip install 'robolearn[ray]'" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_collect_starts_a_ray_of_its_own_and_stores_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["collect", "episodes=3", "num_envs=2", "json=true"]
     assert cli.main([*words, f"store={tmp_path}/here.zarr"]) == 0

@@ -19,7 +19,7 @@ from robolearn.sim.tasks.one_leg import OneLeg
 
 FIXTURES = os.environ.get("ROBOLEARN_FIXTURES")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not FIXTURES, reason="ROBOLEARN_FIXTURES is not set: no human demonstrations to replay"),
 ]
 

@@ -112,7 +112,7 @@ def test_a_leg_that_stands_in_its_thread_does_not_turn_itself_home():
     assert np.ptp(heights, 0).max() < 3e-4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_expert_screws_leg_after_leg():
     env, observation = begin(3)
     expert = SquareTableExpert(3, variation=1.0)
