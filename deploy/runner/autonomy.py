@@ -31,6 +31,11 @@ class Answer(Protocol):
         ...
 
     @property
+    def error(self) -> str:
+        """Why there is none, in words."""
+        ...
+
+    @property
     def submitted(self) -> float:
         """[s]."""
         ...
@@ -85,6 +90,7 @@ class Autonomy:
         target: ``(A,)`` what to follow, None before the first.
         action: where the target came from.
         late_steps: steps in a row that have passed without an action: what the robot has been holding for.
+        trouble: why the last chunk that was asked for did not come, in words; empty where it came.
         begun: when the current step began [s on ``time.monotonic``].
         answered: step whose action the target is.
         counts: steps, refined, not refined in time, refused chunks and failures by reason.
@@ -105,6 +111,7 @@ class Autonomy:
         self._horizon, self._residual, self._refine_ns = observation_horizon, residual, round(refine_s * 1e9)
         self._note = note
         self.counts: Counter[str] = Counter()
+        self.trouble = ""
         self.reset(0)
 
     def reset(self, seed: int) -> None:
@@ -159,6 +166,7 @@ class Autonomy:
             self._settle_refinement()
 
     def _take_chunk(self, answer: Answer, request: int) -> None:
+        self.trouble = answer.error
         if answer.value is None:
             self.executor.failed(request)
             self.counts["failed chunks"] += 1

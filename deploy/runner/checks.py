@@ -106,7 +106,8 @@ class LateCheck:
         """``hold`` while there is none, ``stop`` where what comes is of no use again and again."""
         late = self._autonomy.late_steps
         if late > self._steps:
-            yield Problem("inference", f"no action for {late} policy steps")
+            why = f" ({self._autonomy.trouble})" if self._autonomy.trouble else ""
+            yield Problem("inference", f"no action for {late} policy steps{why}")
         counts = self._autonomy.executor.counts
         unusable = sum(counts.refused[reason] for reason in UNUSABLE)
         if counts.accepted != self._accepted:

@@ -61,11 +61,11 @@ class Arm:
 
 
 class Inference:
-    """Answers what ``policy(observation, seed, decision)`` says, ``after`` so many polls; silent where that is None."""
+    """Answers what ``policy(observation, seed, decision)`` says, ``after`` so many polls; silent where that is None, or ``broken``."""
 
     def __init__(self, policy, after=0):
         self.policy, self.after, self.asked, self.refined = policy, after, [], []
-        self._waiting, self._number = [], 0
+        self._waiting, self._number, self.broken = [], 0, ""
 
     def submit_sample(self, observation, seed, decision):
         self.asked.append((observation, seed, decision))
@@ -84,7 +84,11 @@ class Inference:
     def poll(self):
         due = [entry for entry in self._waiting if entry[0] <= 0]
         self._waiting = [[polls - 1, *rest] for polls, *rest in self._waiting if polls > 0]
-        return [SimpleNamespace(id=number, value=answer(), submitted=0.0, finished=0.02) for _, number, answer in due]
+        return [self._answer(number, answer) for _, number, answer in due]
+
+    def _answer(self, number, answer):
+        value = None if self.broken else answer()
+        return SimpleNamespace(id=number, value=value, error=self.broken, submitted=0.0, finished=0.02)
 
 
 class Judge:

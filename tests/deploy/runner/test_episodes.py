@@ -79,6 +79,14 @@ def test_a_residual_that_is_late_leaves_the_base_alone():
     assert all((action == here()).all() for _, action, _ in runner.journal.steps)
 
 
+def test_why_no_action_comes_is_said():
+    runner = Runner(move)
+    runner.play(500)
+    runner.inference.broken = "the connection to ws://there broke"
+    runner.play(3000)
+    assert "the connection to ws://there broke" in runner.supervisor.fault
+
+
 def test_nothing_moves_until_the_first_action_is_there():
     runner = Runner(move, after=15)  # 150 ms
     runner.play(140)
