@@ -62,6 +62,11 @@ class Supervisor:
         ramp_s: in which the speed grows from nothing to all of it whenever motion begins [s].
         holds: how often the robot may hold ...
         within_s: ... in so many seconds; waiting does not count.
+
+    Attributes:
+        state: now.
+        fault: that is latched, or comes to be, in words.
+        cause: of it, see :class:`Problem`.
     """
 
     hold_s: float = 1.0
@@ -70,6 +75,7 @@ class Supervisor:
     within_s: float = 10.0
     state: State = State.IDLE
     fault: str = ""
+    cause: str = ""
     log: list[Transition] = field(default_factory=list)
     _since: int = 0
     _held: list[int] = field(default_factory=list)
@@ -109,7 +115,7 @@ class Supervisor:
         wrong = [problem.words for problem in problems if problem.reaction != "wait"]
         if wrong:
             raise UserError(f"not re-armed: {'; '.join(wrong)}")
-        self.fault = ""
+        self.fault = self.cause = ""
         self._enter(State.IDLE, now, "re-armed")
 
     def update(self, now: int, problems: Iterable[Problem], at_rest: bool) -> State:
@@ -122,11 +128,11 @@ class Supervisor:
                 self._enter(State.FAULT, now, self.fault)
         elif self.state is State.IDLE:
             if stop is not None and stop.cause == ESTOP:
-                self._stop(now, stop.words)
+                self._stop(now, stop.words, stop.cause)
         elif self.state in (State.RUNNING, State.HOLD):
             lasting = next((problem for problem in wrong if problem.reaction == "hold"), None)
             if stop is not None:
-                self._stop(now, stop.words)
+                self._stop(now, stop.words, stop.cause)
             elif self.state is State.RUNNING and wrong:
                 self._hold(now, wrong[0].words, lasting)
             elif self.state is State.HOLD and not wrong:
@@ -134,7 +140,7 @@ class Supervisor:
             elif self.state is State.HOLD and lasting is None:
                 self._since = now  # only waiting: that may take as long as it takes
             elif self.state is State.HOLD and lasting is not None and (now - self._since) * NANO > self.hold_s:
-                self._stop(now, f"{lasting.words} for more than {self.hold_s:g} s")
+                self._stop(now, f"{lasting.words} for more than {self.hold_s:g} s", lasting.cause)
         return self.state
 
     def scale(self, now: int, since: int = 0) -> float:
@@ -154,12 +160,12 @@ class Supervisor:
             self._held = [time for time in self._held if 0 <= now - time <= self.within_s / NANO] + [now]
         if lasting is not None and len(self._held) > self.holds:
             self._held = []
-            self._stop(now, f"held more than {self.holds} times within {self.within_s:g} s, the last time for: {why}")
+            self._stop(now, f"held more than {self.holds} times within {self.within_s:g} s, the last time for: {why}", lasting.cause)
         else:
             self._enter(State.HOLD, now, why)
 
-    def _stop(self, now: int, why: str) -> None:
-        self.fault = why
+    def _stop(self, now: int, why: str, cause: str) -> None:
+        self.fault, self.cause = why, cause
         self._enter(State.STOPPING, now, why)
 
     def _enter(self, state: State, now: int, why: str) -> None:

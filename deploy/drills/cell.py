@@ -71,7 +71,7 @@ class Heard:
             status = json.loads(message.data)
             self.fault, self.counts = str(status["fault"]), Counter(status["counts"])
         else:
-            self.state = str(message.data)
+            self.state = str(message.data).partition(":")[0]
 
 
 class Cell:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.runner.command import Command, Tick
-from robolearn.deploy.runner.rearm import Rearming
+from robolearn.deploy.runner.rearm import DRIVER, Rearming
 from robolearn.deploy.runner.roles import Actor, Journal, Judge, Observation, Sensors, Stops
-from robolearn.deploy.safety import Problem, State
+from robolearn.deploy.safety import ESTOP, Problem, State
 from robolearn.errors import UserError
 
 ON_FAULT = ("end", "wait", "rearm")
@@ -56,11 +57,12 @@ class Episodes:
         journal: where it is written down.
         control_hz: policy steps a second.
         max_steps: after which an episode is cut.
-        patience_s: how long sensors may take to be sound, and a person who sees what is wrong on a page to mend it [s].
-        scene_s: how long a scene may take to be ready [s]; infinite where a person says so.
+        patience_s: how long it may take until nothing is wrong [s]; infinite for a person who sees on a page what is.
+        scene_s: how long a scene may take to be ready [s]; infinite where a person says so, who is asked again where something is wrong.
         recover: brings the robot's driver out of its fault when somebody re-arms; may take seconds.
         on_fault: ``end`` the run, ``wait`` until somebody re-arms, or ``rearm`` by itself, which is for simulated robots alone.
         provenance: of every episode, JSON-ready.
+        tell: told ``(event, words)`` of what somebody who watches has to know.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Episodes:
         recover: Callable[[], None] | None = None,
         on_fault: str = "wait",
         provenance: Mapping[str, Any] | None = None,
+        tell: Callable[[str, str], None] = lambda event, words: None,
     ) -> None:
         self.command, self.autonomy, self._sensors, self._judge = command, autonomy, sensors, judge
         self._stops, self._journal, self._provenance = stops, journal, dict(provenance or {})
@@ -90,7 +93,8 @@ class Episodes:
         self.results: list[Result] = []
         self._told = 0
         self._wrong: Sequence[Problem] = ()
-        self._rearming = Rearming(command, recover, journal.mark)
+        self._tell = tell
+        self._rearming = Rearming(command, recover, self._mark)
         self._left = False  # somebody has quit
 
     def story(self, seeds: Iterable[int], now: int) -> Iterator[Tick]:
@@ -117,39 +121,60 @@ class Episodes:
         tick = self.command.tick(self._now, target)
         log = self.command.supervisor.log
         for entry in log[self._told :]:
-            self._journal.mark(entry.after.value, entry.why, entry.time)
+            self._mark(entry.after.value, entry.why, entry.time)
         self._told = len(log)
         return tick
 
     def _prepare(self, seed: int) -> Iterator[Tick]:
-        """Bring the scene to its start, and wait until nothing is wrong."""
+        """Bring the scene to its start and the robot into motion; where something comes between, the scene is set anew."""
+        begun = False
+        while not (begun or self._left):
+            yield from self._set(seed)
+            begun = yield from self._begin(seed)
+
+    def _set(self, seed: int) -> Iterator[Tick]:
+        """Wait until the scene is at its start."""
         self._judge.prepare(seed)
         until = self._now + self._scene
-        while not self._judge.ready:
+        while not (self._judge.ready or self._quits()):
             if self._now > until:
-                raise UserError(f"the scene of seed {seed} was not ready within {self._scene * 1e-9:g} s")
-            if self._quits():
-                return
+                words = f"the scene of seed {seed} was not ready within {self._scene * 1e-9:g} s"
+                hint = "is `robolearn sim-robot` running? simulate={task: ...} starts one"
+                raise UserError("; ".join([words, *self._wrong_now(), hint]))
             yield self._tick(None)
+
+    def _begin(self, seed: int) -> Generator[Tick, None, bool]:
+        """Move as soon as nothing is wrong; returns whether it does."""
         self.autonomy.reset(seed)
         until, since = self._now + self._patience, self._now
         while not self._quits():
             if self.command.supervisor.state in (State.STOPPING, State.FAULT):
                 yield from self._rest(seed)
-                until, since = self._now + self._patience, self._now
-                continue
-            wrong = self.command.look(self._now)
+                return False
             heard = (self._sensors.newest() or 0) >= since  # what they told before is of another scene
+            wrong = self._wrong_now()
             if self.command.supervisor.state is State.IDLE and not wrong and heard and self.command.standing:
                 self._stops.events()  # what was pressed before the beginning is of no episode
                 self.command.arm(self._now)
                 while self.command.settling(self._now):
                     yield self._tick(None)
-                return
+                return True
             if self._now > until:
-                words = "; ".join(problem.words for problem in wrong) or f"the robot is {self.command.supervisor.state.value}"
-                raise UserError(f"not begun with seed {seed}: {words}")
+                words = "; ".join(wrong) or f"the robot is {self.command.supervisor.state.value}"
+                if self._scene < math.inf:
+                    raise UserError(f"not begun with seed {seed}: {words}")
+                self._mark("not begun", words, self._now)
+                return False
             yield self._tick(None)
+        return False
+
+    def _wrong_now(self) -> list[str]:
+        return [problem.words for problem in self.command.look(self._now)]
+
+    def _mark(self, event: str, words: str, now: int) -> None:
+        """Write down what happened, and tell whoever watches."""
+        self._journal.mark(event, words, now)
+        self._tell(event, words)
 
     def _quits(self) -> bool:
         """Hear what is wanted between episodes; whether it is the end."""
@@ -229,23 +254,25 @@ class Episodes:
         self.results.append(result)
 
     def _rest(self, seed: int) -> Iterator[Tick]:
-        """Tick until the robot stands, and any fault was re-armed."""
+        """Tick until the robot stands, and any fault was re-armed; what a person has stopped, a person re-arms."""
         supervisor, mended = self.command.supervisor, False
         while not self.command.standing or (supervisor.state in (State.STOPPING, State.FAULT) and not self._left):
             latched = supervisor.state is State.FAULT and self.command.standing
             if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
-            if latched and self._on_fault == "rearm" and not mended:
+            if latched and self._on_fault == "rearm" and supervisor.cause != ESTOP and not mended:
                 self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
                 mended = True
+            self._quits()
             if mended and self._judge.ready:
                 self._heed(["rearm"])
-            else:
-                self._quits()
             yield self._tick(None)
 
     def _heed(self, events: Sequence[str]) -> None:
         """Re-arm when asked; a refusal is written down."""
-        if "rearm" in events and self.command.supervisor.state is not State.IDLE:
+        if "rearm" in events and (self.command.supervisor.state is not State.IDLE or self._driver_faulty()):
             self._rearming.ask(self._now)
         self._rearming.turn(self._now)
+
+    def _driver_faulty(self) -> bool:
+        return any(problem.cause == DRIVER for problem in self.command.look(self._now))

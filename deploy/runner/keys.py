@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import threading
 from typing import Any, Protocol
 
-KEYS = {" ": "estop", "b": "begin", "r": "rearm", "s": "success", "f": "failure", "d": "discard", "q": "quit"}
-HELP = "space: emergency stop; b: begin; r: re-arm; s: success; f: failure; d: discard; q: quit"
+KEYS = {" ": "estop", "\x1b": "estop", "b": "begin", "r": "rearm", "s": "success", "f": "failure", "d": "discard", "q": "quit"}
+HELP = "space or Esc: emergency stop; b: begin; r: re-arm; s: success; f: failure; d: discard; q: quit"
+_SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z~]|O[A-Za-z])")
 _LOOK_S = 0.1  # [s] after which it is seen that nobody listens any more
 
 
@@ -78,8 +80,6 @@ class TerminalKeys:
                 return
             if not typed:
                 return
-            if typed.startswith("\x1b"):  # an arrow or the like, whose letters mean nothing
-                continue
-            for key in typed:
+            for key in _SEQUENCE.sub("", typed):  # an arrow's letters mean nothing
                 if key.lower() in KEYS:
                     self._stops.note(KEYS[key.lower()])

@@ -67,13 +67,14 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
         said: State | None = None
         begun = time.monotonic_ns()
         operator = parts.crew.operator
-        wanted = seeds if operator is None else starts(seeds, episodes.results, operator.skips)
+        wanted = starts(seeds, episodes.results, _never if operator is None else operator.skips)
         for tick in episodes.story(wanted, clock()):
             if operator is not None:
                 operator.see(tick, parts.command.supervisor.fault)
             if tick.state is not said:
                 said = tick.state
-                parts.stops.say(said.value)
+                log = parts.command.supervisor.log
+                parts.stops.say(said.value, log[-1].why if log else "")
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
             for reason in tick.setpoint.reasons if tick.setpoint is not None else ():
                 cadence.count("clamps", reason)
@@ -85,6 +86,10 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
             begun = time.monotonic_ns()
             episodes.tell(clock() - late)  # ticks are on a grid, however late they are taken
         _advance(bar, episodes.results)
+
+
+def _never() -> bool:
+    return False
 
 
 def _measure(parts: Parts, tick: Tick, answered: int) -> int:

@@ -49,6 +49,7 @@ class Crew:
         journal: keeps it.
         checks: look at what is peculiar to who acts.
         operator: where there is one.
+        keys: whether the terminal's keys are heard.
     """
 
     actor: Actor
@@ -56,6 +57,7 @@ class Crew:
     journal: Journal
     checks: tuple[Check, ...]
     operator: Operator | None = None
+    keys: bool = False
 
 
 def assemble_crew(
@@ -83,12 +85,11 @@ def assemble_crew(
     Raises:
         UserError: no such device, or it is not there.
     """
-    if str(options["device"]) not in KEYBOARDS:
-        stack.enter_context(TerminalKeys(beside.stops))
+    hears = str(options["device"]) not in KEYBOARDS and stack.enter_context(TerminalKeys(beside.stops)).hears
     if not options["device"]:
         if autonomy is None or late is None:
             raise UserError("nobody acts: give a policy, or a device")
-        return Crew(autonomy, judge, journal, (late,))
+        return Crew(autonomy, judge, journal, (late,), keys=hears)
     scene = RobotScene(robot)
     operator = Operator(
         make_device(options, scene),
@@ -104,4 +105,4 @@ def assemble_crew(
     stack.callback(operator.close)
     actor = OperatedActor(operator, autonomy)
     checks = (operator.problems, *([] if late is None else [actor.spared(late)]))
-    return Crew(actor, OperatedJudge(judge, operator), OperatedJournal(journal, operator, actor), checks, operator)
+    return Crew(actor, OperatedJudge(judge, operator), OperatedJournal(journal, operator, actor), checks, operator, hears)

@@ -43,6 +43,8 @@ from robolearn.spec import EnvSpec
 TOKEN = "ROBOLEARN_TOKEN"
 PASSING = ("behind", "lost", "events")  # what a recorder says of what is over
 PATIENCE_S = 20.0  # [s] for a scene to be ready, where no person begins
+SOUND_S = 3.0  # [s] after a person has begun until which what is wrong may pass
+TOLD = ("hold", "fault", "not re-armed", "not begun")  # to whoever stands beside the robot
 
 
 class Parts:
@@ -155,7 +157,7 @@ class Parts:
         simulated = self._options["simulate"]
         kind = self._options["judge"] or ("simulated" if simulated or self._robot.name.startswith("sim_") else "operator")
         if kind == "operator":
-            return OperatorJudge() if self._options["device"] else OperatorJudge(self.stops.begins, _ask_to_begin)
+            return OperatorJudge() if self._options["device"] else OperatorJudge(self.stops.begins, self._ask_to_begin)
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
     def _autonomy(self) -> Autonomy | None:
@@ -226,7 +228,7 @@ class Parts:
                 yield Problem(f"recorder {problem.kind}", problem.words)
 
     def _episodes(self) -> Episodes:
-        recovery = self._robot.recovery
+        recovery, simulated = self._robot.recovery, isinstance(self.judge, SimulatedJudge)
         return Episodes(
             self.command,
             self.crew.actor,
@@ -236,22 +238,30 @@ class Parts:
             self.crew.journal,
             control_hz=float(self._options["control_hz"]),
             max_steps=sys.maxsize if self.autonomy is None else int(self._options["steps"]),  # who demonstrates has time
-            patience_s=PATIENCE_S if self.crew.operator is None else math.inf,
-            scene_s=PATIENCE_S if self.crew.operator is None and isinstance(self.judge, SimulatedJudge) else math.inf,
+            patience_s=math.inf if self.crew.operator is not None else PATIENCE_S if simulated else SOUND_S,
+            scene_s=PATIENCE_S if simulated and self.crew.operator is None else math.inf,
             on_fault=str(self._options["on_fault"]),
             recover=None if recovery is None else lambda: recovery.recover(self.transport),
             provenance=self._provenance(),
+            tell=self._tell,
         )
+
+    def _ask_to_begin(self) -> None:
+        how = "press b (or call /robolearn/begin)"
+        if not self.crew.keys:
+            how = "call /robolearn/begin: no key is heard here, nor can this terminal stop the robot"
+        print(f"set the scene, step back, then {how}", file=sys.stderr, flush=True)
+
+    def _tell(self, event: str, words: str) -> None:
+        if event in TOLD:
+            mend = "; r (or /robolearn/rearm) re-arms" if event == "fault" and self._options["on_fault"] == "wait" else ""
+            print(f"{event}: {words.removeprefix(f'{event}: ')}{mend}", file=sys.stderr, flush=True)
 
     def _provenance(self) -> dict[str, Any]:
         """Of every episode."""
         options, about = self._options, self.about()
         known = {name: about[name] or None for name in ("task", "checkpoint", "robot", "device")}
         return describe("teleop" if self.autonomy is None else "rollout", **known, operator=options["operator_name"], note=options["note"])
-
-
-def _ask_to_begin() -> None:
-    print("set the scene, step back, then press b (or call /robolearn/begin)", file=sys.stderr, flush=True)
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Rearming:
             return
         supervisor, wrong = self._command.supervisor, self._command.look(now)
         lasting = [problem for problem in wrong if problem.reaction != "wait" and problem.cause != DRIVER]
-        if supervisor.state is not State.FAULT or lasting or self._recover is None:
+        if supervisor.state not in (State.IDLE, State.FAULT) or lasting or self._recover is None:
             self._rearm(now)
             return
         self._error = self._revoked = ""
@@ -74,8 +74,14 @@ class Rearming:
             self._error = f"{type(error).__name__}: {error}"
 
     def _rearm(self, now: int) -> None:
+        supervisor, wrong = self._command.supervisor, self._command.look(now)
+        faults = [problem.words for problem in wrong if problem.cause == DRIVER]
+        if supervisor.state is State.IDLE:  # between episodes nothing is latched, and the robot may have a fault all the same
+            if faults:
+                self._refuse(f"not re-armed: {'; '.join(faults)}", now)
+            return
         try:
-            self._command.supervisor.rearm(now, self._command.look(now))
+            supervisor.rearm(now, wrong)
             self._said = ""
         except UserError as error:
             self._refuse(str(error), now)

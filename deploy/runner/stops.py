@@ -98,9 +98,9 @@ class Stops:
                 found.append(Problem("deadman", "the deadman is not held", "wait"))
         return found
 
-    def say(self, state: str) -> None:
-        """Publish the runner's state, for displays."""
-        self._state.publish(self._messages.new("std_msgs/msg/String", data=state))
+    def say(self, state: str, why: str = "") -> None:
+        """Publish the runner's state and why it is in it, for displays."""
+        self._state.publish(self._messages.new("std_msgs/msg/String", data=f"{state}: {why}" if why else state))
 
     def _on_estop(self, received: Received) -> None:
         who = f"topic {received.topic}"

@@ -1,8 +1,10 @@
 import math
+import time
 
 import numpy as np
 import pytest
 
+from robolearn.deploy.runner.judges import OperatorJudge
 from robolearn.deploy.runner.roles import Verdict
 from robolearn.deploy.safety import Problem, State
 from robolearn.errors import UserError
@@ -211,7 +213,7 @@ def test_a_discarded_episode_leaves_no_result():
 def test_a_scene_that_never_becomes_ready_ends_the_run():
     runner = Runner(stay)
     runner.judge.ready = False
-    with pytest.raises(UserError, match="the scene of seed 7 was not ready within 1 s"):
+    with pytest.raises(UserError, match=r"the scene of seed 7 was not ready within 1 s; is .robolearn sim-robot. running"):
         runner.play(2000)
 
 
@@ -223,6 +225,87 @@ def test_a_person_takes_as_long_as_it_takes_to_set_a_scene_and_nothing_moves_mea
     runner.judge.ready = True
     assert runner.play()
     assert len(runner.episodes.results) == 2
+
+
+class Asked:
+    """A person's judge, of whom a test says ``begins``."""
+
+    def __init__(self):
+        self.said, self.asked = [], 0
+        self.judge = OperatorJudge(lambda: bool(self.said and self.said.pop()), self.ask)
+
+    def ask(self):
+        self.asked += 1
+
+    def runner(self, **options):
+        runner = Runner(move, scene_s=math.inf, **options)
+        runner.episodes._judge = self.judge
+        runner.play(100)
+        return runner
+
+
+def test_after_an_emergency_stop_a_person_begins_anew_whatever_was_said_before():
+    person = Asked()
+    runner = person.runner()
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    runner.play(100)
+    person.said.append(True)  # while the fault is latched
+    runner.play(100)
+    runner.stops.found, runner.stops.pending = [], ["rearm"]
+    runner.play(1000)
+    assert (runner.supervisor.state, runner.robot.sent, person.asked) == (State.IDLE, [], 2)
+    person.said.append(True)
+    runner.play(1000)
+    assert runner.supervisor.state is State.RUNNING
+
+
+def test_a_person_is_told_what_is_wrong_and_asked_again():
+    person, told = Asked(), []
+    runner = person.runner(tell=lambda event, words: told.append((event, words)))
+    runner.wrong = [Problem("deadman", "the deadman is not held", "wait")]
+    person.said.append(True)
+    runner.play(2000)
+    assert told == [("not begun", "the deadman is not held")]
+    runner.wrong = []
+    runner.play(1000)
+    assert (runner.supervisor.state, runner.robot.sent, person.asked) == (State.IDLE, [], 2)
+
+
+def test_what_a_person_has_stopped_is_not_rearmed_by_itself_and_a_person_can():
+    runner = Runner(move, max_steps=100, on_fault="rearm")
+    runner.play(300)
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    runner.play(1000)
+    runner.stops.found = []  # let go
+    runner.play(1000)
+    assert runner.supervisor.state is State.FAULT
+    runner.stops.pending = ["rearm"]
+    assert runner.play(100)
+    assert runner.supervisor.state is State.IDLE
+
+
+def test_other_faults_of_a_simulated_robot_are_rearmed_by_themselves():
+    runner = Runner(move, max_steps=100, on_fault="rearm")
+    runner.play(300)
+    runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
+    runner.play(100)
+    runner.wrong = []
+    assert runner.play(1000)
+    assert runner.supervisor.state is State.IDLE
+
+
+def test_a_drivers_fault_between_episodes_is_recovered_when_somebody_rearms():
+    recovered = []
+    runner = Runner(stay, recover=lambda: recovered.append(True), scene_s=math.inf)
+    runner.judge.ready = False
+    runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
+    runner.play(100)
+    runner.stops.pending = ["rearm"]
+    for _ in range(300):
+        runner.play(10)
+        time.sleep(0.001)  # the recovery has a thread of its own
+    assert recovered == [True]
+    assert any(entry[0] == "not re-armed" and "reflex" in entry[1] for entry in runner.journal.log)  # it still is
 
 
 def test_a_robot_that_is_not_sound_is_not_begun_with():

@@ -363,13 +363,15 @@ def test_keys_of_the_terminal_are_heard_and_the_terminal_is_given_back():
         with TerminalKeys(noted, theirs) as keys:
             assert keys.hears
             assert not termios.tcgetattr(theirs)[3] & termios.ICANON
-            os.write(ours, b"\x1b[D")  # an arrow, whose D discards nothing
+            os.write(ours, b"\x1b[D\x1bOC")  # arrows, whose letters mean nothing
+            time.sleep(0.05)
+            os.write(ours, b"\x1b[A \x1b")  # space behind an arrow, and Esc
             time.sleep(0.05)
             os.write(ours, b"x brSfdq")
             until = time.monotonic() + 10
-            while len(noted.events) < 7 and time.monotonic() < until:
+            while len(noted.events) < 9 and time.monotonic() < until:
                 time.sleep(0.01)
-        assert noted.events == ["estop", "begin", "rearm", "success", "failure", "discard", "quit"]
+        assert noted.events == ["estop", "estop", "estop", "begin", "rearm", "success", "failure", "discard", "quit"]
         assert termios.tcgetattr(theirs) == before
     finally:
         os.close(ours)
