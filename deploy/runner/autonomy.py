@@ -26,6 +26,11 @@ class Answer(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """``sample``, ``refine`` or ``dial``."""
+        ...
+
+    @property
     def value(self) -> NDArray[np.float32] | None:
         """A chunk or an action; None where there is none."""
         ...
@@ -158,7 +163,7 @@ class Autonomy:
                 self._take_chunk(answer, self._samples.pop(answer.id))
             elif self._refining is not None and answer.id == self._refining[0]:
                 self._take_refined(answer)
-            else:
+            elif answer.kind != "dial":  # that is another's question
                 self.counts["stale answers"] += 1
         if self._open:
             self._decide()

@@ -69,26 +69,29 @@ class Inference:
 
     def submit_sample(self, observation, seed, decision):
         self.asked.append((observation, seed, decision))
-        return self._put(lambda: self.policy(observation, seed, decision))
+        return self._put("sample", lambda: self.policy(observation, seed, decision))
 
     def submit_refine(self, observation, base_action, phase):
         self.refined.append((base_action, phase))
-        return self._put(lambda: base_action + np.float32(0.001))
+        return self._put("refine", lambda: base_action + np.float32(0.001))
 
-    def _put(self, answer):
+    def submit_dial(self, name, value):
+        return self._put("dial", lambda: None)
+
+    def _put(self, kind, answer):
         self._number += 1
         if self.after is not None:
-            self._waiting.append([self.after, self._number, answer])
+            self._waiting.append([self.after, self._number, kind, answer])
         return self._number
 
     def poll(self):
         due = [entry for entry in self._waiting if entry[0] <= 0]
         self._waiting = [[polls - 1, *rest] for polls, *rest in self._waiting if polls > 0]
-        return [self._answer(number, answer) for _, number, answer in due]
+        return [self._answer(number, kind, answer) for _, number, kind, answer in due]
 
-    def _answer(self, number, answer):
+    def _answer(self, number, kind, answer):
         value = None if self.broken else answer()
-        return SimpleNamespace(id=number, value=value, error=self.broken, submitted=0.0, finished=0.02)
+        return SimpleNamespace(id=number, kind=kind, value=value, error=self.broken, submitted=0.0, finished=0.02)
 
 
 class Judge:
