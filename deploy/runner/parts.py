@@ -177,6 +177,7 @@ class Parts:
             observation_horizon=welcome.observation_horizon,
             residual=welcome.residual,
             refine_s=chosen["refine_ms"] / 1000,
+            gripper_ahead=round(self._robot.gripper_response * welcome.control_hz),
             note=self._note,
         )
 

@@ -153,11 +153,14 @@ class Journal:
 class Runner:
     """Everything put together; ``play(ms)`` lets time pass."""
 
-    def __init__(self, policy, *, after=0, mode="synchronous", residual=False, seeds=(7,), horizons=(4, 4), max_steps=50, **options):
+    def __init__(
+        self, policy, *, after=0, mode="synchronous", residual=False, seeds=(7,), horizons=(4, 4), max_steps=50, gripper_ahead=0, **options
+    ):
         self.robot, self.judge, self.stops, self.journal = Arm(), Judge(), Stops(), Journal()
         self.inference = Inference(policy, after)
         executor = ChunkExecutor(ACTION, *horizons, mode)
-        self.autonomy = Autonomy(self.inference, executor, DelayEstimator(0.1), observation_horizon=2, residual=residual)
+        own = {"observation_horizon": 2, "residual": residual, "gripper_ahead": gripper_ahead}
+        self.autonomy = Autonomy(self.inference, executor, DelayEstimator(0.1), **own)
         limits = franka_limits("panda")
         motion = MotionGenerator(CHAIN, limits, Workspace((0.2, -0.35, -0.02), (0.8, 0.35, 0.45)), 100.0, posture=tuple(HOME))
         self.wrong, self.now = [], 10_000 * MS
