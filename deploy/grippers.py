@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from robolearn.deploy.transport.base import ActionClient, Goal, Publisher, Transport
+from robolearn.deploy.transport.reasons import Reasons
 from robolearn.errors import check_positive
 
 
@@ -184,7 +185,7 @@ class TopicGripper(Gripper):
 
     def announce(self, transport: Transport) -> None:
         """Announce the topic."""
-        self._publisher = transport.publisher(self._topic, self._type)
+        self._publisher, self._reasons = transport.publisher(self._topic, self._type), Reasons(transport)
 
     def move(self, closed: bool) -> bool:
         """Send a position, if anybody listens."""
@@ -198,4 +199,7 @@ class TopicGripper(Gripper):
 
     def problems(self) -> list[str]:
         """Whether anybody listens."""
-        return [f"nobody listens to {self._topic}"] if self._publisher is not None and self._publisher.readers == 0 else []
+        if self._publisher is None or self._publisher.readers:
+            return []
+        why = self._reasons.why(self._topic)
+        return [f"nobody listens to {self._topic}" + (f": {why}" if why else "")]

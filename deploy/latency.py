@@ -1,11 +1,10 @@
-"""How late things are: steps that inference takes, as measured, and the grid on which a slow actuator's target is sent early."""
+"""How late things are: steps that inference takes, as measured, and what a slow actuator is told ahead of its time."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,34 +63,6 @@ class DelayEstimator:
     def steps(self) -> int:
         """The estimate in whole policy steps: 0 when replies come within the grace."""
         return max(0, math.ceil((self.seconds - self.grace) / self.period - _ROUNDING))
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Policy steps on the clock: step k begins at ``start + k / hz``.
-
-    Args:
-        start: [ns].
-        hz: steps a second.
-
-    Raises:
-        UserError: the rate is not positive.
-    """
-
-    start: int
-    hz: float
-
-    def __post_init__(self) -> None:
-        check_positive(hz=self.hz)
-
-    def time(self, step: int, early: float = 0.0) -> int:
-        """When a step begins [ns]; with ``early`` [s], when its target is sent to an actuator that takes this long."""
-        return self.start + round((step / self.hz - early) * 1e9)
-
-    def step(self, now: int, early: float = 0.0) -> int:
-        """The step that is on at ``now`` [ns]; with ``early`` [s], the one whose target such an actuator should have by now."""
-        step = math.floor((now - self.start + early * 1e9) * self.hz / 1e9)
-        return step + (self.time(step + 1, early) <= now)  # of two roundings, time() is right
 
 
 def early_target(target: NDArray[np.float32], steps: int, ahead: Callable[[int], NDArray[np.float32] | None]) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ class MotionGenerator:
     Latency: what is asked at a tick moves the joints ``latency`` seconds later, because the trajectory up to ``lead`` after a tick is
     what was promised before: a message that comes half a tick less than ``lead`` late, or a tick less still if the one before it was
     lost, joins what the robot does without a jump. The lag's time constant is shortened by as much, so that the tool is where the servo's
-    would be; where targets are known ahead of their time, ``anticipated`` says so, and the lag stays as it is.
+    would be.
 
     Args:
         chain: the arm and its tool.
@@ -54,7 +54,6 @@ class MotionGenerator:
         posture: ``(J,)`` [rad] to which joints go that do not move the tool; where it starts unless given.
         lead: [s] of trajectory that stays as promised, rounded up to ticks.
         response: [s] by which the robot follows its trajectory late.
-        anticipated: [s] by which targets are given ahead of their time; so much of the latency needs no shortening of the lag.
         stands: the robot is promised nothing: where ticks are missed it stands where it was sent last, and motion begins anew from there.
 
     Raises:
@@ -79,15 +78,12 @@ class MotionGenerator:
         posture: tuple[float, ...] | None = None,
         lead: float = 0.03,
         response: float = 0.0,
-        anticipated: float = 0.0,
         stands: bool = False,
     ) -> None:
         if limits.size != chain.size or (posture is not None and len(posture) != chain.size):
             raise UserError(f"the arm has {chain.size} joints, its limits {limits.size}, its posture {len(posture or ()) or 'none'}")
-        if not 10 <= rate_hz <= 1000 or min(lead, response, anticipated) < 0:
-            raise UserError(
-                f"motion takes 10 to 1000 ticks a second and times of at least 0, got {rate_hz}, {lead}, {response}, {anticipated}"
-            )
+        if not 10 <= rate_hz <= 1000 or min(lead, response) < 0:
+            raise UserError(f"motion takes 10 to 1000 ticks a second and times of at least 0, got {rate_hz}, {lead}, {response}")
         self.chain, self.limits, self.workspace, self.dt = chain, limits, workspace, 1.0 / rate_hz
         self.tool = tool or ToolLimits()
         self.clamps: Counter[str] = Counter()
@@ -95,7 +91,7 @@ class MotionGenerator:
         stiff, averaged = robot_lag is None, ticks_averaged(limits, self.dt)
         self._lead = math.ceil(lead / self.dt - 1e-9) if stiff else 0
         self.latency = (self._lead + averaged / 2) * self.dt + response if stiff else 0.0
-        self._gains = tuple(self._gain(rate, self.latency - anticipated) for rate in lag)
+        self._gains = tuple(self._gain(rate, self.latency) for rate in lag)
         self._robot_gains = None if robot_lag is None else tuple(self._gain(rate, 0.0) for rate in robot_lag)
         self._reader = TargetReader(workspace, self.tool)
         self._envelope = Envelope(chain, limits, workspace, self.tool, self.dt)

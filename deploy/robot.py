@@ -36,6 +36,7 @@ class Robot:
         robot_lag: rates [1/s] at which a compliant robot itself follows poses; null for a stiff one.
         lead: [s] of motion promised ahead, in which messages may be late.
         response: [s] by which the robot follows its commands late.
+        gripper_response: [s] by which the gripper does; a policy's chunk tells it so much ahead of its time.
         joint_states: topic of the arm's joints.
         gripper_states: topic of the fingers' joints.
         fingers: names of the joints there whose positions add up to the opening.
@@ -67,6 +68,7 @@ class Robot:
     robot_lag: tuple[float, float] | None = None
     lead: float = 0.03
     response: float = 0.0
+    gripper_response: float = 0.0
     joint_states: str = "/joint_states"
     gripper_states: str = "/joint_states"
     fingers: tuple[str, ...] = ()
@@ -89,7 +91,7 @@ class Robot:
         self._check_joints()
         check_positive(rate_hz=self.rate_hz)
         self._check_parts()
-        check_share(high=1.0, lead=self.lead, response=self.response)
+        check_share(high=1.0, lead=self.lead, response=self.response, gripper_response=self.gripper_response)
         twice = set(self.own_observation) & {*self.cameras, *self.sensors} | set(self.cameras) & set(self.sensors)
         if twice:
             raise UserError(f"robot {self.name}: {', '.join(sorted(twice))} would be observed twice; give a camera or sensor another name")
@@ -173,8 +175,8 @@ class Robot:
             reach = f"from {list(self.workspace.low)} to {list(self.workspace.high)} m"
             raise SpecError(f"the policy's targets are from {low.tolist()} to {high.tolist()} m, robot {self.name!r} reaches {reach}")
 
-    def motion(self, anticipated: float = 0.0) -> MotionGenerator:
-        """What turns targets into this robot's motion; ``anticipated`` [s]: how far ahead of their time they are given."""
+    def motion(self) -> MotionGenerator:
+        """What turns targets into this robot's motion."""
         return MotionGenerator(
             self.chain,
             self.limits,
@@ -186,7 +188,6 @@ class Robot:
             posture=self.home,
             lead=self.lead,
             response=self.response,
-            anticipated=anticipated,
             stands=bool(getattr(self.arm, "stands", False)),
         )
 

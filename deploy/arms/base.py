@@ -10,6 +10,7 @@ from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import WRITE, Publisher, QoS, Transport
+from robolearn.deploy.transport.reasons import Reasons
 
 
 class Arm(ABC):
@@ -56,7 +57,7 @@ class Arm(ABC):
             UserError: the driver refuses, or the robot does not fit.
         """
         self._transport, self._robot = transport, robot
-        self._publisher = transport.publisher(*self.topic(), self.offered(robot))
+        self._publisher, self._reasons = transport.publisher(*self.topic(), self.offered(robot)), Reasons(transport)
         if self._watch is not None:
             self._watch.open(transport)
 
@@ -79,7 +80,7 @@ class Arm(ABC):
         """What keeps the arm from following, in words."""
         said = [] if self._watch is None else self._watch.problems()
         if self._publisher is not None and self._publisher.readers == 0:
-            said.append(f"nobody listens to {self.topic()[0]}: is the controller active?")
+            said.append(f"nobody listens to {self.topic()[0]}: {self._reasons.why(self.topic()[0]) or 'is the controller active?'}")
         if self._publisher is not None and self._publisher.rivals:
             said.append(f"somebody else publishes {self.topic()[0]}: another runner commands this arm; end it first")
         return said

@@ -216,10 +216,6 @@ class ChunkExecutor:
         self._last = Action(step, target.copy(), self._played[1] - 1, decision, fresh)
         return self._last
 
-    def late(self, step: int) -> int:
-        """Steps before ``step`` since the last action: what the robot has been holding for; 0 before an episode's first."""
-        return 0 if self._last is None else max(0, step - self._last.step - 1)
-
     def ahead(self, steps: int) -> Floats | None:
         """The target ``(A,)`` planned ``steps`` >= 1 after the last action, as far as is known now: for slow actuators."""
         check_positive(steps=steps)

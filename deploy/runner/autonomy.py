@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robolearn.deploy.chunks.executor import Action, ChunkExecutor
-from robolearn.deploy.latency import DelayEstimator
+from robolearn.deploy.latency import DelayEstimator, early_target
 
 Observation = Mapping[str, NDArray[Any]]
 
@@ -23,6 +23,11 @@ class Answer(Protocol):
     @property
     def id(self) -> int:
         """What ``submit_...`` returned."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``sample``, ``refine`` or ``dial``."""
         ...
 
     @property
@@ -84,6 +89,7 @@ class Autonomy:
         observation_horizon: observations To that a chunk is drawn from.
         residual: whether each base action is refined.
         refine_s: how long a residual may take [s].
+        gripper_ahead: policy steps by which the gripper is told ahead of its time, as far as the chunk reaches.
         note: told of every answer.
 
     Attributes:
@@ -105,11 +111,12 @@ class Autonomy:
         observation_horizon: int,
         residual: bool,
         refine_s: float = 0.05,
+        gripper_ahead: int = 0,
         note: Callable[[Answer], None] | None = None,
     ) -> None:
         self._inference, self.executor, self._delay = inference, executor, delay
         self._horizon, self._residual, self._refine_ns = observation_horizon, residual, round(refine_s * 1e9)
-        self._note = note
+        self._gripper_ahead, self._note = gripper_ahead, note
         self.counts: Counter[str] = Counter()
         self.trouble = ""
         self.reset(0)
@@ -158,7 +165,7 @@ class Autonomy:
                 self._take_chunk(answer, self._samples.pop(answer.id))
             elif self._refining is not None and answer.id == self._refining[0]:
                 self._take_refined(answer)
-            else:
+            elif answer.kind != "dial":  # that is another's question
                 self.counts["stale answers"] += 1
         if self._open:
             self._decide()
@@ -208,4 +215,7 @@ class Autonomy:
             self._follow(action.target, action)
 
     def _follow(self, target: NDArray[np.float32], action: Action) -> None:
+        if self._gripper_ahead:
+            early = early_target(action.target, self._gripper_ahead, self.executor.ahead)
+            target = np.concatenate([target[:-1], early[-1:]])
         self.target, self.answered = target, action.step

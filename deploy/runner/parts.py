@@ -22,6 +22,7 @@ from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, Trackin
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
 from robolearn.deploy.runner.contact import Contact
+from robolearn.deploy.runner.dials import Dials
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
@@ -80,6 +81,7 @@ class Parts:
         stack.callback(driver.close)
         self.stops = Stops(self.transport, deadman=bool(options["safety"]["deadman"]), estop=robot.estop)
         self.judge = self._judge()
+        self.dials = self._dials()
         self.autonomy = self._autonomy()
         self.crew = self._crew()
         self.command = self._command(driver)
@@ -160,6 +162,11 @@ class Parts:
             return OperatorJudge() if self._options["device"] else OperatorJudge(self.stops.begins, self._ask_to_begin)
         return SimulatedJudge(self.transport, (simulated or {}).get("task.env.randomness"), self.recorder.received)
 
+    def _dials(self) -> Dials | None:
+        if self.welcome is None or self.inference is None:
+            return None
+        return Dials(self.transport, self.welcome.dials, self.inference.submit_dial, self.recorder.mark)
+
     def _autonomy(self) -> Autonomy | None:
         chosen, welcome = self._options["execution"], self.welcome
         if welcome is None or self.inference is None:
@@ -172,6 +179,7 @@ class Parts:
             observation_horizon=welcome.observation_horizon,
             residual=welcome.residual,
             refine_s=chosen["refine_ms"] / 1000,
+            gripper_ahead=round(self._robot.gripper_response * welcome.control_hz),
             note=self._note,
         )
 
@@ -182,7 +190,9 @@ class Parts:
         return assemble_crew(self._stack, self._options, self._robot, beside, self.autonomy, late, self.judge, self.recorder)
 
     def _note(self, outcome: Any) -> None:
-        """Put an answer's latencies into the cadence."""
+        """Put an answer's latencies into the cadence, and what came of a dial into the events."""
+        if outcome.kind == "dial" and self.dials is not None:
+            self.dials.answered(outcome)
         if outcome.value is not None:
             self.cadence.add(f"{ROUND_TRIP}: {outcome.kind}", outcome.finished - outcome.submitted)
             self.cadence.add(f"{SERVER}: {outcome.kind}", float(outcome.timings.get("inference", 0.0)))

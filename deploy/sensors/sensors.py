@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from robolearn.deploy.sensors.feeds import Feed, NumberFeed, SensorProblem
 from robolearn.deploy.sensors.ring import Row
 from robolearn.deploy.sensors.sources import AnySource, CameraSource, GripperSource, JointSource, as_sources
 from robolearn.deploy.transport.base import READ, Callback, QoS, Received, Subscription, Transport
+from robolearn.deploy.transport.reasons import Reasons
 from robolearn.errors import nearest
 from robolearn.rotation import rot6d_from_matrix
 from robolearn.spec import ArraySpec, EnvSpec, SpecError
@@ -58,7 +60,7 @@ class Sensors:
             sources = self._given[name]
             self._parts[name] = (name,) if len(sources) == 1 else tuple(f"{name}[{place}]" for place in range(len(sources)))
             self._feeds |= {part: self._open(part, source) for part, source in zip(self._parts[name], sources, strict=True)}
-        self._subscriptions = self._subscribe(transport)
+        self._subscriptions, self._reasons = self._subscribe(transport), Reasons(transport)
 
     def observation(self, at: int) -> dict[str, NDArray[Any]]:
         """What was observed at ``at`` [ns]: ``{name: (...)}`` in the spec's shapes and dtypes.
@@ -87,7 +89,7 @@ class Sensors:
 
     def problems(self, now: int) -> list[SensorProblem]:
         """What is wrong with the sensors at ``now`` [ns]; before each has told something that is ``missing``."""
-        return [problem for feed in self._feeds.values() for problem in feed.problems(now)]
+        return [self._explained(problem) for feed in self._feeds.values() for problem in feed.problems(now)]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """What happened to each sensor's messages, by name; those that could not be deserialised are ``undecodable``."""
@@ -122,6 +124,11 @@ class Sensors:
             if wanted.is_image != any(isinstance(source, CameraSource) for source in self._given.get(name, ())):
                 kinds = ("a picture", "numbers") if wanted.is_image else ("numbers", "a picture")
                 raise SpecError(f"the policy reads {name!r} as {kinds[0]}, robot {robot!r} gives {kinds[1]}")
+
+    def _explained(self, problem: SensorProblem) -> SensorProblem:
+        """With what the transport says of its topic, where nothing came yet."""
+        why = self._reasons.why(self._feeds[problem.sensor].source.topic) if problem.kind == "missing" else ""
+        return replace(problem, words=f"{problem.words}; {why}") if why else problem
 
     def _open(self, name: str, source: Any) -> Feed:
         if not isinstance(source, CameraSource):

@@ -18,7 +18,6 @@ from robolearn.spec import EnvSpec
 
 BACKOFF_S = (0.1, 2.0)  # [s] before the first and between later tries to connect again
 KEPT = 20_000  # latencies
-NEWEST_WINS = ("sample", "refine")  # of these kinds one that waits is given up for a newer one
 SHARES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 
@@ -53,6 +52,7 @@ class Outcome:
 class _Question:
     id: int
     kind: str
+    about: str  # of questions about the same, one that waits is given up for a newer one
     ask: Callable[[PolicyClient], Answer | dict[str, float]]
     submitted: float
 
@@ -75,7 +75,7 @@ class _Lane(threading.Thread):
     def put(self, question: _Question) -> None:
         """Hand a question over; returns at once."""
         with self._changed:
-            given_up = [old for old in self._waiting if old.kind == question.kind and question.kind in NEWEST_WINS]
+            given_up = [old for old in self._waiting if old.about == question.about]
             for old in given_up:
                 self._waiting.remove(old)
             self._waiting.append(question)
@@ -170,9 +170,9 @@ class _Lane(threading.Thread):
 class Inference:
     """A policy server as a control loop sees it.
 
-    Samples have a connection and a thread of their own, refinements and dials another, so that neither waits for a chunk. Of samples,
-    and of refinements, at most one is under way and one waits; a newer one takes the place of the one that waits. Arrays that were
-    handed over must not be changed afterwards.
+    Samples have a connection and a thread of their own, refinements and dials another, so that neither waits for a chunk. Of samples, of
+    refinements, and of one dial's turns at most one is under way and one waits; a newer one takes the place of the one that waits. Arrays
+    that were handed over must not be changed afterwards.
 
     Args:
         url: of the server.
@@ -228,7 +228,7 @@ class Inference:
 
     def submit_dial(self, name: str, value: float) -> int:
         """Turn a dial; returns the question's number at once."""
-        return self._put(self._quick, "dial", lambda client: client.dial(name, value))
+        return self._put(self._quick, "dial", lambda client: client.dial(name, value), f"dial {name}")
 
     def poll(self) -> list[Outcome]:
         """What became of questions since the last call, in the order in which they finished; never waits."""
@@ -259,9 +259,9 @@ class Inference:
     def _lanes(self) -> tuple[_Lane, _Lane]:
         return self._samples, self._quick
 
-    def _put(self, lane: _Lane, kind: str, ask: Callable[[PolicyClient], Answer | dict[str, float]]) -> int:
+    def _put(self, lane: _Lane, kind: str, ask: Callable[[PolicyClient], Answer | dict[str, float]], about: str = "") -> int:
         number = next(self._numbers)
-        lane.put(_Question(number, kind, ask, time.monotonic()))
+        lane.put(_Question(number, kind, about or kind, ask, time.monotonic()))
         return number
 
 

@@ -16,6 +16,7 @@ from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
 from robolearn.errors import UserError
 from robolearn.rotation import matrix_from_quaternion
 from tests.deploy.arms_for_tests import CHAIN, HOME, TICK, WORKSPACE, action, at_home, generator
+from tests.deploy.transport.conftest import until
 
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
 
@@ -82,6 +83,15 @@ def test_nobody_listening_is_a_problem(ours):
     arm = JointTrajectoryArm()
     arm.open(ours, robot(arm))
     assert arm.problems() == ["nobody listens to /joint_trajectory_controller/joint_trajectory: is the controller active?"]
+
+
+def test_a_controller_that_cannot_hear_for_its_qos_is_told_with_the_policy(driver, ours):
+    arm = JointTrajectoryArm("/x")
+    driver.subscribe("/x/joint_trajectory", "trajectory_msgs/msg/JointTrajectory", print, LATCHED)
+    arm.open(ours, robot(arm))
+    until(lambda: "policy durability" in arm.problems()[0])
+    (said,) = arm.problems()
+    assert said.startswith("nobody listens to /x/joint_trajectory: incompatible QoS, policy durability (the publisher offers volatile")
 
 
 def test_positions_go_out_one_set_a_tick_and_stopping_plays_the_rest(driver, ours):

@@ -170,7 +170,6 @@ def test_realtime_goes_from_a_hold_to_the_late_chunk_without_a_jump():
     held = [one.step for one in played if one.action is None]
     assert held == list(range(TP, 5 + 20))
     assert line.executor.counts.late_steps == len(held)
-    assert line.executor.late(TP) == 0
     before, *after = (played[step].action.target[2] for step in (TP - 1, 25, 26, 27, 28))
     assert before == TP - 1
     assert after == sorted(after, reverse=True) or np.all(np.diff(after) > -5)
@@ -181,7 +180,7 @@ def test_a_held_robot_is_told_as_late_and_its_last_action_stays():
     line = Line(executor("receding"), delays=[0, 6])
     played = [line.step(step) for step in range(11)]
     assert [one.action is None for one in played] == [False] * 5 + [True] * 6
-    assert [line.executor.late(step) for step in range(4, 11)] == [0, 0, 1, 2, 3, 4, 5]
+    assert line.executor.counts.late_steps == 5
     assert line.step(11).action.target[1] == 1
     assert line.executor.counts.late_steps == 6
 

@@ -7,6 +7,7 @@ from robolearn.deploy.recovery import FrankaRecovery, TriggerRecovery
 from robolearn.deploy.transport.base import TransportError
 from robolearn.deploy.transport.in_process import Bus, InProcess
 from robolearn.errors import UserError
+from tests.deploy.transport.conftest import until
 
 
 @pytest.fixture
@@ -88,6 +89,14 @@ def test_a_gripper_may_be_a_topic(driver, ours, type):
     for closed in (False, False, True):
         gripper.command(closed)
     assert [float(data if type.endswith("64") else data[0]) for data in heard] == [0.1, 0.01]
+
+
+def test_a_gripper_of_another_type_is_told(driver, ours):
+    gripper = TopicGripper("/width")
+    gripper.open(ours)
+    driver.subscribe("/width", "std_msgs/msg/Float64", print)
+    until(lambda: gripper.problems()[0].endswith("another participant std_msgs/msg/Float64"))
+    assert gripper.problems()[0].startswith("nobody listens to /width: this publisher has std_msgs/msg/Float64MultiArray")
 
 
 def test_a_gripper_without_force_is_refused():

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from robolearn.deploy.latency import DelayEstimator, Grid, early_target
+from robolearn.deploy.latency import DelayEstimator, early_target
 from robolearn.errors import UserError
 from tests.deploy.chunk_fakes import H, Line, executor
 
@@ -57,22 +55,6 @@ def test_what_is_no_latency_is_refused(wrong):
 def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="period must be above 0"):
         DelayEstimator(0.0)
-    with pytest.raises(UserError, match="hz must be above 0"):
-        Grid(0, 0.0)
-
-
-@given(st.integers(0, 2**61), st.sampled_from([3.0, 7.3, 10.0, 15.0, 30.0, 100 / 3]), st.integers(0, 10**6), st.floats(0, 1))
-def test_a_step_is_on_from_its_time_to_that_of_the_next(start, hz, step, early):
-    grid = Grid(start, hz)
-    assert grid.step(grid.time(step, early), early) == step
-    assert grid.step(grid.time(step, early) - 1, early) == step - 1
-
-
-def test_a_slow_actuator_gets_its_target_early_by_its_latency():
-    grid = Grid(1_000_000_000, 10.0)
-    assert grid.time(5) - grid.time(5, early=0.25) == 250_000_000
-    assert grid.step(1_250_000_000) == 2
-    assert grid.step(1_250_000_000, early=0.25) == 5
 
 
 def test_an_early_target_is_the_one_planned_for_then_or_the_farthest_planned():

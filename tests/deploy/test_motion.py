@@ -41,15 +41,6 @@ def test_the_tool_follows_as_the_servo_does_latency_made_up_for():
     assert np.interp(0.4, times, shares) == pytest.approx(1 - np.exp(-4.86 * 0.4), abs=0.03)
 
 
-def test_targets_given_ahead_of_their_time_need_no_shorter_lag():
-    motion = generator(anticipated=0.04)
-    assert motion.latency == pytest.approx(0.04)
-    position, rotation = at_home()
-    step = 0.002 * UP
-    points = run(motion, action(position + step, rotation), 150)
-    assert abs(lateness(points, 0.04, position, step, 4.86)) < 0.006
-
-
 def test_turning_follows_at_its_own_rate():
     motion = generator()
     position, rotation = at_home()

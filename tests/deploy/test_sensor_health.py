@@ -17,6 +17,7 @@ from robolearn.deploy.transport.in_process import Bus, InProcess
 from robolearn.rotation import matrix_from_quaternion, matrix_from_rotvec, quaternion_from_matrix, rotvec_from_matrix
 from robolearn.spec import ArraySpec, EnvSpec, tool_pose_action
 from tests.deploy.sensor_fakes import JOINT_STATE, NANO, OWN, World, planar_robot, pose
+from tests.deploy.transport.conftest import until
 
 JOINTS = {"joint_pos": OWN["joint_pos"]}
 START = 1_000 * NANO
@@ -35,6 +36,16 @@ def test_a_sensor_is_missing_until_it_speaks_and_stale_when_it_has_stopped():
         assert "0.25 s old, 0.2 s are allowed" in problem.words
         world.joints((0, 0))
         assert world.kinds() == []
+
+
+def test_a_sensor_that_is_missing_says_what_the_transport_knows_of_its_topic():
+    with World(planar_robot(), JOINTS) as world:
+        world.drivers.publisher("/joint_states", "std_msgs/msg/String")
+        until(lambda: "this subscription has" in world.words())
+        theirs = "this subscription has sensor_msgs/msg/JointState, another participant std_msgs/msg/String"
+        assert world.words() == f"joint states: nothing came yet on /joint_states; {theirs}"
+        world.joints((0, 0))
+        assert world.words() == ""
 
 
 def test_old_messages_that_come_all_at_once_after_a_stall_are_old():

@@ -69,26 +69,29 @@ class Inference:
 
     def submit_sample(self, observation, seed, decision):
         self.asked.append((observation, seed, decision))
-        return self._put(lambda: self.policy(observation, seed, decision))
+        return self._put("sample", lambda: self.policy(observation, seed, decision))
 
     def submit_refine(self, observation, base_action, phase):
         self.refined.append((base_action, phase))
-        return self._put(lambda: base_action + np.float32(0.001))
+        return self._put("refine", lambda: base_action + np.float32(0.001))
 
-    def _put(self, answer):
+    def submit_dial(self, name, value):
+        return self._put("dial", lambda: None)
+
+    def _put(self, kind, answer):
         self._number += 1
         if self.after is not None:
-            self._waiting.append([self.after, self._number, answer])
+            self._waiting.append([self.after, self._number, kind, answer])
         return self._number
 
     def poll(self):
         due = [entry for entry in self._waiting if entry[0] <= 0]
         self._waiting = [[polls - 1, *rest] for polls, *rest in self._waiting if polls > 0]
-        return [self._answer(number, answer) for _, number, answer in due]
+        return [self._answer(number, kind, answer) for _, number, kind, answer in due]
 
-    def _answer(self, number, answer):
+    def _answer(self, number, kind, answer):
         value = None if self.broken else answer()
-        return SimpleNamespace(id=number, value=value, error=self.broken, submitted=0.0, finished=0.02)
+        return SimpleNamespace(id=number, kind=kind, value=value, error=self.broken, submitted=0.0, finished=0.02)
 
 
 class Judge:
@@ -150,11 +153,14 @@ class Journal:
 class Runner:
     """Everything put together; ``play(ms)`` lets time pass."""
 
-    def __init__(self, policy, *, after=0, mode="synchronous", residual=False, seeds=(7,), horizons=(4, 4), max_steps=50, **options):
+    def __init__(
+        self, policy, *, after=0, mode="synchronous", residual=False, seeds=(7,), horizons=(4, 4), max_steps=50, gripper_ahead=0, **options
+    ):
         self.robot, self.judge, self.stops, self.journal = Arm(), Judge(), Stops(), Journal()
         self.inference = Inference(policy, after)
         executor = ChunkExecutor(ACTION, *horizons, mode)
-        self.autonomy = Autonomy(self.inference, executor, DelayEstimator(0.1), observation_horizon=2, residual=residual)
+        own = {"observation_horizon": 2, "residual": residual, "gripper_ahead": gripper_ahead}
+        self.autonomy = Autonomy(self.inference, executor, DelayEstimator(0.1), **own)
         limits = franka_limits("panda")
         motion = MotionGenerator(CHAIN, limits, Workspace((0.2, -0.35, -0.02), (0.8, 0.35, 0.45)), 100.0, posture=tuple(HOME))
         self.wrong, self.now = [], 10_000 * MS

@@ -81,6 +81,29 @@ def test_a_residual_that_is_late_leaves_the_base_alone():
     assert all((action == here()).all() for _, action, _ in runner.journal.steps)
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_slow_gripper_closes_when_the_policy_wants_it_closed(residual):
+    def closing(observation, seed, decision):
+        chunk = stay(observation, seed, decision)
+        chunk[3, -1] = 1.0
+        return chunk
+
+    def closed(ahead):
+        runner = Runner(closing, residual=residual, gripper_ahead=ahead, max_steps=4)
+        runner.play()
+        actions = np.array([action for _, action, _ in runner.journal.steps])
+        np.testing.assert_allclose(actions[:, :-1], np.tile(here()[:-1] + 0.001 * residual, (4, 1)), atol=1e-6)
+        grips = [grip for grip in runner.robot.grips if grip is not None]
+        return (actions[:, -1] > 0).tolist(), sum(grips)
+
+    told, ticks = closed(0)
+    assert told == [False, False, False, True]
+    early, earlier = closed(2)
+    assert early == [False, True, True, True]  # and stays closed where the chunk ends
+    assert earlier - ticks == 20  # ticks of 10 ms in two steps
+    assert closed(9)[0] == [True] * 4
+
+
 def test_why_no_action_comes_is_said():
     runner = Runner(move)
     runner.play(500)
