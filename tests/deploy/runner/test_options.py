@@ -23,6 +23,12 @@ from robolearn import cli
         ("+robot.lag=[0,0]", "lag is two rates above 0"),
         ("+robot.cameras.wrist=5", "sensor 'wrist' is no source"),
         ("robot.workspace.table_height=9", "a table at 9 m leaves no room"),
+        (
+            "transport.kind=cyclone",
+            "no transport.kind='cyclone'; there are auto, rclpy, cyclonedds, rospy, in_process; did you mean",
+        ),
+        ("simulate=one_leg", "as in 'simulate={task: one_leg}'; got 'one_leg'"),
+        ("simulate=true", "as in 'simulate={task: one_leg}'; got True"),
         ("+robot.lag=[1]", "lag is two rates above 0"),
     ],
 )
