@@ -31,7 +31,7 @@ SWITCH_S = 0.0005  # [s] after which a thread that computes lets the command loo
 
 
 def main(cfg: DictConfig) -> int:
-    """``robolearn run``: 0 when every episode was played to its end.
+    """``robolearn run``: 0 when every episode was played to its end and none was lost on the way to the store.
 
     Raises:
         UserError: robot and policy do not fit each other, a server or driver is not there, or a fault ended the run.
@@ -39,6 +39,7 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     seeds = checked(options)
     robot: Robot = instantiate(options["robot"])
+    lost: list[str] = []
     with start_run(cfg, "run", robot.name, log=False) as run:
         with ExitStack() as stack:
             parts = Parts(options, robot, run, stack)
@@ -46,17 +47,20 @@ def main(cfg: DictConfig) -> int:
             beside = check_beside(options, seeds, stages)
             write_run(run.dir, about)
             try:
-                with _stopping(parts.command), _punctual():
+                with contextlib.closing(parts.recorder), _stopping(parts.command), _punctual():
                     play(parts, robot.rate_hz, seeds)
             finally:
-                document = write_results(run.dir, parts.episodes.results, stages, about, beside)
+                lost += parts.recorder.lost
+                if lost:
+                    print(f"error: not in the store: {'; '.join(lost)}", file=sys.stderr)
+                document = write_results(run.dir, parts.episodes.results, stages, about, beside, lost)
                 troubles = [problem.words for problem in parts.recorder.problems()]
                 write_statistics(run.dir, parts.cadence.summary(), parts.trace.arrays(), parts.cadence.arrays(), problems=troubles)
                 if not options["json"]:
                     _show(parts.cadence.table())
         run.finish(document)
     print(json.dumps(document) if options["json"] else as_text(document, run.dir))
-    return 0
+    return 1 if lost else 0
 
 
 def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
