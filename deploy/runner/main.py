@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> int:
     seeds = checked(options)
     robot: Robot = instantiate(options["robot"])
     lost: list[str] = []
-    with start_run(cfg, "run", robot.name, log=False) as run:
+    with start_run(cfg, "run", robot.name, log=False, begins=True) as run:
         with ExitStack() as stack:
             parts = Parts(options, robot, run, stack)
             about, stages = parts.about(), parts.stages
@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> int:
             write_run(run.dir, about)
             try:
                 with contextlib.closing(parts.recorder), _stopping(parts.command), _punctual():
-                    play(parts, robot.rate_hz, seeds)
+                    play(parts, robot.rate_hz, seeds, run.begin)
             finally:
                 lost += parts.recorder.lost
                 if lost:
@@ -63,8 +63,8 @@ def main(cfg: DictConfig) -> int:
     return 1 if lost else 0
 
 
-def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
-    """Tick through the episodes of ``seeds``, ``rate_hz`` times a second."""
+def play(parts: Parts, rate_hz: float, seeds: Sequence[int], on_begin: Callable[[], None]) -> None:
+    """Tick through the episodes of ``seeds``, ``rate_hz`` times a second; ``on_begin`` is called whenever the robot begins to run."""
     episodes, cadence, clock = parts.episodes, parts.cadence, parts.transport.now
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
@@ -77,6 +77,8 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
                 operator.see(tick, parts.command.supervisor.fault)
             if tick.state is not said:
                 said = tick.state
+                if said is State.RUNNING:
+                    on_begin()
                 parts.stops.say(said.value)
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
             for reason in tick.setpoint.reasons if tick.setpoint is not None else ():
