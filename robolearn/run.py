@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from robolearn import replaced
 from robolearn.config import option_value
 from robolearn.errors import UserError, add_note, nearest
 from robolearn.lock import WriterLock
@@ -37,7 +38,7 @@ PACKAGES = ("robolearn", "numpy", "zarr", "torch", "diffusers", "mujoco", "robos
 class Run:
     """An open run folder; used as a context, it closes its log and says on Ctrl-C how to go on.
 
-    A ``UserError`` before anything was made removes the folder again.
+    A ``UserError`` or Ctrl-C before anything was made removes the folder again; an error before :meth:`begin` puts back what it replaced.
 
     Args:
         dir: the folder.
@@ -65,6 +66,10 @@ class Run:
         """Where the videos go."""
         return self.dir / "videos"
 
+    def begin(self) -> None:
+        """Work begins: what was replaced does not come back any more."""
+        replaced.give_up(self.dir)
+
     def finish(self, result: Mapping[str, Any] | None = None) -> None:
         """Write ``result.json``: the run is complete, and this is its outcome."""
         write_json(self.dir / RESULT, result or {})
@@ -73,20 +78,27 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, (KeyboardInterrupt, OSError)):
-            mend = f"; go on with: {go_on(self.verb, self.dir)}" if self.resumable else f" in {self.dir}"
-            add_note(error, f"finished work is kept{mend}")
         self.log.close()
-        if isinstance(error, UserError) and not self.resumed and all(_is_preparation(place) for place in self.dir.iterdir()):
-            shutil.rmtree(self.dir)  # a mistake found before any work: the same out= is free for the next try
+        if error is not None and replaced.is_aside(self.dir):
+            replaced.put_back(self.dir)
+            add_note(error, f"the run in {self.dir} is as it was")
+        elif isinstance(error, (UserError, KeyboardInterrupt)) and not self.resumed and all(map(_is_preparation, self.dir.iterdir())):
+            shutil.rmtree(self.dir)  # ended before any work: the same out= is free for the next try
+        else:
+            if isinstance(error, (KeyboardInterrupt, OSError)):
+                mend = f"; go on with: {go_on(self.verb, self.dir)}" if self.resumable else f" in {self.dir}"
+                add_note(error, f"finished work is kept{mend}")
+            replaced.give_up(self.dir)
+            replaced.remove(self.dir)
         if self.lock is not None:
             self.lock.release()
 
 
-def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -> Run:
+def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True, begins: bool = False) -> Run:
     """Make ``outputs/<date>/<time>_<verb>_<name>/``, or ``cfg.out``, and write the config and versions into it.
 
-    Reads ``out``, ``resume``, ``overwrite`` and ``tensorboard`` of ``cfg`` where it has them.
+    Reads ``out``, ``resume``, ``overwrite`` and ``tensorboard`` of ``cfg`` where it has them. With ``begins`` the verb calls ``Run.begin``
+    itself, and what ``overwrite=true`` replaces is kept until then.
 
     Raises:
         UserError: the folder exists and neither ``resume=true`` nor ``overwrite=true`` was given, ``resume=true`` names none,
@@ -95,7 +107,10 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     """
     document = to_dict(cfg)
     folder = Path(cfg.out) if cfg.get("out") else _dated(verb, name)
-    resumed = _resumes(folder, bool(cfg.get("resume")), bool(cfg.get("overwrite")))
+    if replaced.is_cut_short(folder):
+        with WriterLock(folder, folder / LOCK, instead="give another out="):
+            replaced.put_back(folder)
+    resumed = _resumes(folder, cfg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -103,10 +118,17 @@ def start_run(cfg: DictConfig, verb: str, name: str = "", *, log: bool = True) -
     lock = WriterLock(folder, folder / LOCK, instead="give another out=")
     try:
         if not resumed:
-            _clear(folder)
+            if is_run(folder):
+                replaced.set_aside(folder)
+            else:
+                replaced.clear(folder)
             write_json(folder / VERSIONS, versions())
             write_whole(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(document)))  # last: a folder with it is a run
+            if not begins:
+                replaced.give_up(folder)
+                replaced.remove(folder)
     except BaseException:
+        replaced.put_back(folder)
         lock.release()
         raise
     logger = Logger(folder, tensorboard=log and bool(cfg.get("tensorboard", True)))
@@ -224,8 +246,9 @@ def _dated(verb: str, name: str) -> Path:
     return folder
 
 
-def _resumes(folder: Path, resume: bool, overwrite: bool) -> bool:
+def _resumes(folder: Path, cfg: DictConfig) -> bool:
     """Whether the run in the folder is gone on with; false where one may begin."""
+    resume, overwrite = bool(cfg.get("resume")), bool(cfg.get("overwrite"))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; give another out=")
     if resume and not folder.is_dir():
@@ -233,7 +256,8 @@ def _resumes(folder: Path, resume: bool, overwrite: bool) -> bool:
         raise UserError(f"nothing to resume in {folder}{near}; without resume=true it is begun")
     if is_run(folder):
         if not resume and not overwrite:
-            raise UserError(f"{folder} exists: go on with resume=true, replace it with overwrite=true, or give another out=")
+            ways = {"resume": "go on with resume=true", "overwrite": "replace it with overwrite=true", "out": "give another out="}
+            raise UserError(f"{folder} exists: {', or '.join(way for option, way in ways.items() if option in cfg)}")
         return resume
     if not folder.is_dir() or all(_is_preparation(place) and not _is_config(place) for place in folder.iterdir()):
         return False
@@ -251,14 +275,3 @@ def _is_preparation(place: Path) -> bool:
 def _is_config(place: Path) -> bool:
     """Whether a file is a config that somebody may want; a full disk leaves an empty one."""
     return place.name == CONFIG and place.stat().st_size > 0
-
-
-def _clear(folder: Path) -> None:
-    """Empty a run folder but for locks, which somebody may hold; what makes it a run goes last: a removal cut short can be repeated."""
-    for place in sorted(folder.iterdir(), key=lambda place: place.name in (CONFIG, VERSIONS)):
-        if place.name.endswith(LOCK):
-            continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink()

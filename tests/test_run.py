@@ -1,5 +1,6 @@
 """Run folders, their log and progress."""
 
+import contextlib
 import errno
 import io
 import json
@@ -10,7 +11,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from robolearn import replaced
 from robolearn.errors import UserError
+from robolearn.learning.interrupt import Terminated
 from robolearn.logger import Logger, read_metrics
 from robolearn.progress import Progress
 from robolearn.run import is_run, read_result, start_run
@@ -44,6 +47,81 @@ def test_an_existing_folder_is_an_error_that_names_both_ways_on(tmp_path):
     start_run(run_config(tmp_path), "train").log.close()
     with pytest.raises(UserError, match=r"resume=true.*overwrite=true"):
         start_run(run_config(tmp_path), "train")
+
+
+def test_a_verb_that_cannot_resume_does_not_name_it_as_a_way_on(tmp_path):
+    cfg = OmegaConf.create({"out": str(tmp_path), "overwrite": False, "tensorboard": False})
+    start_run(cfg, "run").log.close()
+    with pytest.raises(UserError) as caught:
+        start_run(cfg, "run")
+    assert str(caught.value) == f"{tmp_path} exists: replace it with overwrite=true, or give another out="
+
+
+def make_old(folder):
+    """A finished run: its files."""
+    with start_run(run_config(folder, seed=1), "run") as run:
+        (folder / "episodes.zarr").mkdir()
+        (folder / "episodes.zarr" / "zarr.json").write_text("{}")
+        run.finish()
+    return files(folder)
+
+
+def files(folder):
+    return {place.relative_to(folder): place.read_bytes() for place in folder.rglob("*") if place.is_file() and place.name != ".lock"}
+
+
+def replace(folder):
+    return start_run(run_config(folder, overwrite=True, seed=2), "run", begins=True)
+
+
+@pytest.mark.parametrize("error", [UserError, KeyboardInterrupt, OSError, TypeError])
+def test_a_start_that_fails_puts_back_what_it_was_to_replace(tmp_path, error):
+    old = make_old(tmp_path / "run")
+    with pytest.raises(error) as caught, replace(tmp_path / "run") as run:
+        (run.dir / "episodes.zarr").mkdir()
+        (run.dir / "run.mcap").touch()
+        raise error("the driver is not there")
+    assert files(tmp_path / "run") == old
+    assert caught.value.__notes__ == [f"the run in {tmp_path / 'run'} is as it was"]
+
+
+def test_what_has_begun_replaces_for_good(tmp_path):
+    make_old(tmp_path / "run")
+    with pytest.raises(UserError), replace(tmp_path / "run") as run:
+        run.begin()
+        (run.dir / "run.mcap").touch()
+        raise UserError("a fault")
+    assert {str(name) for name in files(tmp_path / "run")} == {"config.yaml", "versions.json", "run.mcap"}
+    assert not any(place.name.startswith(".robolearn") for place in run.dir.iterdir())
+
+
+class Killed(Exception):
+    pass
+
+
+def test_killed_at_any_moment_of_a_failed_replacement_the_old_run_comes_back(tmp_path, monkeypatch):
+    rename = Path.rename
+    for moment in range(100):
+        old, left = make_old(tmp_path / f"run{moment}"), [moment]
+
+        def counted(self, target, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", counted)
+        with contextlib.suppress(Killed):
+            replaced.set_aside(tmp_path / f"run{moment}")
+            (tmp_path / f"run{moment}" / "config.yaml").write_text("seed: 2")
+            replaced.put_back(tmp_path / f"run{moment}")
+        monkeypatch.undo()
+        with pytest.raises(UserError, match="exists"):
+            start_run(run_config(tmp_path / f"run{moment}"), "run")
+        assert files(tmp_path / f"run{moment}") == old
+        if left[0] >= 0:  # not killed any more
+            return
+    raise AssertionError("it renames without end")
 
 
 def test_resume_keeps_what_is_there_and_overwrite_removes_it(tmp_path):
@@ -123,10 +201,15 @@ def test_a_missing_mandatory_value_makes_no_folder(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_mistake_found_before_any_work_leaves_the_folder_free_for_the_next_try(tmp_path):
-    with pytest.raises(UserError), start_run(run_config(tmp_path / "run"), "train"):
-        raise UserError("the base is damaged")
+@pytest.mark.parametrize("end", [UserError("the base is damaged"), KeyboardInterrupt(), Terminated()])
+def test_what_ends_before_any_work_leaves_the_folder_free_for_the_next_try(tmp_path, end):
+    with pytest.raises(type(end)), start_run(run_config(tmp_path / "run"), "train"):
+        raise end
     assert not (tmp_path / "run").exists()
+    assert not hasattr(end, "__notes__")  # nothing is kept
+
+
+def test_a_mistake_found_amid_the_work_keeps_it(tmp_path):
     with pytest.raises(UserError), start_run(run_config(tmp_path / "run"), "train") as run:
         run.log.log(1, {"loss": 0.5})
         raise UserError("the loss is nan")
@@ -140,7 +223,8 @@ def test_a_folder_that_cannot_be_made_is_the_users_error(tmp_path):
 
 
 def test_interruption_says_how_to_go_on(tmp_path):
-    with pytest.raises(KeyboardInterrupt) as caught, start_run(run_config(tmp_path / "run"), "train"):
+    with pytest.raises(KeyboardInterrupt) as caught, start_run(run_config(tmp_path / "run"), "train") as run:
+        run.log.log(1, {"loss": 0.5})
         raise KeyboardInterrupt
     assert caught.value.__notes__ == [f"finished work is kept; go on with: robolearn train out={tmp_path / 'run'} resume=true"]
 

@@ -257,6 +257,11 @@ class Recorder:
         return list(self._ledger.episodes)
 
     @property
+    def lost(self) -> list[str]:
+        """A line for each episode that could not be committed."""
+        return [problem.words for problem in self._ledger.problems() if problem.kind == "lost"]
+
+    @property
     def dropped(self) -> dict[str, int]:
         """Messages that were not recorded, by topic."""
         return {topic: entry.count for topic, entry in list(self._dropped.items())}

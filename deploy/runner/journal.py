@@ -17,6 +17,11 @@ class Unrecorded:
     def __exit__(self, *_: object) -> None:
         return
 
+    lost = ()  # nothing can be
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def received(self, message: Any) -> None:
         """A message that was heard."""
 

@@ -7,7 +7,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,7 +31,7 @@ SWITCH_S = 0.0005  # [s] after which a thread that computes lets the command loo
 
 
 def main(cfg: DictConfig) -> int:
-    """``robolearn run``: 0 when every episode was played to its end.
+    """``robolearn run``: 0 when every episode was played to its end and none was lost on the way to the store.
 
     Raises:
         UserError: robot and policy do not fit each other, a server or driver is not there, or a fault ended the run.
@@ -39,28 +39,32 @@ def main(cfg: DictConfig) -> int:
     options = to_dict(cfg)
     seeds = checked(options)
     robot: Robot = instantiate(options["robot"])
-    with start_run(cfg, "run", robot.name, log=False) as run:
+    lost: list[str] = []
+    with start_run(cfg, "run", robot.name, log=False, begins=True) as run:
         with ExitStack() as stack:
             parts = Parts(options, robot, run, stack)
             about, stages = parts.about(), parts.stages
             beside = check_beside(options, seeds, stages)
             write_run(run.dir, about)
             try:
-                with _stopping(parts.command), _punctual():
-                    play(parts, robot.rate_hz, seeds)
+                with contextlib.closing(parts.recorder), _stopping(parts.command), _punctual():
+                    play(parts, robot.rate_hz, seeds, run.begin)
             finally:
-                document = write_results(run.dir, parts.episodes.results, stages, about, beside)
+                lost += parts.recorder.lost
+                if lost:
+                    print(f"error: not in the store: {'; '.join(lost)}", file=sys.stderr)
+                document = write_results(run.dir, parts.episodes.results, stages, about, beside, lost)
                 troubles = [problem.words for problem in parts.recorder.problems()]
                 write_statistics(run.dir, parts.cadence.summary(), parts.trace.arrays(), parts.cadence.arrays(), problems=troubles)
                 if not options["json"]:
                     _show(parts.cadence.table())
         run.finish(document)
     print(json.dumps(document) if options["json"] else as_text(document, run.dir))
-    return 0
+    return 1 if lost else 0
 
 
-def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
-    """Tick through the episodes of ``seeds``, ``rate_hz`` times a second."""
+def play(parts: Parts, rate_hz: float, seeds: Sequence[int], on_begin: Callable[[], None]) -> None:
+    """Tick through the episodes of ``seeds``, ``rate_hz`` times a second; ``on_begin`` is called whenever the robot begins to run."""
     episodes, cadence, clock = parts.episodes, parts.cadence, parts.transport.now
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
@@ -73,6 +77,8 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int]) -> None:
                 operator.see(tick, parts.command.supervisor.fault)
             if tick.state is not said:
                 said = tick.state
+                if said is State.RUNNING:
+                    on_begin()
                 log = parts.command.supervisor.log
                 parts.stops.say(said.value, log[-1].why if log else "")
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)

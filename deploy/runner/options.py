@@ -7,6 +7,7 @@ from typing import Any
 
 from robolearn.deploy.chunks.executor import MODES
 from robolearn.deploy.runner.episodes import ON_FAULT
+from robolearn.deploy.transport.choose import CLASSES as TRANSPORTS
 from robolearn.errors import UserError, check_positive, check_share, nearest
 from robolearn.seeding import split_seeds
 
@@ -29,6 +30,8 @@ def checked(options: Mapping[str, Any]) -> list[int]:
     check_positive(execution__action_horizon=execution["action_horizon"], execution__refine_ms=execution["refine_ms"])
     check_share(high=1000.0, execution__grace_ms=execution["grace_ms"])
     _check_known("execution.mode", execution["mode"], MODES)
+    _check_known("transport.kind", options["transport"].get("kind"), ("auto", *TRANSPORTS))
+    _check_simulate(options["simulate"])
     _check_known("on_fault", options["on_fault"], ON_FAULT)
     _check_known("judge", options["judge"], JUDGES)
     _check_known("device", options["device"], options["devices"])
@@ -55,6 +58,11 @@ def _check_actor(options: Mapping[str, Any]) -> None:
         raise UserError(f"give what acts: {acts}")
     if options["server"] and options["policy"]:
         raise UserError("options of the policy belong to the server's command, `robolearn serve`: leave policy out beside server")
+
+
+def _check_simulate(simulate: Any) -> None:
+    if simulate is not None and not isinstance(simulate, Mapping):
+        raise UserError(f"simulate takes options of `robolearn sim-robot`, as in 'simulate={{task: one_leg}}'; got {simulate!r}")
 
 
 def _check_known(name: str, value: Any, known: Collection[str]) -> None:

@@ -18,7 +18,12 @@ ROBOT, SIMULATION = "robot", "simulation"
 
 
 def write_results(
-    folder: Path, results: Sequence[Result], stages: Sequence[str], about: Mapping[str, Any], beside: tuple[Path, str] | None = None
+    folder: Path,
+    results: Sequence[Result],
+    stages: Sequence[str],
+    about: Mapping[str, Any],
+    beside: tuple[Path, str] | None = None,
+    lost: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write ``results.json`` and ``episodes.csv``; the former's content.
 
@@ -28,12 +33,13 @@ def write_results(
         stages: names of the task's, in order.
         about: what ran, JSON-ready.
         beside: folder of a ``robolearn evaluate`` and the name of its arm, whose episodes of the same seeds are compared with.
+        lost: a line for each episode that was played but could not be recorded.
 
     Raises:
         UserError: the evaluation has no such arm, or not played a seed.
     """
     judged = [result for result in results if result.success is not None]
-    document = {**about, "episodes": [asdict(result) for result in results], "n": len(judged), "arms": []}
+    document = {**about, "episodes": [asdict(result) for result in results], "lost_recordings": list(lost), "n": len(judged), "arms": []}
     if judged:
         try:
             from robolearn.learning.comparison import ArmResult, read_arm, summarize, write_episodes

@@ -160,6 +160,17 @@ def test_a_recorder_that_does_not_end_is_ended(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "events.jsonl").read_text())["words"] == "before the hang"
 
 
+def test_an_episode_that_a_hung_process_was_to_commit_is_lost_by_name(tmp_path):
+    with Recorder(tmp_path, definition, SPEC) as recorder:
+        recorder.wait_ready()
+        os.kill(recorder.pid, signal.SIGSTOP)
+        record(recorder, 0)
+        assert recorder.lost == []
+        recorder.close(timeout=0.5)
+        (line,) = recorder.lost
+    assert line.startswith("episode 0 is lost: the recorder did not finish within 0.5 s and was killed")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", tmp_path], capture_output=True, text=True, check=False)

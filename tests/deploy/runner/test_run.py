@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from robolearn.checkpoint import save_checkpoint
 from robolearn.config import compose
@@ -21,6 +22,7 @@ from robolearn.policies.mlp import MlpPolicy
 from robolearn.report import read_evaluation
 from robolearn.robot_run import read_run
 from robolearn.rotation import rot6d_from_matrix
+from robolearn.run import start_run
 from robolearn.spec import ArraySpec
 from robolearn.tasks import one_leg_spec
 from tests.deploy.transport.conftest import own_domain
@@ -80,6 +82,8 @@ def played(tmp_path_factory):
     """One episode of three seconds: the run's folder and the printed document."""
     folder = tmp_path_factory.mktemp("run")
     policy = save_policy(folder / "policy", one_leg_spec())
+    with start_run(OmegaConf.create({"out": str(folder / "out")}), "run", log=False) as old:
+        (old.dir / "old.mcap").touch()
     patient = (
         "safety.late_steps=20",
         "safety.hold_s=5",
@@ -87,7 +91,7 @@ def played(tmp_path_factory):
         "safety.holds=99",
     )  # with a machine that has other things to do
     simulated = ("robot=sim_franka_pose", "simulate={task: one_leg, controller: equilibrium_pose}", "on_fault=end")
-    words = (f"checkpoint={policy}", *simulated, f"steps={STEPS}", "json=true", *patient)
+    words = (f"checkpoint={policy}", *simulated, f"steps={STEPS}", "json=true", "overwrite=true", *patient)
     code, said, complained = run(folder / "out", *words)
     assert code == 0, complained
     return folder / "out", json.loads(said.splitlines()[-1])
@@ -104,6 +108,11 @@ def test_the_episode_is_in_the_store_with_what_was_seen_and_done(played):
     assert STEPS - 5 <= len(episode.actions) <= STEPS
     np.testing.assert_allclose(episode.actions[-1], target(), atol=1e-5)
     assert store.env_spec.task == "one_leg"
+
+
+def test_the_run_that_was_there_is_gone(played):
+    assert not [place.name for place in played[0].iterdir() if place.name == "old.mcap" or place.name.startswith(".robolearn")]
+    assert played[1]["lost_recordings"] == []
 
 
 def test_the_tool_went_where_the_policy_said(played):
