@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from robolearn.deploy.drills.cell import Cell
 from robolearn.deploy.drills.drill import FAST, Row
 from robolearn.deploy.drills.process import Process
+from robolearn.errors import UserError
 
 GROUP = "processes"
 STOPPED = 0.7  # [s]
@@ -39,18 +40,17 @@ class ProcessDrill:
     again: bool = False
 
     def run(self) -> Row:
-        """Do it.
-
-        Raises:
-            UserError: the arm did not begin to move.
-        """
-        with Cell() as cell:
-            cell.heard.track.mark()
-            since, faults = len(cell.events), sum(cell.heard.counts.values())
-            self.strike(cell)
-            cell.play(self.seconds)
-            cell.wait(lambda: self.ends is None or not cell.runner.left)
-            return self._row(cell, since, faults)
+        """Do it; a machine that is too busy for the arm to begin to move costs this row, not the table."""
+        try:
+            with Cell() as cell:
+                cell.heard.track.mark()
+                since, faults = len(cell.events), sum(cell.heard.counts.values())
+                self.strike(cell)
+                cell.play(self.seconds)
+                cell.wait(lambda: self.ends is None or not cell.runner.left)
+                return self._row(cell, since, faults)
+        except UserError as error:
+            return Row(GROUP, self.fault, str(error), None, 0.0, "", 0, 0, None, False)
 
     def _row(self, cell: Cell, since: int, faults: int) -> Row:
         heard, runner, track = cell.heard, cell.runner, cell.heard.track

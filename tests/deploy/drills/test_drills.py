@@ -5,6 +5,8 @@ import os
 import pytest
 
 from robolearn.deploy.drills import catalogue, processes, vectors
+from robolearn.deploy.drills.cell import Cell
+from robolearn.errors import UserError
 
 FAST = (
     "dead_runner",
@@ -52,3 +54,13 @@ def test_adversarial_targets_break_no_limit_and_make_no_jump():
 
 def test_every_drill_has_a_name_of_its_own_and_there_are_many():
     assert len(KNOWN) == len(catalogue.all_drills()) >= 50
+
+
+def test_a_machine_too_busy_to_begin_costs_a_row_and_not_the_table(monkeypatch):
+    def busy(cell):
+        raise UserError("the drill did not begin: nothing came within 60 s")
+
+    monkeypatch.setattr(Cell, "__enter__", busy)
+    row = REAL["sigkill_runner"].run()
+    assert not row.ok
+    assert row.did.startswith("the drill did not begin")
