@@ -123,6 +123,8 @@ class Supervisor:
         wrong = list(problems)
         stops = [problem for problem in wrong if problem.reaction == "stop"]
         stop = next((problem for problem in stops if problem.cause == ESTOP), stops[0] if stops else None)
+        if stop is not None and stop.cause == ESTOP and self.state in (State.STOPPING, State.FAULT):
+            self.fault, self.cause = stop.words, ESTOP  # whatever it was before, a person re-arms from now on
         if self.state is State.STOPPING:
             if at_rest:
                 self._enter(State.FAULT, now, self.fault)

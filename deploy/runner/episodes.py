@@ -260,11 +260,12 @@ class Episodes:
             latched = supervisor.state is State.FAULT and self.command.standing
             if latched and self._on_fault == "end":
                 raise UserError(f"ended by a fault: {supervisor.fault}")
-            if latched and self._on_fault == "rearm" and supervisor.cause != ESTOP and not mended:
+            by_itself = latched and self._on_fault == "rearm" and supervisor.cause != ESTOP
+            if by_itself and not mended:
                 self._judge.prepare(seed)  # a simulated robot's own fault ends with its scene
                 mended = True
             self._quits()
-            if mended and self._judge.ready:
+            if by_itself and self._judge.ready:
                 self._heed(["rearm"])
             yield self._tick(None)
 

@@ -25,11 +25,10 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
     part, task = options["run"], options["task"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained = {"checkpoint": part["checkpoint"]} if part["checkpoint"] else None
-        acts = trained or {
-            "checkpoint": save_untrained(folder / "policy", part["policy"], task["name"], instantiate(task["env_spec"])),
-            **ANYWHERE,
-        }
+        acts = {"checkpoint": part["checkpoint"]}
+        if not part["checkpoint"]:
+            spec = instantiate(task["env_spec"])
+            acts = {"checkpoint": save_untrained(folder / "policy", part["policy"], task["name"], spec), **ANYWHERE}
         usual = _played(folder / "usual", part, task["name"], acts)
         yield from _cadence("run", usual)
         slow = f"{{policy: {{_target_: {SLOW}, seconds: {part['critic_s']}}}, steering_budget_ms: {part['budget_ms']}}}"

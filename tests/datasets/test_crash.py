@@ -13,7 +13,7 @@ from robolearn.lock import LockedError
 from tests.datasets import crash_child
 from tests.datasets.episodes import SPEC, assert_same, make_episode
 
-KILLS = 20
+KILLS = 50
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def assert_holds(path, count):
     assert store.check() == []
 
 
-def test_a_writer_killed_again_and_again_loses_nothing(path, server):
+def test_a_writer_killed_fifty_times_loses_nothing(path, server):
     rng = random.Random(0)
     acknowledged = torn = 0
     for _ in range(KILLS):
@@ -69,7 +69,7 @@ def test_a_writer_killed_again_and_again_loses_nothing(path, server):
         assert_same(store.episode(store.num_episodes - 1), make_episode(store.num_episodes - 1))
         torn += store.torn_steps > 0
     assert acknowledged > KILLS
-    assert torn > 1  # the kills did hit appends
+    assert torn > 5  # the kills did hit appends
     DemoStore.open(path, "a").close()
     assert not list(path.rglob("*.partial"))
     assert_holds(path, DemoStore.open(path).num_episodes)

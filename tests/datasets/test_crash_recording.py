@@ -51,7 +51,7 @@ def crash(path, server, acknowledged, rng):
 @pytest.mark.timeout(3600)
 def test_a_recorder_killed_at_random_moments_loses_no_committed_episode(tmp_path, server):
     rng, torn, committed = random.Random(CRASHES), 0, 0
-    for number in range(CRASHES or 4):
+    for number in range(CRASHES or 6):
         path = tmp_path / f"{number // CRASHES_A_STORE}.zarr"
         if not path.exists():
             DemoStore.create(path, SPEC, image_codec="jpeg").close()
@@ -75,7 +75,7 @@ def test_a_recorder_killed_at_random_moments_loses_no_committed_episode(tmp_path
         for episode in range(store.num_episodes):
             assert_is(store.episode(episode), episode)
     episodes = sum(store.num_episodes for store in stores)
-    print(f"{CRASHES or 4} kills, {episodes} episodes committed, 0 lost; {torn} kills left something that repair removed")
+    print(f"{CRASHES or 6} kills, {episodes} episodes committed, 0 lost; {torn} kills left something that repair removed")
     assert episodes > 0
     assert torn >= CRASHES / 50  # the kills did hit what is written while an episode goes on
 

@@ -174,19 +174,19 @@ def test_the_command_fills_a_store_and_goes_on_with_it(demos, tmp_path, capsys):
         "backward.distance=[0.05,0.1]",
         "backward.rotation_deg=20",
     ]
-    assert cli.main([*words, "snippets=2", "--json"]) == 0
+    assert cli.main([*words, "snippets=3", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["attempts"] == sum(facts["outcomes"].values())
     store = DemoStore.open(out)
-    assert store.num_episodes == 2
+    assert store.num_episodes == 3
     assert store.provenance(0)["parent_store"] == DemoStore.open(demos).fingerprint()
     assert {"parent", "parent_step", "seed", "judged_at"} <= set(store.provenance(0))
-    assert cli.main([*words, "snippets=3"]) == 1
+    assert cli.main([*words, "snippets=5"]) == 1
     assert "resume=true" in capsys.readouterr().err
-    assert cli.main([*words, "snippets=3", "resume=true", "backward.rotation_deg=30", "backward.grip_m=0.004"]) == 1
+    assert cli.main([*words, "snippets=5", "resume=true", "backward.rotation_deg=30", "backward.grip_m=0.004"]) == 1
     assert "made without backward.grip_m, with backward.rotation_deg=20; go on with the same" in capsys.readouterr().err
-    assert cli.main([*words, "snippets=3", "resume=true"]) == 0
-    seeds = [DemoStore.open(out).provenance(index)["seed"] for index in range(3)]
+    assert cli.main([*words, "snippets=5", "resume=true"]) == 0
+    seeds = [DemoStore.open(out).provenance(index)["seed"] for index in range(5)]
     assert sorted(set(seeds)) == seeds
 
 

@@ -317,6 +317,20 @@ def test_other_faults_of_a_simulated_robot_are_rearmed_by_themselves():
     assert runner.supervisor.state is State.IDLE
 
 
+def test_an_emergency_stop_amid_another_fault_is_not_rearmed_by_itself_either():
+    runner = Runner(move, max_steps=100, on_fault="rearm")
+    runner.play(300)
+    runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
+    runner.play(500)
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    runner.play(100)
+    runner.wrong, runner.stops.found = [], []  # both are over
+    runner.play(1000)
+    assert (runner.supervisor.state, runner.supervisor.fault) == (State.FAULT, "e-stop pressed")
+    runner.stops.pending = ["rearm"]
+    assert runner.play(100)
+
+
 def test_a_drivers_fault_between_episodes_is_recovered_when_somebody_rearms():
     recovered = []
     runner = Runner(stay, recover=lambda: recovered.append(True), scene_s=math.inf)
