@@ -35,6 +35,8 @@ class Robot:
         lag: rates [1/s], in translation and rotation, at which the tool follows policies' targets: those of the servo they learned on.
         robot_lag: rates [1/s] at which a compliant robot itself follows poses; null for a stiff one.
         lead: [s] of motion promised ahead, in which messages may be late.
+        deaf: [s] age of the arm's joints from which on it is not heard any more, and nothing is sent. Where it is at most ``lead`` less
+            two ticks, no stall of the network makes an arm that follows trajectories jump; joints have to come at 200 Hz for that.
         response: [s] by which the robot follows its commands late.
         gripper_response: [s] by which the gripper does; a policy's chunk tells it so much ahead of its time.
         joint_states: topic of the arm's joints.
@@ -67,6 +69,7 @@ class Robot:
     lag: tuple[float, float] = SERVO_LAG
     robot_lag: tuple[float, float] | None = None
     lead: float = 0.03
+    deaf: float = 0.15
     response: float = 0.0
     gripper_response: float = 0.0
     joint_states: str = "/joint_states"
@@ -89,7 +92,7 @@ class Robot:
         object.__setattr__(self, "sensors", _sources("sensor", self.sensors))
         _check_pictures(self.cameras)
         self._check_joints()
-        check_positive(rate_hz=self.rate_hz)
+        check_positive(rate_hz=self.rate_hz, deaf=self.deaf)
         self._check_parts()
         check_share(high=1.0, lead=self.lead, response=self.response, gripper_response=self.gripper_response)
         twice = set(self.own_observation) & {*self.cameras, *self.sensors} | set(self.cameras) & set(self.sensors)

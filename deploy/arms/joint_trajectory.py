@@ -21,6 +21,8 @@ from robolearn.deploy.robot import Robot
 from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import WRITE, QoS, Transport
 
+MOST_WAY = 0.01  # [s] for which a message may be under way
+
 
 class JointTrajectoryArm(Arm):
     """A controller that takes ``trajectory_msgs/msg/JointTrajectory``.
@@ -54,8 +56,11 @@ class JointTrajectoryArm(Arm):
         return self._topic, "trajectory_msgs/msg/JointTrajectory"
 
     def offered(self, robot: Robot) -> QoS:
-        """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
-        spare = robot.lead - self.within(robot)
+        """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump.
+
+        One that takes longer than ``MOST_WAY`` comes out of a stall, in which others may have been lost.
+        """
+        spare = min(robot.lead - self.within(robot), MOST_WAY)
         return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
 
     @property

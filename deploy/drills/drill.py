@@ -62,7 +62,6 @@ class Drill:
         options: of the :class:`Rig`.
         early: the fault is there before the run begins.
         again: once it has stood, the arm has to move at speed by the end.
-        guarded: the robot's own guard is expected to stop it: what happens is beyond what a runner can mend.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Drill:
     options: Mapping[str, Any] = field(default_factory=dict)
     early: bool = False
     again: bool = False
-    guarded: bool = False
 
     def run(self) -> Row:
         """Do it."""
@@ -107,5 +105,5 @@ class Drill:
         soon = self.within is None or (stood is not None and stood <= self.within)
         goes_on = self.within is not None or stood is None
         goes_on = goes_on and (not self.again or rig.track.fastest(1.0) > FAST)
-        sound = rig.state is self.ends and self.says in did and soon and goes_on and bool(guard) == self.guarded and outside == 0
+        sound = rig.state is self.ends and self.says in did and soon and goes_on and guard == outside == 0
         return Row(self.group, self.fault, did, stood, rig.track.moved(), rig.state.value, guard, outside, None, sound)

@@ -61,6 +61,10 @@ def _drop_sensors(rig: Rig) -> None:
         rig.network.set(Faults(drop=0.3), topic)
 
 
+def _stalls(seconds: float, topic: str | None = None) -> object:
+    return lambda rig: rig.network.stall(seconds, topic)
+
+
 def _suffer(faults: Faults, topic: str | None = None) -> object:
     return lambda rig: rig.network.set(faults, topic)
 
@@ -77,31 +81,32 @@ DRILLS = [
     _drill("stopped_runner", "runner stopped for 0.7 s, then continued", _stopped_runner, **RUNS),
     _drill("held_up", "runner is held up for 0.7 s in the middle of a tick", _held_up, says="took 7", again=True, **RUNS),
     _drill("dead_robot", "robot's driver dies", _dead_robot, says="is not heard"),
-    _drill("stall", "network stalls for 1 s, both ways", lambda rig: rig.network.stall(1.0), says="is not heard", **RUNS),
+    _drill("stall", "network stalls for 1 s, both ways", _stalls(1.0), says="is not heard", **RUNS),
     _drill("stall_sagging", "the same, the arm 4 mrad beside its commands", _stall_of_sagging_arm, says="is not heard", again=True, **RUNS),
     _drill(
         "stall_pose",
         "network stalls for 1 s, both ways, pose controller",
-        lambda rig: rig.network.stall(1.0),
+        _stalls(1.0),
         says="is not heard",
         within=2.5,
         options=COMPLIANT,
     ),
-    _drill("stall_commands", "1 s in which no command arrives", lambda rig: rig.network.stall(1.0, COMMANDS), says="commands are lost"),
+    _drill("stall_commands", "1 s in which no command arrives", _stalls(1.0, COMMANDS), says="commands are lost"),
     _drill("stall_sensors", "1 s in which no sensor is heard", _stall_of_sensors, says="is not heard", **RUNS),
-    _drill("stall_short", "network stalls for 0.3 s, both ways", lambda rig: rig.network.stall(0.3), **RUNS),
-    _drill("long_stall", "network stalls for 5 s", lambda rig: rig.network.stall(5.0), says="more than 1 s", seconds=7.0),
+    _drill("stall_short", "network stalls for 0.3 s, both ways", _stalls(0.3), **RUNS),
+    _drill("long_stall", "network stalls for 5 s", _stalls(5.0), says="more than 1 s", seconds=7.0),
     _drill("reordered", "30 % of all messages out of order", _suffer(Faults(reorder=0.3)), **ON),
     _drill("duplicated", "30 % of all messages twice", _suffer(Faults(duplicate=0.3)), **ON),
-    _drill("stall_tiny", "network stalls for 80 ms, both ways", lambda rig: rig.network.stall(0.08), says="robot reports", guarded=True),
+    _drill("stall_tiny", "network stalls for 80 ms, both ways", _stalls(0.08), says="is not heard", again=True, **RUNS),
+    _drill("stall_least", "network stalls for 60 ms, both ways", _stalls(0.06), says="is not heard", again=True, **RUNS),
+    _drill("stall_unnoticed", "network stalls for 20 ms, both ways", _stalls(0.02), **ON),
     _drill("dropped_sensors", "30 % of what sensors say lost", _drop_sensors, **ON),
     _drill(
         "dropped_commands",
-        "30 % of commands lost, several in a row",
-        _suffer(Faults(drop=0.3), COMMANDS),
-        says="robot reports",
-        guarded=True,
-        seconds=4.0,
+        "30 % of commands lost, up to four in a row",
+        _suffer(Faults(drop=0.3, in_a_row=4), COMMANDS),
+        seconds=10.0,
+        **ON,
     ),
     _drill("dropped_pose", "30 % of all messages lost, pose controller", _suffer(Faults(drop=0.3)), options=COMPLIANT, **ON),
     _drill("delayed", "all messages 200 ms late", _suffer(Faults(delay=(0.2, 0.2))), says="is not heard"),

@@ -220,7 +220,7 @@ class Parts:
             checks,
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
             compliant=compliant,
-            contact=Contact(deaf_s=float(chosen["deaf_s"]), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
+            contact=Contact(deaf_s=min(float(chosen["deaf_s"]), robot.deaf), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             within=robot.arm.within(robot),
             clock=self.transport.now,

@@ -37,6 +37,7 @@ class Faults:
     Args:
         delay: shortest and longest [s]; where they differ, messages may overtake each other.
         drop: share of messages lost.
+        in_a_row: most that are lost one after the other; 0 for any number.
         reorder: share of messages held back until the next has passed.
         duplicate: share of messages that come twice.
         nan: share of messages in which one floating-point number becomes NaN.
@@ -44,6 +45,7 @@ class Faults:
 
     delay: tuple[float, float] = (0.0, 0.0)
     drop: float = 0.0
+    in_a_row: int = 0
     reorder: float = 0.0
     duplicate: float = 0.0
     nan: float = 0.0
@@ -191,14 +193,17 @@ class _Line:
     def __init__(self, transport: FaultyTransport, topic: str) -> None:
         self._transport, self._topic = transport, topic
         self._held: list[Any] = []
+        self._lost = 0  # in a row
 
     def take(self, item: Any, spoilt: Callable[[Any], Any], deliver: Callable[[Any], Any]) -> None:
         """Let ``item`` through, or not, or late, or twice."""
         transport = self._transport
         with transport.lock:
             faults = transport.faults(self._topic)
-            if transport.happens(faults.drop):
+            if transport.happens(faults.drop) and not 0 < faults.in_a_row <= self._lost:
+                self._lost += 1
                 return
+            self._lost = 0
             if transport.happens(faults.nan):
                 item = spoilt(item)
             if not self._held and transport.happens(faults.reorder):

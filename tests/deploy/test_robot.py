@@ -114,6 +114,7 @@ def test_a_camera_is_an_observation():
         ({"limits": replace(LIMITS, lower=(-173.0,) * 7, upper=(173.0,) * 7)}, "radians, not degrees"),
         ({"rate_hz": 0.0}, "rate_hz must be above 0"),
         ({"lead": -1.0}, "lead must be"),
+        ({"deaf": 0.0}, "deaf must be above 0"),
         ({"gripper_response": 1.5}, "gripper_response must be"),
         ({"cameras": {"wrist": {"topic": "/a"}}}, "needs a topic and a shape"),
         ({"cameras": {"wrist": {"topic": "/a", "shap": [1]}}}, "takes no 'shap'.*did you mean 'shape'"),

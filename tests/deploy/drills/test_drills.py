@@ -6,12 +6,17 @@ import pytest
 
 from robolearn.deploy.drills import catalogue, processes, vectors
 from robolearn.deploy.drills.cell import Cell
+from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.safety import State
 from robolearn.errors import UserError
 
 FAST = (
     "dead_runner",
     "stall",
     "stall_sagging",
+    "stall_tiny",
+    "stall_least",
+    "dropped_commands",
     "held_up",
     "stall_commands",
     "clock_adjusted",
@@ -43,6 +48,18 @@ def test_so_has_one_of_real_processes(name):
     pytest.importorskip("cyclonedds")
     row = REAL[name].run()
     assert row.ok, row.to_dict()
+
+
+@pytest.mark.parametrize("seconds", [0.03, 0.045, 0.06, 0.07, 0.1, 0.14])
+def test_no_stall_of_both_ways_makes_the_arm_jump_however_long(seconds):
+    rig = Rig()
+    try:
+        rig.begin()
+        rig.network.stall(seconds)
+        rig.play(1.0)
+        assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
+    finally:
+        rig.close()
 
 
 @pytest.mark.timeout(600)

@@ -66,6 +66,13 @@ def test_messages_are_lost_in_the_share_that_was_asked_both_ways():
     assert len(line.told) == pytest.approx(700, abs=50)
 
 
+def test_no_more_are_lost_in_a_row_than_was_asked():
+    line = Line()
+    line.near.set(Faults(drop=0.8, in_a_row=2))
+    line.send(1000)
+    assert set(np.diff(line.numbers)) == {1, 2, 3}
+
+
 def test_the_same_generator_gives_the_same_faults_and_another_gives_others():
     def heard(seed):
         line = Line(seed)
