@@ -253,7 +253,7 @@ class Rig:
 
     def _command(self, safety: Mapping[str, Any], checks: list[Any]) -> Command:
         motion, compliant = self.robot.motion(), self.robot.robot_lag is not None
-        deaf = min(float(safety["deaf_s"]), self.robot.deaf)
+        deaf, follow = float(safety["deaf_s"]), float(safety["follow_rad"])
         return Command(
             self._sensors,
             self._driver,
@@ -262,7 +262,7 @@ class Rig:
             checks,
             TrackingCheck(self.robot.chain, float(safety["tracking_rad"]), float(safety["tracking_m"]), compliant=compliant),
             compliant=compliant,
-            contact=Contact(deaf_s=deaf, follow_rad=float(safety["follow_rad"]), compliant=compliant),
+            contact=Contact(deaf_s=deaf, silent_s=self.robot.deaf, follow_rad=follow, compliant=compliant),
             targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
             within=self.robot.arm.within(self.robot),
             clock=self.network.now,

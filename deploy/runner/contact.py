@@ -23,7 +23,8 @@ class Contact:
     not follow is blocked, or its commands are lost: its controller may want to be where the arm is not, so it stops for good.
 
     Args:
-        deaf_s: age of the newest joints from which on the arm is not heard any more [s].
+        deaf_s: age of the newest joints from which on the arm is not heard any more [s] ...
+        silent_s: ... or for how long nothing new came of them, whatever its age [s].
         follow_rad: by which a stiff arm's joint may be away from where it should be [rad].
         follow_s: for how long it may be further away [s].
         still_rad: speed of each joint below which the arm stands [rad/s].
@@ -39,16 +40,19 @@ class Contact:
         self,
         *,
         deaf_s: float = 0.15,
+        silent_s: float = 0.15,
         follow_rad: float = 0.15,
         follow_s: float = 0.1,
         still_rad: float = 0.03,
         rest_s: float = 1.0,
         compliant: bool = False,
     ) -> None:
-        self._deaf, self._follow, self._still = round(deaf_s * 1e9), follow_rad, still_rad
+        self._deaf, self._silence = round(deaf_s * 1e9), round(silent_s * 1e9)
+        self._follow, self._still = follow_rad, still_rad
         self._follow_ns, self._rest_ns, self._compliant = round(follow_s * 1e9), round(rest_s * 1e9), compliant
         self.lost = ""
         self.problems: list[Problem] = []
+        self._news = (0, 0)  # stamp of the newest joints, and since when they are [ns]
         self.reset()
 
     def reset(self) -> None:
@@ -77,6 +81,8 @@ class Contact:
             resting: whether commands are at rest, or none are sent.
             clock: whether the clock jumped since the last tick.
         """
+        if heard is not None and (heard[0] != self._news[0] or now < self._news[1]):
+            self._news = heard[0], now
         if self._sent is not None:
             self.lost = self.lost or self._why(now, heard, clock)
         self.problems = [] if not self.lost else [self._problem()]
@@ -111,7 +117,8 @@ class Contact:
         return Problem("contact", f"{self.lost}: commands are lost, or the arm is blocked", "stop")
 
     def _silent(self, now: int, heard: Heard) -> bool:
-        return not -self._deaf <= now - heard[0] <= self._deaf
+        stamp, since = self._news
+        return not -self._deaf <= now - heard[0] <= self._deaf or (heard[0] == stamp and now - since >= self._silence)
 
     def _fastest(self, heard: Heard) -> float:
         speeds = np.abs(heard[2])

@@ -202,6 +202,7 @@ class Parts:
     def _command(self, driver: RobotDriver) -> Command:
         chosen, robot = self._options["safety"], self._robot
         motion, compliant = robot.motion(), robot.robot_lag is not None
+        deaf, follow = float(chosen["deaf_s"]), float(chosen["follow_rad"])
         checks: list[Check] = [
             self._sensing,
             self.stops.problems,
@@ -220,7 +221,7 @@ class Parts:
             checks,
             TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
             compliant=compliant,
-            contact=Contact(deaf_s=min(float(chosen["deaf_s"]), robot.deaf), follow_rad=float(chosen["follow_rad"]), compliant=compliant),
+            contact=Contact(deaf_s=deaf, silent_s=robot.deaf, follow_rad=follow, compliant=compliant),
             targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
             within=robot.arm.within(robot),
             clock=self.transport.now,

@@ -36,6 +36,19 @@ def test_an_arm_that_is_not_heard_any_more_is_waited_for_until_nothing_sent_can_
     assert not contact.again(late, (late, HOME, STILL))  # what was just sent may still come
 
 
+def test_silence_is_told_by_what_comes_and_not_by_stamps():
+    contact, now, behind = Contact(silent_s=0.04), 5_000 * MS, 120 * MS  # the robot's clock is behind, its stamps with it
+    contact.sent(setpoint(now))
+    for after in range(0, 100, 10):
+        contact.look(now + after * MS, (now + after * MS - behind, HOME, STILL), resting=False)
+    assert not contact.lost
+    last = now + 90 * MS
+    for after in (10, 20, 30, 40):
+        assert not contact.lost
+        contact.look(last + after * MS, (last - behind, HOME, STILL), resting=False)
+    assert contact.lost == "the arm is not heard"
+
+
 def test_an_arm_that_is_heard_but_elsewhere_stops_for_good():
     contact, now = Contact(), 5_000 * MS
     contact.sent(setpoint(now))
