@@ -34,9 +34,9 @@ class Robot:
         rate_hz: commands a second.
         lag: rates [1/s], in translation and rotation, at which the tool follows policies' targets: those of the servo they learned on.
         robot_lag: rates [1/s] at which a compliant robot itself follows poses; null for a stiff one.
-        lead: [s] of motion promised ahead, in which messages may be late.
-        deaf: [s] without a word of the arm's joints from which on nothing is sent. Where it is at most ``lead`` less two ticks, no stall
-            of the network makes an arm that follows trajectories jump; joints have to come at 200 Hz for that.
+        lead: [s] of motion promised ahead, in which messages may be late or lost.
+        deaf: [s] without a word of the arm's joints from which on nothing is sent. Where it is, with a tick and the ``way`` of a
+            trajectory arm's messages, at most ``lead``, nothing is sent that could be a jump after a stall of the network.
         response: [s] by which the robot follows its commands late.
         gripper_response: [s] by which the gripper does; a policy's chunk tells it so much ahead of its time.
         joint_states: topic of the arm's joints.

@@ -121,16 +121,12 @@ class Supervisor:
     def update(self, now: int, problems: Iterable[Problem], at_rest: bool) -> State:
         """What to do in this tick, at ``now`` [ns], given what is wrong and whether the commanded motion is at rest."""
         wrong = list(problems)
-        stops = [problem for problem in wrong if problem.reaction == "stop"]
-        stop = next((problem for problem in stops if problem.cause == ESTOP), stops[0] if stops else None)
-        if stop is not None and stop.cause == ESTOP and self.state in (State.STOPPING, State.FAULT):
-            self.fault, self.cause = stop.words, ESTOP  # whatever it was before, a person re-arms from now on
+        stop = next((problem for problem in wrong if problem.reaction == "stop"), None)
+        if self.emergency(now, wrong):
+            return self.state
         if self.state is State.STOPPING:
             if at_rest:
                 self._enter(State.FAULT, now, self.fault)
-        elif self.state is State.IDLE:
-            if stop is not None and stop.cause == ESTOP:
-                self._stop(now, stop.words, stop.cause)
         elif self.state in (State.RUNNING, State.HOLD):
             lasting = next((problem for problem in wrong if problem.reaction == "hold"), None)
             if stop is not None:
@@ -144,6 +140,21 @@ class Supervisor:
             elif self.state is State.HOLD and lasting is not None and (now - self._since) * NANO > self.hold_s:
                 self._stop(now, f"{lasting.words} for more than {self.hold_s:g} s", lasting.cause)
         return self.state
+
+    def emergency(self, now: int, problems: Iterable[Problem]) -> bool:
+        """Stop for an emergency stop among ``problems``, in every state and whoever looked; whether that changed anything.
+
+        One that comes amid another fault takes its place: a person re-arms from then on.
+        """
+        pressed = next((problem.words for problem in problems if problem.cause == ESTOP), None)
+        if pressed is None or (self.state in (State.STOPPING, State.FAULT) and self.cause == ESTOP):
+            return False
+        if self.state in (State.STOPPING, State.FAULT):
+            self.fault, self.cause = pressed, ESTOP
+            self._enter(self.state, now, pressed)
+        else:
+            self._stop(now, pressed, ESTOP)
+        return True
 
     def scale(self, now: int, since: int = 0) -> float:
         """Share of its speed that the robot may have, 0 to 1: it ramps up after every beginning, one at ``since`` [ns] among them."""

@@ -20,8 +20,7 @@ from robolearn.deploy.arms.watch import Watch
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.setpoint import Setpoint
 from robolearn.deploy.transport.base import WRITE, QoS, Transport
-
-MOST_WAY = 0.01  # [s] for which a message may be under way
+from robolearn.errors import check_positive
 
 
 class JointTrajectoryArm(Arm):
@@ -32,6 +31,7 @@ class JointTrajectoryArm(Arm):
         topic: another one, such as ``/<controller>/command`` on ROS 1.
         stamped: whether messages say when they begin, which needs clocks that agree to a few milliseconds; unstamped ones begin when
             they arrive, and the motion then has their jitter.
+        way: most that a message may be under way [s]; one that takes longer comes out of a stall, in which others may have been lost.
         switch: whether to activate the controller in the beginning.
         instead_of: controllers that have the same joints, deactivated with that.
         watch: listens to what the driver says of itself.
@@ -43,24 +43,23 @@ class JointTrajectoryArm(Arm):
         *,
         topic: str = "",
         stamped: bool = True,
+        way: float = 0.01,
         switch: bool = False,
         instead_of: Sequence[str] = (),
         watch: Watch | None = None,
     ) -> None:
         super().__init__(watch)
+        check_positive(way=way)
         self._controller, self._topic, self._stamped = controller, topic or f"{controller}/joint_trajectory", stamped
-        self._switch, self._others = switch, tuple(instead_of)
+        self._way, self._switch, self._others = way, switch, tuple(instead_of)
 
     def topic(self) -> tuple[str, str]:
         """Where trajectories are sent."""
         return self._topic, "trajectory_msgs/msg/JointTrajectory"
 
     def offered(self, robot: Robot) -> QoS:
-        """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump.
-
-        One that takes longer than ``MOST_WAY`` comes out of a stall, in which others may have been lost.
-        """
-        spare = min(robot.lead - self.within(robot), MOST_WAY)
+        """A message that is not read while the arm does what it repeats is dropped: joined later, it would be a jump."""
+        spare = min(robot.lead - self.within(robot), self._way)
         return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
 
     @property

@@ -123,8 +123,10 @@ class Command:
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
-        """All that is wrong at ``now`` [ns], but for the target."""
-        return [*self._found(now), *self.contact.problems]
+        """All that is wrong at ``now`` [ns], but for the target; an emergency stop among it stops at once."""
+        found = [*self._found(now), *self.contact.problems]
+        self.supervisor.emergency(now, found)
+        return found
 
     def _found(self, now: int) -> list[Problem]:
         return [problem for check in self._checks for problem in check(now)]

@@ -11,6 +11,7 @@ from robolearn.deploy.setpoint import Setpoint
 Floats = NDArray[np.float64]
 Heard = tuple[int, Floats, Floats]
 
+NOISE_NS = 1_000_000  # [ns] of a tick's time
 LATE_NS = 100_000_000  # [ns] for which a message that is under way may still come after the last one's motion has ended
 
 
@@ -118,7 +119,7 @@ class Contact:
 
     def _silent(self, now: int, heard: Heard) -> bool:
         stamp, since = self._news
-        return not -self._deaf <= now - heard[0] <= self._deaf or (heard[0] == stamp and now - since >= self._silence)
+        return not -self._deaf <= now - heard[0] <= self._deaf or (heard[0] == stamp and now - since > self._silence - NOISE_NS)
 
     def _fastest(self, heard: Heard) -> float:
         speeds = np.abs(heard[2])

@@ -69,17 +69,18 @@ def play(parts: Parts, rate_hz: float, seeds: Sequence[int], on_begin: Callable[
     with Progress(f"run {parts.about()['robot']}", len(seeds)) as bar:
         ticker, late, missed, answered = Ticker(rate_hz, sleep=lambda seconds: parts.attend(seconds, clock)), 0, 0, -1
         said: State | None = None
+        told = 0
         begun = time.monotonic_ns()
         operator = parts.crew.operator
         wanted = starts(seeds, episodes.results, _never if operator is None else operator.skips)
         for tick in episodes.story(wanted, clock()):
             if operator is not None:
                 operator.see(tick, parts.command.supervisor.fault)
-            if tick.state is not said:
-                said = tick.state
-                if said is State.RUNNING:
+            log = parts.command.supervisor.log
+            if tick.state is not said or len(log) != told:
+                if tick.state is State.RUNNING and said is not State.RUNNING:
                     on_begin()
-                log = parts.command.supervisor.log
+                said, told = tick.state, len(log)
                 parts.stops.say(said.value, log[-1].why if log else "")
             parts.trace.add(tick.time, tick.state.value, measured=tick.measured, target=tick.target, setpoint=tick.setpoint)
             for reason in tick.setpoint.reasons if tick.setpoint is not None else ():

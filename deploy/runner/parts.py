@@ -30,7 +30,7 @@ from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
 from robolearn.deploy.runner.operating import Beside, Crew, assemble_crew
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.runner.target_checks import TargetChecks
-from robolearn.deploy.safety import Problem, Supervisor
+from robolearn.deploy.safety import ESTOP, Problem, Supervisor
 from robolearn.deploy.sensors.sensors import Sensors
 from robolearn.deploy.serving.child import spawn_server
 from robolearn.deploy.serving.inference import Inference
@@ -265,7 +265,8 @@ class Parts:
 
     def _tell(self, event: str, words: str) -> None:
         if event in TOLD:
-            mend = "; r (or /robolearn/rearm) re-arms" if event == "fault" and self._options["on_fault"] == "wait" else ""
+            waits = event == "fault" and (self._options["on_fault"] == "wait" or self.command.supervisor.cause == ESTOP)
+            mend = "; r (or /robolearn/rearm) re-arms" if waits else ""
             print(f"{event}: {words.removeprefix(f'{event}: ')}{mend}", file=sys.stderr, flush=True)
 
     def _provenance(self) -> dict[str, Any]:

@@ -127,3 +127,14 @@ def test_every_change_is_in_the_log_with_its_reason():
         ("stopping", "e-stop pressed"),
         ("fault", "e-stop pressed"),
     ]
+
+
+def test_an_emergency_stop_takes_the_place_of_another_fault_and_says_so():
+    supervisor = Supervisor()
+    supervisor.arm(0)
+    supervisor.update(1, [BLOCKED], at_rest=False)
+    supervisor.update(2, [BLOCKED], at_rest=True)
+    assert supervisor.emergency(3, [BLOCKED, ESTOP])
+    assert not supervisor.emergency(4, [ESTOP])
+    assert (supervisor.fault, supervisor.cause, supervisor.log[-1].why) == (ESTOP.words, ESTOP.cause, ESTOP.words)
+    assert supervisor.log[-1].before is supervisor.log[-1].after is State.FAULT

@@ -51,7 +51,7 @@ def test_so_has_one_of_real_processes(name):
 
 
 @pytest.mark.parametrize("seconds", [0.03, 0.045, 0.06, 0.07, 0.1, 0.14])
-def test_no_stall_of_both_ways_makes_the_arm_jump_however_long(seconds):
+def test_stalls_of_both_ways_longer_and_shorter_than_the_lead_make_no_jump(seconds):
     rig = Rig()
     try:
         rig.begin()

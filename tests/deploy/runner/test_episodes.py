@@ -331,6 +331,19 @@ def test_an_emergency_stop_amid_another_fault_is_not_rearmed_by_itself_either():
     assert runner.play(100)
 
 
+def test_an_emergency_stop_that_only_a_look_between_ticks_saw_counts():
+    runner = Runner(move, max_steps=100, on_fault="rearm")
+    runner.play(300)
+    runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
+    runner.play(500)
+    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    runner.command.look(runner.now)  # as re-arming does
+    runner.wrong, runner.stops.found = [], []
+    runner.play(1000)
+    assert (runner.supervisor.state, runner.supervisor.fault) == (State.FAULT, "e-stop pressed")
+    assert ("fault", "e-stop pressed") in runner.journal.log
+
+
 def test_a_drivers_fault_between_episodes_is_recovered_when_somebody_rearms():
     recovered = []
     runner = Runner(stay, recover=lambda: recovered.append(True), scene_s=math.inf)

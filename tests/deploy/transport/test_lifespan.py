@@ -41,5 +41,6 @@ def test_a_message_that_waits_for_longer_than_its_lifespan_is_dropped(backend, l
 
 def test_trajectories_live_as_long_as_what_they_repeat():
     robot = Robot("test", tuple("abcdefg"), CHAIN, franka_limits("panda"), HOME, WORKSPACE, JointTrajectoryArm())
-    assert JointTrajectoryArm().offered(robot).lifespan == pytest.approx(0.012)
+    assert JointTrajectoryArm().offered(robot).lifespan == pytest.approx(0.01)
+    assert JointTrajectoryArm(way=0.05).offered(robot).lifespan == pytest.approx(0.012)  # what is left of the lead, at most
     assert JointTrajectoryArm(stamped=False).offered(robot).lifespan is None
