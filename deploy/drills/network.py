@@ -58,7 +58,7 @@ def _stall_of_sensors(rig: Rig) -> None:
 
 def _drop_sensors(rig: Rig) -> None:
     for topic in HEARD:
-        rig.network.set(Faults(drop=0.3, in_a_row=2), topic)
+        rig.network.set(Faults(drop=0.3), topic)
 
 
 def _stalls(seconds: float, topic: str | None = None) -> object:
@@ -100,9 +100,10 @@ DRILLS = [
     _drill("stall_tiny", "network stalls for 80 ms, both ways", _stalls(0.08), says="is not heard", again=True, **RUNS),
     _drill("stall_least", "network stalls for 60 ms, both ways", _stalls(0.06), says="is not heard", again=True, **RUNS),
     _drill("stall_unnoticed", "network stalls for 20 ms, both ways", _stalls(0.02), **ON),
-    _drill("dropped_sensors", "30 % of what sensors say lost, up to two in a row", _drop_sensors, **ON),
+    _drill("dropped_sensors", "30 % of what sensors say lost", _drop_sensors, **ON),
+    _drill("dropped_commands", "30 % of commands lost, several in a row", _suffer(Faults(drop=0.3), COMMANDS), seconds=4.0, **ON),
     _drill(
-        "dropped_commands",
+        "dropped_commands_bounded",
         "30 % of commands lost, up to four in a row",
         _suffer(Faults(drop=0.3, in_a_row=4), COMMANDS),
         seconds=10.0,

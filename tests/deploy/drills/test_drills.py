@@ -16,7 +16,7 @@ FAST = (
     "stall_sagging",
     "stall_tiny",
     "stall_least",
-    "dropped_commands",
+    "dropped_commands_bounded",
     "held_up",
     "stall_commands",
     "clock_adjusted",

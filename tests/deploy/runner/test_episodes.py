@@ -317,12 +317,17 @@ def test_other_faults_of_a_simulated_robot_are_rearmed_by_themselves():
     assert runner.supervisor.state is State.IDLE
 
 
-def test_an_emergency_stop_amid_another_fault_is_not_rearmed_by_itself_either():
+def pressed_amid_a_reflex():
     runner = Runner(move, max_steps=100, on_fault="rearm")
     runner.play(300)
     runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
     runner.play(500)
     runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    return runner
+
+
+def test_an_emergency_stop_amid_another_fault_is_not_rearmed_by_itself_either():
+    runner = pressed_amid_a_reflex()
     runner.play(100)
     runner.wrong, runner.stops.found = [], []  # both are over
     runner.play(1000)
@@ -332,11 +337,7 @@ def test_an_emergency_stop_amid_another_fault_is_not_rearmed_by_itself_either():
 
 
 def test_an_emergency_stop_that_only_a_look_between_ticks_saw_counts():
-    runner = Runner(move, max_steps=100, on_fault="rearm")
-    runner.play(300)
-    runner.wrong = [Problem("driver", "the robot reports a reflex", "stop")]
-    runner.play(500)
-    runner.stops.found = [Problem("e-stop", "e-stop pressed", "stop")]
+    runner = pressed_amid_a_reflex()
     runner.command.look(runner.now)  # as re-arming does
     runner.wrong, runner.stops.found = [], []
     runner.play(1000)
