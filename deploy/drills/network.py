@@ -116,5 +116,6 @@ DRILLS = [
     _drill("clock_forward", "runner's clock jumps 5 s forward", lambda rig: rig.network.jump(5.0), says="5.00 s old"),
     _drill("clock_back", "runner's clock jumps 5 s back", lambda rig: rig.network.jump(-5.0), says="clock"),
     _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **RUNS),
+    _drill("clock_back_little", "runner's clock jumps 0.1 s back", lambda rig: rig.network.jump(-0.1), says="clock", again=True, **RUNS),
     _drill("clock_adjusted", "runner's clock is put back by 20 ms", lambda rig: rig.network.jump(-0.02), says="clock", **RUNS),
 ]

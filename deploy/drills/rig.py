@@ -45,6 +45,7 @@ from robolearn.errors import UserError
 from robolearn.nodes import instantiate
 
 TICK = 0.01  # [s]
+TURNS = round(TICK / KinematicWorld.timestep)  # of the robot in a tick
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
 CAMERA = "/camera/color/image_raw"
@@ -143,9 +144,11 @@ class Rig:
     def play(self, seconds: float) -> None:
         """Let time pass, in ticks."""
         for _ in range(round(seconds / TICK)):
-            self.clock.advance(TICK)
-            if self.robot_runs:
-                self.simulated.turn()
+            for _ in range(TURNS):
+                self.clock.advance(TICK / TURNS)
+                if self.robot_runs:
+                    self.simulated.turn()
+                self.network.release()
             if self._camera and self.camera_runs:
                 self._show()
             for act in self.every_tick:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from robolearn.deploy.motion import MotionGenerator
 from robolearn.deploy.runner.checks import Check, TrackingCheck
+from robolearn.deploy.runner.clocks import RobotClock
 from robolearn.deploy.runner.contact import Contact, Heard
 from robolearn.deploy.runner.target_checks import TargetChecks
 from robolearn.deploy.safety import Problem, State, Supervisor
@@ -27,8 +28,8 @@ LAST_WORD_S = 0.1  # [s] before an arm has settled from which on nothing is sent
 class Driver(Protocol):
     """Sends motion to an arm and commands to a gripper."""
 
-    def send(self, setpoint: Setpoint) -> None:
-        """Send a tick's motion; never waits."""
+    def send(self, setpoint: Setpoint, behind: int = 0) -> None:
+        """Send a tick's motion to a robot whose clock is ``behind`` [ns]; never waits."""
         ...
 
     def grip(self, closed: bool) -> None:
@@ -120,6 +121,7 @@ class Command:
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
         self._within, self._clock, self._settle = within, clock, round(settle * 1e9)
         self._settled = 0  # [ns] when it has
+        self._robot_clock, self._behind = RobotClock(), 0
         self._started = False
 
     def look(self, now: int) -> list[Problem]:
@@ -179,6 +181,7 @@ class Command:
         clock = any(problem.cause == "clock" for problem in problems)
         resting = not self._started or (self.motion.resting and not self.supervisor.moves)
         self.contact.look(now, heard, resting=resting, clock=clock)
+        self._robot_clock.look(now, None if heard is None else heard[0], clock)
         return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
 
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> bool:
@@ -194,7 +197,7 @@ class Command:
         if late > self._within:
             self.contact.lose(f"a tick of the command loop took {1000 * late:.0f} ms")
             return False
-        self.driver.send(setpoint)
+        self.driver.send(setpoint, self._behind)
         self.contact.sent(setpoint)
         if target is not None:
             self.driver.grip(bool(target[-1] > 0))
@@ -210,7 +213,7 @@ class Command:
     def _start(self, now: int, heard: Heard | None) -> None:
         assert heard is not None
         self.motion.start(heard[1], now)
-        self._settled = now + self._settle
+        self._settled, self._behind = now + self._settle, self._robot_clock.behind
         self._tracking.reset()
         self.contact.reset()
         self._targets.begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.safety import Problem
@@ -28,9 +29,9 @@ class RobotDriver:
         if self._gripper is not None:
             self._gripper.open(transport)
 
-    def send(self, setpoint: Setpoint) -> None:
-        """Send a tick's motion."""
-        raw = self._arm.send(setpoint)
+    def send(self, setpoint: Setpoint, behind: int = 0) -> None:
+        """Send a tick's motion, stamped on a robot's clock that is ``behind`` [ns] ours."""
+        raw = self._arm.send(replace(setpoint, stamp=setpoint.stamp - behind) if behind else setpoint)
         if self._sent is not None:
             self._sent(self._topic, self._type, raw, setpoint.stamp)
 

@@ -1,11 +1,13 @@
 """What goes wrong, and what the robot does: some of `robolearn bench faults`, all of them with ROBOLEARN_DRILLS=all."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from robolearn.deploy.drills import catalogue, processes, vectors
 from robolearn.deploy.drills.cell import Cell
+from robolearn.deploy.drills.drill import FAST as AT_SPEED
 from robolearn.deploy.drills.rig import Rig
 from robolearn.deploy.safety import State
 from robolearn.errors import UserError
@@ -60,6 +62,26 @@ def test_stalls_of_both_ways_longer_and_shorter_than_the_lead_make_no_jump(secon
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
     finally:
         rig.close()
+
+
+@pytest.mark.parametrize("seconds", [-0.1, -0.05, 0.03, 0.12])
+def test_jumps_of_a_clock_that_is_not_the_robots_make_no_jump_of_the_arm(seconds):
+    rig = Rig()
+    try:
+        rig.begin()
+        rig.network.jump(seconds)
+        rig.play(2.0)
+        assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
+        assert rig.track.fastest(1.0) > AT_SPEED
+    finally:
+        rig.close()
+
+
+@pytest.mark.parametrize(("name", "seed"), [("dropped_commands", 5), ("dropped_commands", 14), ("dropped_sensors", 3)])
+def test_lost_messages_stop_nothing_whichever_they_are(name, seed):
+    drill = KNOWN[name]
+    row = replace(drill, options={**drill.options, "seed": seed}).run()
+    assert row.ok, row.to_dict()
 
 
 @pytest.mark.timeout(600)

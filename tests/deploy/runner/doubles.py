@@ -45,7 +45,7 @@ class Arm:
     def observation(self, at):
         return {"joint_pos": self.q.astype(np.float32)}
 
-    def send(self, setpoint):
+    def send(self, setpoint, behind=0):
         self.sent.append(setpoint)
         if not self.stuck:
             self.q = setpoint.positions[0].copy()
