@@ -42,6 +42,11 @@ class Arm(ABC):
         return False
 
     @property
+    def stamped(self) -> bool:
+        """Whether commands say when they begin, so that the robot's clock has to agree with ours."""
+        return False
+
+    @property
     def settle(self) -> float:
         """How long the controller is given to come to where the joints are before motion begins there [s]."""
         return 0.0

@@ -63,6 +63,11 @@ class JointTrajectoryArm(Arm):
         return replace(WRITE, lifespan=spare) if self._stamped and spare > 0 else WRITE
 
     @property
+    def stamped(self) -> bool:
+        """Whether messages say when they begin."""
+        return self._stamped
+
+    @property
     def settle(self) -> float:
         """What holds an arm pulls where friction or an obstacle does not let it: motion from there would be a jump of the controller's."""
         return 0.3

@@ -69,12 +69,17 @@ def _suffer(faults: Faults, topic: str | None = None) -> object:
     return lambda rig: rig.network.set(faults, topic)
 
 
+def _jump(seconds: float) -> object:
+    return lambda rig: rig.network.jump(seconds)
+
+
 def _drill(name: str, fault: str, inject: object, **rest: object) -> Drill:
     return Drill(name, GROUP, fault, inject, **rest)  # type: ignore[arg-type]
 
 
 RUNS = {"ends": State.RUNNING}
 ON = {**RUNS, "within": None}
+REFUSED = {"early": True, "ends": State.IDLE, "within": 0.5, "seconds": 3.5}
 DRILLS = [
     _drill("dead_runner", "runner dies, trajectory controller", _dead_runner, ends=State.RUNNING),
     _drill("dead_runner_pose", "runner dies, pose controller", _dead_runner, ends=State.RUNNING, within=1.5, options=COMPLIANT),
@@ -113,9 +118,13 @@ DRILLS = [
     _drill("delayed", "all messages 200 ms late", _suffer(Faults(delay=(0.2, 0.2))), says="is not heard"),
     _drill("delayed_commands", "commands 200 ms late", _suffer(Faults(delay=(0.2, 0.2)), COMMANDS), says="commands are lost"),
     _drill("jitter", "all messages 10 ms late", _suffer(Faults(delay=(0.01, 0.01))), **ON),
-    _drill("clock_forward", "runner's clock jumps 5 s forward", lambda rig: rig.network.jump(5.0), says="5.00 s old"),
-    _drill("clock_back", "runner's clock jumps 5 s back", lambda rig: rig.network.jump(-5.0), says="clock"),
-    _drill("clock_little", "runner's clock jumps 0.12 s forward", lambda rig: rig.network.jump(0.12), says="clock", **RUNS),
-    _drill("clock_back_little", "runner's clock jumps 0.1 s back", lambda rig: rig.network.jump(-0.1), says="clock", again=True, **RUNS),
-    _drill("clock_adjusted", "runner's clock is put back by 20 ms", lambda rig: rig.network.jump(-0.02), says="clock", **RUNS),
+    _drill("clock_forward", "runner's clock jumps 5 s forward", _jump(5.0), says="5.00 s old"),
+    _drill("clock_back", "runner's clock jumps 5 s back", _jump(-5.0), says="clock"),
+    _drill("clock_little", "runner's clock jumps 0.12 s forward", _jump(0.12), says="clock", **RUNS),
+    _drill("clock_back_little", "runner's clock jumps 0.1 s back", _jump(-0.1), says="clock", again=True, **RUNS),
+    _drill(
+        "clocks_apart", "runner's clock is 50 ms behind the robot's from the beginning", _jump(-0.05), says="ahead of our clock", **REFUSED
+    ),
+    _drill("clocks_apart_forward", "runner's clock is 50 ms ahead of it", _jump(0.05), says="is behind ours", **REFUSED),
+    _drill("clock_adjusted", "runner's clock is put back by 20 ms", _jump(-0.02), says="clock", **RUNS),
 ]

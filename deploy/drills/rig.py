@@ -23,9 +23,8 @@ from robolearn.deploy.latency import DelayEstimator
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
 from robolearn.deploy.runner.autonomy import Autonomy
-from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
-from robolearn.deploy.runner.command import Command
-from robolearn.deploy.runner.contact import Contact
+from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck
+from robolearn.deploy.runner.commanding import make_command
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
 from robolearn.deploy.runner.journal import Unrecorded
@@ -34,8 +33,7 @@ from robolearn.deploy.runner.operated import OperatedActor, OperatedJournal, Ope
 from robolearn.deploy.runner.operator import Operator
 from robolearn.deploy.runner.roles import Actor, Journal, Judge
 from robolearn.deploy.runner.stops import Stops
-from robolearn.deploy.runner.target_checks import TargetChecks
-from robolearn.deploy.safety import Problem, State, Supervisor
+from robolearn.deploy.safety import Problem, State
 from robolearn.deploy.sensors.sensors import Sensors
 from robolearn.deploy.sim_robot.main import find_controller, make_controllers
 from robolearn.deploy.sim_robot.node import SimulatedRobot
@@ -115,8 +113,8 @@ class Rig:
         self.world = KinematicWorld(spec, self.robot.chain, self.robot.home)
         controllers = make_controllers(self.robot.joints, "/fr3_arm_controller")
         self.controller = find_controller(controllers, controller)
-        given = (self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints)
-        self.simulated = SimulatedRobot(*given, active=self.controller.name)
+        parts = (self.world, list(controllers.values()), self.site, PUBLISHED["panda"], self.robot.joints)
+        self.simulated = SimulatedRobot(*parts, active=self.controller.name)
         self.track = Track(self.world, self.robot, self.simulated, self.clock)
         self._sensors = Sensors(self.robot, self.network, spec)
         self._driver = RobotDriver(self.robot, self.network)
@@ -124,13 +122,13 @@ class Rig:
         judge = SimulatedJudge(self.network)
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
-        self.supervisor = Supervisor(float(safety["hold_s"]), float(safety["ramp_s"]), int(safety["holds"]))
         checks = [self._sensing, self.stops.problems, self._driver.problems, judge.problems, self._diary]
         checks += [ClockCheck(monotonic=self.clock, clock=self.network.now)]
         self.page = Page(self.clock, grabs=operator != "beside")
         self.operator = self._operator(operator)
         actor, judged, journal, watch = self._crew(judge, LateCheck(self.autonomy, int(safety["late_steps"])), operator == "alone")
-        self.command = self._command(safety, checks + watch)
+        self.command = make_command(self.robot, safety, self._sensors, self._driver, checks + watch, clock=self.network.now)
+        self.supervisor = self.command.supervisor
         self.episodes = self._episodes(actor, judged, journal)
         self._may_recover = threading.Event()
         self._story = self.episodes.story([7, 8, 9], self.network.now())
@@ -253,24 +251,6 @@ class Rig:
     def _episodes(self, actor: Actor, judge: Judge, journal: Journal) -> Episodes:
         given = {"control_hz": 10.0, "max_steps": 10_000, "patience_s": 3.0}
         return Episodes(self.command, actor, self._sensors, judge, self.stops, journal, **given, recover=self._recover)  # type: ignore[arg-type]
-
-    def _command(self, safety: Mapping[str, Any], checks: list[Any]) -> Command:
-        motion, compliant = self.robot.motion(), self.robot.robot_lag is not None
-        deaf, follow = float(safety["deaf_s"]), float(safety["follow_rad"])
-        return Command(
-            self._sensors,
-            self._driver,
-            motion,
-            self.supervisor,
-            checks,
-            TrackingCheck(self.robot.chain, float(safety["tracking_rad"]), float(safety["tracking_m"]), compliant=compliant),
-            compliant=compliant,
-            contact=Contact(deaf_s=deaf, silent_s=self.robot.deaf, follow_rad=follow, compliant=compliant),
-            targets=TargetChecks(motion, float(safety["near_m"]), float(safety["near_rad"])),
-            within=self.robot.arm.within(self.robot),
-            clock=self.network.now,
-            settle=self.robot.arm.settle,
-        )
 
     def _show(self) -> None:
         """A picture every 50 ms, each a little different unless the camera is frozen."""

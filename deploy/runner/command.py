@@ -29,7 +29,7 @@ class Driver(Protocol):
     """Sends motion to an arm and commands to a gripper."""
 
     def send(self, setpoint: Setpoint, behind: int = 0) -> None:
-        """Send a tick's motion to a robot whose clock is ``behind`` [ns]; never waits."""
+        """Send a tick's motion to a robot whose clock is ``behind`` ours [ns]; never waits."""
         ...
 
     def grip(self, closed: bool) -> None:
@@ -94,6 +94,7 @@ class Command:
         within: [s] after its stamp until which a set point may be sent; one that is later would be a jump, and the arm rests instead.
         clock: [ns], of the stamps.
         settle: [s] in which the arm's controller comes to where the joints are, before motion begins there.
+        robot_clock: compares the robot's clock with that one; unless given, they need not agree.
         dry_run: send nothing.
     """
 
@@ -112,17 +113,19 @@ class Command:
         within: float = math.inf,
         clock: Callable[[], int] = time.time_ns,
         settle: float = 0.0,
+        robot_clock: RobotClock | None = None,
         dry_run: bool = False,
     ) -> None:
         self.sensors, self.driver, self.motion, self.supervisor = sensors, driver, motion, supervisor
-        self._checks: list[Check] = [*checks, tracking]
+        self._robot_clock, self._behind = robot_clock or RobotClock(), 0
+        self._checks: list[Check] = [*checks, tracking, self._robot_clock]
         self._tracking, self.dry_run = tracking, dry_run
         self._compliant = compliant
         self.contact, self._targets = contact or Contact(compliant=compliant), targets or TargetChecks(motion)
         self._within, self._clock, self._settle = within, clock, round(settle * 1e9)
         self._settled = 0  # [ns] when it has
-        self._robot_clock, self._behind = RobotClock(), 0
         self._started = False
+        self._jumped = False  # the clock, since the last tick; a jump is told once, to whoever looks first
 
     def look(self, now: int) -> list[Problem]:
         """All that is wrong at ``now`` [ns], but for the target; an emergency stop among it stops at once."""
@@ -131,7 +134,9 @@ class Command:
         return found
 
     def _found(self, now: int) -> list[Problem]:
-        return [problem for check in self._checks for problem in check(now)]
+        found = [problem for check in self._checks for problem in check(now)]
+        self._jumped = self._jumped or any(problem.cause == "clock" for problem in found)
+        return found
 
     def arm(self, now: int) -> None:
         """Begin to move from where the joints are.
@@ -178,7 +183,7 @@ class Command:
     def _problems(self, now: int, heard: Heard | None, target: NDArray[Any] | None) -> list[Problem]:
         """What is wrong with the world, the way to the arm, and the target."""
         problems = self._found(now)
-        clock = any(problem.cause == "clock" for problem in problems)
+        clock, self._jumped = self._jumped, False
         resting = not self._started or (self.motion.resting and not self.supervisor.moves)
         self.contact.look(now, heard, resting=resting, clock=clock)
         self._robot_clock.look(now, None if heard is None else heard[0], clock)
@@ -206,7 +211,7 @@ class Command:
     def _find(self, now: int, heard: Heard | None) -> None:
         """While contact is lost: plan to be at rest, and start from where the arm is as soon as it stands."""
         self.motion.decelerate(now)
-        if self.contact.again(now, heard):
+        if self._robot_clock.known and self.contact.again(now, heard):
             self._start(now, heard)
         self._started = self.supervisor.state not in (State.IDLE, State.FAULT)
 

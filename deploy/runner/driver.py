@@ -30,7 +30,7 @@ class RobotDriver:
             self._gripper.open(transport)
 
     def send(self, setpoint: Setpoint, behind: int = 0) -> None:
-        """Send a tick's motion, stamped on a robot's clock that is ``behind`` [ns] ours."""
+        """Send a tick's motion, stamped on the robot's clock, which is ``behind`` ours [ns]."""
         raw = self._arm.send(replace(setpoint, stamp=setpoint.stamp - behind) if behind else setpoint)
         if self._sent is not None:
             self._sent(self._topic, self._type, raw, setpoint.stamp)

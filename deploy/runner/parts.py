@@ -18,10 +18,10 @@ from robolearn.deploy.messages.ros1 import definition as ros1_definition
 from robolearn.deploy.recording.recorder import Recorder
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.runner.autonomy import Autonomy
-from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck, TrackingCheck
+from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
-from robolearn.deploy.runner.contact import Contact
+from robolearn.deploy.runner.commanding import make_command
 from robolearn.deploy.runner.dials import Dials
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
@@ -29,8 +29,7 @@ from robolearn.deploy.runner.journal import Unrecorded
 from robolearn.deploy.runner.judges import OperatorJudge, SimulatedJudge
 from robolearn.deploy.runner.operating import Beside, Crew, assemble_crew
 from robolearn.deploy.runner.stops import Stops
-from robolearn.deploy.runner.target_checks import TargetChecks
-from robolearn.deploy.safety import ESTOP, Problem, Supervisor
+from robolearn.deploy.safety import ESTOP, Problem
 from robolearn.deploy.sensors.sensors import Sensors
 from robolearn.deploy.serving.child import spawn_server
 from robolearn.deploy.serving.inference import Inference
@@ -200,9 +199,7 @@ class Parts:
                 self.cadence.count("steering fell back", str(outcome.info["fallback"]))
 
     def _command(self, driver: RobotDriver) -> Command:
-        chosen, robot = self._options["safety"], self._robot
-        motion, compliant = robot.motion(), robot.robot_lag is not None
-        deaf, follow = float(chosen["deaf_s"]), float(chosen["follow_rad"])
+        chosen = self._options["safety"]
         checks: list[Check] = [
             self._sensing,
             self.stops.problems,
@@ -213,21 +210,8 @@ class Parts:
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []
         checks += [self._simulated.problems] if self._simulated is not None else []
         checks += [self._recording] if self._options["record"] and chosen["recorder"] else []
-        return Command(
-            self.sensors,
-            driver,
-            motion,
-            Supervisor(float(chosen["hold_s"]), float(chosen["ramp_s"]), int(chosen["holds"])),
-            checks,
-            TrackingCheck(robot.chain, float(chosen["tracking_rad"]), float(chosen["tracking_m"]), compliant=compliant),
-            compliant=compliant,
-            contact=Contact(deaf_s=deaf, silent_s=robot.deaf, follow_rad=follow, compliant=compliant),
-            targets=TargetChecks(motion, float(chosen["near_m"]), float(chosen["near_rad"])),
-            within=robot.arm.within(robot),
-            clock=self.transport.now,
-            settle=robot.arm.settle,
-            dry_run=bool(self._options["dry_run"]),
-        )
+        dry_run = bool(self._options["dry_run"])
+        return make_command(self._robot, chosen, self.sensors, driver, checks, clock=self.transport.now, dry_run=dry_run)
 
     def _sensing(self, now: int) -> Iterator[Problem]:
         for problem in self.sensors.problems(now):
