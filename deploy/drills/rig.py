@@ -6,6 +6,7 @@ Everything but the world, the policy and the network's faults is what ``robolear
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -188,6 +189,15 @@ class Rig:
         """Call a Trigger."""
         client = self._person.client(service, "std_srvs/srv/Trigger")
         client.call(self._person.messages.new("std_srvs/srv/Trigger_Request"), 1.0)
+
+    def rearm(self) -> None:
+        """Somebody re-arms; the driver recovers on a thread, in its own time."""
+        self.call("/robolearn/rearm")
+        for _ in range(400):
+            if self.state is not State.FAULT:
+                return
+            time.sleep(0.005)
+            self.play(0.01)
 
     def observe(self) -> Mapping[str, Any]:
         """What the policy would see now."""

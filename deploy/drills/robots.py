@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -83,12 +82,14 @@ def _own_fault(rig: Rig) -> None:
 def _recovered(rig: Rig) -> None:
     _own_fault(rig)
     rig.play(1.0)
-    rig.call("/robolearn/rearm")
-    for _ in range(400):  # the driver's recovery runs on a thread, in its own time
-        if rig.supervisor.state is not State.FAULT:
-            return
-        time.sleep(0.005)
-        rig.play(0.01)
+    rig.rearm()
+
+
+def _freed(rig: Rig) -> None:
+    rig.world.blocked = True
+    rig.play(2.0)
+    rig.world.blocked = False
+    rig.rearm()
 
 
 def _revoked(rig: Rig) -> None:
@@ -196,6 +197,7 @@ DRILLS = [
     _drill(SENSORS, "stamps_behind", "joint states stamped 5 s behind", _names(_stamped(-5)), says="went back"),
     _drill(SENSORS, "flicker", "tracker of parts comes and goes", _flicker, says="held more than 8 times", within=9.0, seconds=10.0),
     _drill(ARM, "blocked", "arm is blocked", _blocked, says="the arm is blocked"),
+    _drill(ARM, "freed", "the same, and somebody frees and re-arms it", _freed, says="re-armed", ends=State.RUNNING, again=True),
     _drill(ARM, "own_fault", "robot stops itself (reflex)", _own_fault, says="the robot reports cartesian_reflex"),
     _drill(ARM, "recovered", "the same, and somebody re-arms", _recovered, says="re-armed", ends=State.RUNNING, within=0.5),
     _drill(ARM, "revoked", "the same, and presses the e-stop while the driver recovers", _revoked, says="meanwhile", within=0.5),

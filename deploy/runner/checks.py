@@ -48,7 +48,7 @@ class TrackingCheck:
             self._since = now
 
     def reset(self) -> None:
-        """Begin again: the arm was moved by others."""
+        """Begin again: the arm was moved by others, or is told nothing any more."""
         self._since = None
 
     def __call__(self, now: int) -> Iterable[Problem]:

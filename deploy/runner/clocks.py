@@ -67,4 +67,4 @@ class RobotClock:
     @property
     def _age(self) -> int:
         """Of the youngest joints on the robot's time [ns], but for a few that a busy computer has at the wrong time."""
-        return sorted(self._ages)[len(self._ages) // 10] - self.behind
+        return sorted(self._ages)[len(self._ages) // 4] - self.behind

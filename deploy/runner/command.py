@@ -159,6 +159,7 @@ class Command:
         problems = self._problems(now, heard, target)
         state = self.supervisor.update(now, problems, not self._started or self.motion.resting)
         if not self._started:
+            self._tracking.reset()  # it is told nothing, and has nowhere to be
             if self.contact.lost and self.contact.again(now, heard):
                 self.contact.reset()
             return Tick(now, state, None, None, measured, tuple(problems))

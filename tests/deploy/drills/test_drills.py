@@ -78,6 +78,21 @@ def test_jumps_of_a_clock_that_is_not_the_robots_make_no_jump_of_the_arm(seconds
         rig.close()
 
 
+def test_an_arm_that_was_stopped_away_from_where_it_should_be_can_be_rearmed():
+    rig = Rig("sim_franka_pose", "equilibrium_pose")
+    try:
+        rig.begin()
+        rig.command._tracking._tolerance = 0.005  # [m]
+        rig.world.blocked = True
+        rig.play(2.0)
+        assert (rig.state, rig.supervisor.cause) == (State.FAULT, "tracking")
+        rig.world.blocked = False
+        rig.rearm()
+        assert rig.state is not State.FAULT
+    finally:
+        rig.close()
+
+
 @pytest.mark.parametrize("seconds", [-0.1, 0.08])
 def test_a_clock_may_jump_while_the_robot_waits_for_something_else(seconds):
     rig = Rig()
