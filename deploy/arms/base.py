@@ -43,7 +43,7 @@ class Arm(ABC):
 
     @property
     def stamped(self) -> bool:
-        """Whether commands say when they begin, so that the robot's clock has to agree with ours."""
+        """Whether commands begin at their stamp, so that the robot's clock has to agree with ours."""
         return False
 
     @property

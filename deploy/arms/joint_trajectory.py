@@ -64,7 +64,7 @@ class JointTrajectoryArm(Arm):
 
     @property
     def stamped(self) -> bool:
-        """Whether messages say when they begin."""
+        """Whether trajectories begin at their stamp."""
         return self._stamped
 
     @property

@@ -24,7 +24,7 @@ from robolearn.deploy.latency import DelayEstimator
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
 from robolearn.deploy.runner.autonomy import Autonomy
-from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck
+from robolearn.deploy.runner.checks import Check, LateCheck
 from robolearn.deploy.runner.commanding import make_command
 from robolearn.deploy.runner.driver import RobotDriver
 from robolearn.deploy.runner.episodes import Episodes
@@ -124,11 +124,11 @@ class Rig:
         self.policy = DrillPolicy(self.clock)
         self.autonomy = self._autonomy(residual)
         checks = [self._sensing, self.stops.problems, self._driver.problems, judge.problems, self._diary]
-        checks += [ClockCheck(monotonic=self.clock, clock=self.network.now)]
         self.page = Page(self.clock, grabs=operator != "beside")
         self.operator = self._operator(operator)
         actor, judged, journal, watch = self._crew(judge, LateCheck(self.autonomy, int(safety["late_steps"])), operator == "alone")
-        self.command = make_command(self.robot, safety, self._sensors, self._driver, checks + watch, clock=self.network.now)
+        given = (self.robot, safety, self._sensors, self._driver, checks + watch)
+        self.command = make_command(*given, clock=self.network.now, monotonic=self.clock)
         self.supervisor = self.command.supervisor
         self.episodes = self._episodes(actor, judged, journal)
         self._may_recover = threading.Event()

@@ -66,6 +66,9 @@ class ClockCheck:
         tolerance_s: by which it may jump [s]; a trajectory whose time jumps is a jump of the arm.
         monotonic: [ns].
         clock: that stamps are of [ns], read together with the monotonic one; the tick's time unless given.
+
+    Attributes:
+        jumps: by how much it jumped so far [ns].
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class ClockCheck:
     ) -> None:
         self._tolerance, self._monotonic, self._clock = round(tolerance_s * 1e9), monotonic, clock
         self._offset: int | None = None
+        self.jumps = 0
 
     def __call__(self, now: int) -> Iterable[Problem]:
         """``hold`` in the tick of a jump; from then on the new time is the time."""
@@ -86,6 +90,7 @@ class ClockCheck:
         else:
             self._offset += jump // 64  # a clock that is being adjusted drifts, and that is no jump
         if abs(jump) > self._tolerance:
+            self.jumps += jump
             yield Problem("clock", f"the clock jumped by {jump * 1e-9:+.3f} s")
 
 

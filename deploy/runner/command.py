@@ -187,7 +187,9 @@ class Command:
         clock, self._jumped = self._jumped, False
         resting = not self._started or (self.motion.resting and not self.supervisor.moves)
         self.contact.look(now, heard, resting=resting, clock=clock)
-        self._robot_clock.look(now, None if heard is None else heard[0], clock)
+        self._robot_clock.look(now, None if heard is None else heard[0])
+        if self._started and not self.dry_run and self._robot_clock.behind != self._behind:
+            self.contact.lose("the clock jumped")
         return [*problems, *self.contact.problems, *(self._targets.look(target) if self.supervisor.moves else [])]
 
     def _send(self, setpoint: Setpoint, target: NDArray[Any] | None, measured: Floats | None, now: int) -> bool:
@@ -212,6 +214,7 @@ class Command:
     def _find(self, now: int, heard: Heard | None) -> None:
         """While contact is lost: plan to be at rest, and start from where the arm is as soon as it stands."""
         self.motion.decelerate(now)
+        self._tracking.reset()
         if self._robot_clock.known and self.contact.again(now, heard):
             self._start(now, heard)
         self._started = self.supervisor.state not in (State.IDLE, State.FAULT)

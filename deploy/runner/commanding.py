@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from robolearn.deploy.robot import Robot
-from robolearn.deploy.runner.checks import Check, TrackingCheck
+from robolearn.deploy.runner.checks import Check, ClockCheck, TrackingCheck
 from robolearn.deploy.runner.clocks import RobotClock
 from robolearn.deploy.runner.command import Command
 from robolearn.deploy.runner.contact import Contact
@@ -17,7 +18,8 @@ from robolearn.deploy.safety import Supervisor
 from robolearn.deploy.sensors.sensors import JOINTS, Sensors, sources_of
 from robolearn.errors import UserError
 
-AGREE_S = 0.02  # [s] by which clocks on which trajectories are stamped may differ, where half the robot's lead is as much
+AGREE_S = 0.02  # [s] by which clocks may differ on which trajectories are stamped: half the robot's lead where that is less ...
+LEAST_S = 0.01  # [s] ... and no less than this
 NUMBERS = ("hold_s", "ramp_s", "holds", "tracking_rad", "tracking_m", "deaf_s", "follow_rad", "near_m", "near_rad")
 
 
@@ -29,6 +31,7 @@ def make_command(
     checks: Sequence[Check],
     *,
     clock: Callable[[], int],
+    monotonic: Callable[[], int] = time.monotonic_ns,
     dry_run: bool = False,
 ) -> Command:
     """What commands ``robot``.
@@ -38,8 +41,9 @@ def make_command(
         safety: ``safety`` of ``conf/run.yaml``.
         sensors: where the arm is.
         driver: the arm and the gripper.
-        checks: what could be wrong, but for what is found out by where the arm is.
+        checks: what could be wrong, but for the clocks, and what is found out by where the arm is.
         clock: [ns], of the stamps.
+        monotonic: [ns], which never jumps.
         dry_run: send nothing.
 
     Raises:
@@ -51,13 +55,14 @@ def make_command(
     if robot.arm.stamped and not joints.stamped:
         words = f"robot {robot.name!r} stamps its trajectories, and joint_states.stamped=false says that its clock is not ours"
         raise UserError(f"{words}: they would begin at any time; set robot.arm.stamped=false, too")
-    agree = min(AGREE_S, max(robot.lead, AGREE_S) / 2) if robot.arm.stamped else math.inf
+    agree = min(AGREE_S, max(robot.lead / 2, LEAST_S)) if robot.arm.stamped else math.inf
+    jumps = ClockCheck(monotonic=monotonic, clock=clock)
     return Command(
         sensors,
         driver,
         motion,
         Supervisor(number["hold_s"], number["ramp_s"], int(number["holds"])),
-        checks,
+        [jumps, *checks],
         TrackingCheck(robot.chain, number["tracking_rad"], number["tracking_m"], compliant=compliant),
         compliant=compliant,
         contact=Contact(deaf_s=number["deaf_s"], silent_s=robot.deaf, follow_rad=number["follow_rad"], compliant=compliant),
@@ -65,6 +70,8 @@ def make_command(
         within=robot.arm.within(robot),
         clock=clock,
         settle=robot.arm.settle,
-        robot_clock=RobotClock(agree, joints.latency),
+        robot_clock=RobotClock(
+            agree, joints.latency, tick_s=1 / robot.rate_hz, jumps=lambda: jumps.jumps, stamped=lambda: sensors.joints_stamped
+        ),
         dry_run=dry_run,
     )

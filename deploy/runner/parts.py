@@ -18,7 +18,7 @@ from robolearn.deploy.messages.ros1 import definition as ros1_definition
 from robolearn.deploy.recording.recorder import Recorder
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.runner.autonomy import Autonomy
-from robolearn.deploy.runner.checks import Check, ClockCheck, LateCheck
+from robolearn.deploy.runner.checks import Check, LateCheck
 from robolearn.deploy.runner.children import SimulatedRobotChild
 from robolearn.deploy.runner.command import Command
 from robolearn.deploy.runner.commanding import make_command
@@ -204,7 +204,6 @@ class Parts:
             self._sensing,
             self.stops.problems,
             driver.problems,
-            ClockCheck(clock=self.transport.now),
             *self.crew.checks,
         ]
         checks += [self.judge.problems] if isinstance(self.judge, SimulatedJudge) else []

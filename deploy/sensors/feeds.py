@@ -106,6 +106,11 @@ class Feed:
         with self._lock:
             return self._kept()
 
+    @property
+    def stamped(self) -> bool:
+        """Whether the time of the newest measurement is that of its stamp."""
+        return self._timeline.believed
+
     def problems(self, now: int) -> list[SensorProblem]:
         """What is wrong at ``now`` [ns]."""
         with self._lock:

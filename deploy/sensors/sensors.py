@@ -82,6 +82,11 @@ class Sensors:
         stamp, row = feed.latest()
         return stamp, row[: self._size], row[self._size :]
 
+    @property
+    def joints_stamped(self) -> bool:
+        """Whether the time of the newest joints is that of their stamp."""
+        return self._feeds[JOINTS].stamped
+
     def newest(self) -> int | None:
         """The newest time for which every sensor of numbers has a measurement [ns], None while one has none."""
         times = [feed.newest for feed in self._feeds.values() if isinstance(feed, NumberFeed)]

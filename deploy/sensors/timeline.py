@@ -23,6 +23,7 @@ class Timeline:
         newest: time of the newest measurement [ns], None before the first.
         standing: messages since the newest measurement that had its very stamp.
         counts: of dropped messages ``duplicate`` and ``reordered``, and of ``clock jumps``.
+        believed: whether the newest measurement's time is that of its stamp.
         trouble: what was wrong with the clock, empty where nothing was lately.
     """
 
@@ -31,6 +32,7 @@ class Timeline:
     newest: int | None = None
     standing: int = 0
     counts: dict[str, int] = field(default_factory=lambda: {"duplicate": 0, "reordered": 0, "clock jumps": 0})
+    believed: bool = False
     _trouble: str = ""
     _since: int = 0
 
@@ -63,7 +65,7 @@ class Timeline:
             if self.newest - measured > BACK:
                 self._jumped(f"stamps went back by {(self.newest - measured) / NANO:.2f} s", received)
             return None
-        self.newest, self.standing = measured, 0
+        self.newest, self.standing, self.believed = measured, 0, believed
         return measured
 
     def trouble(self, now: int) -> str:

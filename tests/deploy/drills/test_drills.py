@@ -109,12 +109,13 @@ def test_a_clock_may_jump_while_the_robot_waits_for_something_else(seconds):
         rig.close()
 
 
-def test_joints_that_come_late_after_a_jump_are_not_taken_for_another_clock():
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_joints_that_come_late_after_a_jump_are_not_taken_for_another_clock(seconds):
     rig = Rig()
     try:
         rig.begin()
         rig.network.jump(0.005)
-        rig.play(1.5)
+        rig.play(seconds)
         rig.network.set(Faults(delay=(0.09, 0.09)), "/joint_states")
         rig.play(3.0)
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.FAULT)
@@ -122,7 +123,7 @@ def test_joints_that_come_late_after_a_jump_are_not_taken_for_another_clock():
         rig.close()
 
 
-@pytest.mark.parametrize(("name", "seed"), [("dropped_commands", 5), ("dropped_commands", 14), ("dropped_sensors", 3)])
+@pytest.mark.parametrize(("name", "seed"), [("dropped_commands", 7), ("dropped_sensors", 3), ("dropped_sensors", 5)])
 def test_lost_messages_stop_nothing_whichever_they_are(name, seed):
     drill = KNOWN[name]
     row = replace(drill, options={**drill.options, "seed": seed}).run()
