@@ -44,6 +44,7 @@ from robolearn.errors import UserError
 from robolearn.nodes import instantiate
 
 TICK = 0.01  # [s]
+FAST = 0.3  # [rad/s] of some joint: the arm moves at speed, and not to the end of a chunk
 TURNS = round(TICK / KinematicWorld.timestep)  # of the robot in a tick
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"
@@ -172,7 +173,7 @@ class Rig:
     def begin(self, seconds: float = 1.2) -> None:
         """Play until the arm moves at speed."""
         self.play(seconds)
-        while self.track.speed < 0.1 and not self.refused and seconds < 10:
+        while self.track.speed < FAST and not self.refused and seconds < 10:
             self.play(0.1)
             seconds += 0.1
 
