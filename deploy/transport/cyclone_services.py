@@ -21,7 +21,7 @@ from robolearn.deploy.transport.services import Caller, Reply
 if TYPE_CHECKING:
     from robolearn.deploy.transport.cyclone import Cyclone
 
-SERVICES = QoS("reliable", depth=10)
+SERVICES = QoS("reliable", depth=1000)  # of requests and answers of all clients, which share a topic
 _LEAD = {0: struct.Struct(">Qq"), 1: struct.Struct("<Qq")}  # by the header's second byte: byte order
 _BODY = 4 + 16
 # How long a response waits until its client, found a moment ago, is found from the other side too [s].

@@ -178,6 +178,28 @@ def test_a_service_answers(pair):
         assert answer.success is not asked
 
 
+def test_an_answer_is_not_lost_among_those_to_others_while_this_process_is_busy(pair):
+    one, other = pair
+    other.serve("/echo", TRIGGER, lambda _: other.messages.new(f"{TRIGGER}_Response", message="here"))
+    mine, theirs = one.client("/echo", TRIGGER), other.client("/echo", TRIGGER)
+    busy = threading.Event()
+    one.subscribe("/busy", "std_msgs/msg/Bool", lambda _: (busy.set(), time.sleep(0.5)))
+    publisher = other.publisher("/busy", "std_msgs/msg/Bool")
+    until(lambda: mine.ready and theirs.ready and publisher.readers)
+    publisher.publish(other.messages.new("std_msgs/msg/Bool"))
+    assert busy.wait(5)
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(mine.call(one.messages.new(f"{TRIGGER}_Request"), timeout=5).message), daemon=True
+    )
+    thread.start()
+    time.sleep(0.05)
+    for _ in range(30):
+        theirs.call(other.messages.new(f"{TRIGGER}_Request"), timeout=5)
+    thread.join()
+    assert answers == ["here"]
+
+
 def test_each_of_many_clients_gets_the_answer_to_its_own_request(pair):
     one, other = pair
     other.serve("/echo", TRIGGER, lambda _: other.messages.new(f"{TRIGGER}_Response", message=str(time.time_ns())))
