@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.drills.track import FAST
 from robolearn.deploy.safety import State
-
-FAST = 0.1  # [rad/s] of some joint: the arm moves at speed
 
 
 @dataclass(frozen=True)

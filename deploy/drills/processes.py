@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from robolearn.deploy.drills.cell import Cell
-from robolearn.deploy.drills.drill import FAST, Row
+from robolearn.deploy.drills.drill import Row
 from robolearn.deploy.drills.process import Process
+from robolearn.deploy.drills.track import FAST
 from robolearn.errors import UserError
 
 GROUP = "processes"

@@ -18,7 +18,7 @@ import robolearn
 from robolearn.deploy.chunks.executor import ChunkExecutor
 from robolearn.deploy.drills.page import Page
 from robolearn.deploy.drills.policy import HORIZON, DrillPolicy
-from robolearn.deploy.drills.track import Track
+from robolearn.deploy.drills.track import FAST, Track
 from robolearn.deploy.drills.world import KinematicWorld
 from robolearn.deploy.latency import DelayEstimator
 from robolearn.deploy.robot import Robot
@@ -44,7 +44,6 @@ from robolearn.errors import UserError
 from robolearn.nodes import instantiate
 
 TICK = 0.01  # [s]
-FAST = 0.3  # [rad/s] of some joint: the arm moves at speed, and not to the end of a chunk
 TURNS = round(TICK / KinematicWorld.timestep)  # of the robot in a tick
 CONF = Path(robolearn.__file__).parent / "conf"
 IMAGE = "sensor_msgs/msg/Image"

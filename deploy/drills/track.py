@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from robolearn.deploy.robot import Robot
 from robolearn.deploy.robots.franka import PUBLISHED
 
+FAST = 0.3  # [rad/s] of some joint: the arm moves at speed, and not to the end of a chunk
 STILL = 0.01  # [rad/s] of every joint
 STANDS = 0.25  # [s] for which it has to be still
 SLACK = 2e-3  # [m] that a tool may be beyond its workspace between two ticks

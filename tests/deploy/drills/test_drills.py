@@ -1,14 +1,15 @@
 """What goes wrong, and what the robot does: some of `robolearn bench faults`, all of them with ROBOLEARN_DRILLS=all."""
 
 import os
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from robolearn.deploy.drills import catalogue, processes, vectors
 from robolearn.deploy.drills.cell import Cell
-from robolearn.deploy.drills.drill import FAST as AT_SPEED
 from robolearn.deploy.drills.rig import Rig
+from robolearn.deploy.drills.track import FAST as AT_SPEED
 from robolearn.deploy.safety import State
 from robolearn.deploy.transport.faults import Faults
 from robolearn.errors import UserError
@@ -55,32 +56,25 @@ def test_so_has_one_of_real_processes(name):
 
 @pytest.mark.parametrize("seconds", [0.03, 0.045, 0.06, 0.07, 0.1, 0.14])
 def test_stalls_of_both_ways_longer_and_shorter_than_the_lead_make_no_jump(seconds):
-    rig = Rig()
-    try:
+    with closing(Rig()) as rig:
         rig.begin()
         rig.network.stall(seconds)
         rig.play(1.0)
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
-    finally:
-        rig.close()
 
 
 @pytest.mark.parametrize("seconds", [-0.1, 0.03])
 def test_jumps_of_a_clock_that_is_not_the_robots_make_no_jump_of_the_arm(seconds):
-    rig = Rig()
-    try:
+    with closing(Rig()) as rig:
         rig.begin()
         rig.network.jump(seconds)
         rig.play(2.0)
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
         assert rig.track.fastest(1.0) > AT_SPEED
-    finally:
-        rig.close()
 
 
 def test_an_arm_that_was_stopped_away_from_where_it_should_be_can_be_rearmed():
-    rig = Rig("sim_franka_pose", "equilibrium_pose")
-    try:
+    with closing(Rig("sim_franka_pose", "equilibrium_pose")) as rig:
         rig.begin()
         rig.command._tracking._tolerance = 0.005  # [m]
         rig.world.blocked = True
@@ -89,14 +83,11 @@ def test_an_arm_that_was_stopped_away_from_where_it_should_be_can_be_rearmed():
         rig.world.blocked = False
         rig.rearm()
         assert rig.state is not State.FAULT
-    finally:
-        rig.close()
 
 
 @pytest.mark.parametrize("seconds", [-0.1, 0.08])
 def test_a_clock_may_jump_while_the_robot_waits_for_something_else(seconds):
-    rig = Rig()
-    try:
+    with closing(Rig()) as rig:
         rig.network.set(Faults(drop=1.0), "/parts_poses")
         rig.play(0.5)
         rig.network.jump(seconds)
@@ -105,26 +96,37 @@ def test_a_clock_may_jump_while_the_robot_waits_for_something_else(seconds):
         rig.play(2.5)
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.RUNNING)
         assert rig.track.fastest(1.0) > AT_SPEED
-    finally:
-        rig.close()
+
+
+def test_joints_without_stamps_are_none_to_compare_clocks_by():
+    with closing(Rig()) as rig:
+        publisher = rig.simulated._topics._joints
+        send = publisher.publish
+
+        def bare(message):
+            message.header.stamp.sec = message.header.stamp.nanosec = 0
+            return send(message)
+
+        publisher.publish = bare
+        rig.play(5.0)
+        assert (rig.simulated.commanded.counts, rig.state) == ({}, State.IDLE)
+        assert "have no stamps" in rig.refused
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_joints_that_come_late_after_a_jump_are_not_taken_for_another_clock(seconds):
-    rig = Rig()
-    try:
+    with closing(Rig()) as rig:
         rig.begin()
         rig.network.jump(0.005)
         rig.play(seconds)
         rig.network.set(Faults(delay=(0.09, 0.09)), "/joint_states")
         rig.play(3.0)
         assert (rig.simulated.commanded.counts, rig.state) == ({}, State.FAULT)
-    finally:
-        rig.close()
 
 
+# For these seeds 60 ms ahead, or joints at 100 Hz, were too little. For some, such as 5, more is lost in a row than any lead covers.
 @pytest.mark.parametrize(("name", "seed"), [("dropped_commands", 7), ("dropped_sensors", 3), ("dropped_sensors", 5)])
-def test_lost_messages_stop_nothing_whichever_they_are(name, seed):
+def test_lost_messages_stop_nothing_that_the_lead_covers(name, seed):
     drill = KNOWN[name]
     row = replace(drill, options={**drill.options, "seed": seed}).run()
     assert row.ok, row.to_dict()

@@ -1,10 +1,19 @@
 """Whether two clocks agree, and by how much a jump of one of them parted them."""
 
-import pytest
+import time
 
+import pytest
+import yaml
+
+from robolearn.deploy.drills.rig import CONF, options_of
 from robolearn.deploy.runner.clocks import RobotClock
+from robolearn.deploy.runner.commanding import make_command
+from robolearn.deploy.sensors.sources import JointSource
+from robolearn.errors import UserError
+from robolearn.nodes import instantiate
 
 MS = 1_000_000
+JOINTS = tuple(f"fr3_joint{number}" for number in range(1, 8))
 
 
 class Hearing:
@@ -134,3 +143,10 @@ def test_clocks_that_agree_or_do_not_matter_are_no_problem():
     unstamped.hear(*[80] * 30)
     unstamped.hear(*[250] * 30, jump=100)
     assert (slow.words(), unstamped.words(), unstamped.clock.known) == ([], [], True)
+
+
+def test_a_robot_whose_clock_is_said_not_to_be_ours_gets_no_stamped_trajectories():
+    stranger = instantiate({**options_of("sim_franka"), "joint_states": JointSource("/joint_states", JOINTS, stamped=False)})
+    safety = yaml.safe_load((CONF / "run.yaml").read_text())["safety"]
+    with pytest.raises(UserError, match=r"robot\.arm\.stamped=false"):
+        make_command(stranger, safety, None, None, [], clock=time.time_ns)
