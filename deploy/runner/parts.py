@@ -66,13 +66,13 @@ class Parts:
         self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
         if self._simulated is not None:
             stack.callback(self._simulated.close)
+        self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.inference: Inference | None = None
         self.welcome: Welcome | None = None
         hz = float(options["control_hz"])
         if options["checkpoint"] or options["server"]:
             self.inference, self.welcome = self._inference(robot.spec(str(options["task_name"] or ""), hz))
         self.spec = robot.spec(str(options["task_name"] or self._task()), hz)
-        self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.recorder = self._recorder(run)
         tap, sent = (self.recorder.received, self.recorder.sent) if options["record"] else (None, None)
         self.sensors = stack.enter_context(Sensors(robot, self.transport, self.spec, tap=tap))

@@ -40,6 +40,7 @@ class Stops:
         self._begins = False
         for topic in dict.fromkeys((f"{prefix}/estop", *([estop] if estop else []))):
             transport.subscribe(topic, BOOL, self._on_estop, READ)
+            transport.subscribe(topic, BOOL, self._on_estop, LATCHED)  # pressed before anybody listened
         transport.subscribe(f"{prefix}/begin", BOOL, self._on_begin, READ)
         if deadman:
             transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)

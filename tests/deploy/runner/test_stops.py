@@ -1,7 +1,11 @@
-"""Who may stop a robot is heard whatever the clock does."""
+"""Who may stop a robot is heard whatever the clock does, and whenever it was said."""
+
+import pytest
 
 from robolearn.deploy.runner.judges import OperatorJudge
 from robolearn.deploy.runner.stops import Stops
+from robolearn.deploy.safety import ESTOP
+from robolearn.deploy.transport.base import LATCHED, WRITE, QoS
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
 
 BOOL = "std_msgs/msg/Bool"
@@ -20,6 +24,23 @@ def test_a_deadman_is_not_held_for_as_long_as_the_clock_went_back():
         assert [problem.cause for problem in stops.problems(clock.now)] == ["deadman"]
         hand.publish(held)
         assert stops.problems(clock.now - 50_000_000) == []  # a tick that is taken late
+
+
+@pytest.mark.parametrize("topic", ["/robolearn/estop", "/cell/estop"])
+@pytest.mark.parametrize("offered", [LATCHED, WRITE, QoS()])
+def test_an_estop_is_heard_whatever_its_qos_and_from_before_the_run_where_it_is_latched(topic, offered):
+    bus = Bus(ManualClock(100_000_000_000), threaded=False)
+    with InProcess(bus) as ours, InProcess(bus) as person:
+        button = person.publisher(topic, BOOL, offered)
+        pressed, released = (person.messages.new(BOOL, data=data) for data in (True, False))
+        button.publish(pressed)
+        stops = Stops(ours, estop="/cell/estop")
+        assert bool(stops.problems(1)) is (offered is LATCHED)
+        for _ in range(2):
+            button.publish(pressed)
+            assert [problem.cause for problem in stops.problems(1)] == [ESTOP]
+            button.publish(released)
+            assert not stops.problems(1)
 
 
 def test_an_episodes_beginning_is_asked_for_by_topic_service_and_key_and_heard_once():
