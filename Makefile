@@ -19,6 +19,8 @@ $(STAMP): pyproject.toml constraints.txt .ci/setup
 # Processes that share the tests, file by file, each with one thread for its numerics; tests/conftest.py says in which order.
 # Three on two cores: some of them wait for others' processes.
 WORKERS ?= 3
+# Hundreds of processes import the same, so its bytecode is kept.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone and not long"
 	$(BIN)/pytest -m "alone and not long"
