@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -156,25 +156,12 @@ class DeltaInputs:
 
 def _turns(vectors: Array) -> Array:
     """``(N, A, 3) [rad] -> (N, A, 3, 3)``, as robosuite has it: by way of single precision, which its torques show."""
+    from robosuite.utils.transform_utils import quat2mat  # robosuite compiles it, and keeps that; a loop around it would be compiled anew
+
     angle = np.linalg.norm(vectors, axis=-1, keepdims=True)
     axis = vectors / np.where(angle > 0, angle, 1.0)
     quaternions = np.concatenate([axis * np.sin(angle / 2), np.cos(angle / 2)], -1)  # xyzw
-    matrices = np.empty((*vectors.shape[:-1], 3, 3))
-    _quaternion_loop()(quaternions.reshape(-1, 4), matrices.reshape(-1, 3, 3))
-    return matrices
-
-
-@cache
-def _quaternion_loop() -> Any:
-    """By robosuite itself:  ``(n, 4)`` into ``(n, 3, 3)``, compiled."""
-    import numba
-    from robosuite.utils.transform_utils import quat2mat
-
-    def convert(quaternions: Array, matrices: Array) -> None:
-        for index in range(len(quaternions)):
-            matrices[index] = quat2mat(quaternions[index])
-
-    return numba.njit(convert)
+    return np.array([quat2mat(quaternion) for quaternion in quaternions.reshape(-1, 4)], np.float64).reshape(*vectors.shape, 3)
 
 
 def _flat(*parts: Array) -> Array:
