@@ -63,10 +63,10 @@ class Parts:
     def __init__(self, options: Mapping[str, Any], robot: Robot, run: Run, stack: ExitStack) -> None:
         self._options, self._robot, self._stack = options, robot, stack
         self.cadence, self.trace = Cadence(robot.rate_hz), Trace(robot.joints)
+        self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self._simulated = SimulatedRobotChild(options["simulate"]) if options["simulate"] else None
         if self._simulated is not None:
             stack.callback(self._simulated.close)
-        self.transport: Transport = stack.enter_context(instantiate(options["transport"]))
         self.inference: Inference | None = None
         self.welcome: Welcome | None = None
         hz = float(options["control_hz"])

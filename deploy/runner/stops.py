@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 from robolearn.deploy.safety import ESTOP, Problem
 from robolearn.deploy.transport.base import LATCHED, READ, Message, Received, Transport
 from robolearn.errors import UserError
 
 BOOL, TRIGGER = "std_msgs/msg/Bool", "std_srvs/srv/Trigger"
+RETAINED = replace(READ, reliability="reliable", durability="transient_local")  # what was said before anybody listened
 EVENTS = ("begin", "rearm", "success", "failure", "discard", "quit", "takeover", "release", "pause", "resume")
 
 
@@ -40,7 +42,7 @@ class Stops:
         self._begins = False
         for topic in dict.fromkeys((f"{prefix}/estop", *([estop] if estop else []))):
             transport.subscribe(topic, BOOL, self._on_estop, READ)
-            transport.subscribe(topic, BOOL, self._on_estop, LATCHED)  # pressed before anybody listened
+            transport.subscribe(topic, BOOL, self._on_retained, RETAINED)
         transport.subscribe(f"{prefix}/begin", BOOL, self._on_begin, READ)
         if deadman:
             transport.subscribe(f"{prefix}/deadman", BOOL, self._on_deadman, READ)
@@ -112,6 +114,15 @@ class Stops:
                 self._pressed.pop(who, None)
             elif who in self._pressed:
                 self._pressed[who] = True  # let go before anybody looked: it stops all the same, until re-armed
+
+    def _on_retained(self, received: Received) -> None:
+        """Apart from :meth:`_on_estop`: what was said long ago releases nothing that was pressed since."""
+        who = f"topic {received.topic}, retained"
+        with self._lock:
+            if received.message.data:
+                self._press(who, False)
+            else:
+                self._pressed.pop(who, None)
 
     def _on_deadman(self, received: Received) -> None:
         with self._lock:

@@ -38,9 +38,28 @@ def test_an_estop_is_heard_whatever_its_qos_and_from_before_the_run_where_it_is_
         assert bool(stops.problems(1)) is (offered is LATCHED)
         for _ in range(2):
             button.publish(pressed)
-            assert [problem.cause for problem in stops.problems(1)] == [ESTOP]
+            assert {problem.cause for problem in stops.problems(1)} == {ESTOP}
             button.publish(released)
             assert not stops.problems(1)
+
+
+def test_a_button_that_was_let_go_before_the_run_is_not_pressed_and_one_that_was_tapped_since_has_to_be_rearmed():
+    bus = Bus(ManualClock(100_000_000_000), threaded=False)
+    with InProcess(bus) as ours, InProcess(bus) as person:
+        button = person.publisher("/robolearn/estop", BOOL, QoS("reliable", "transient_local", 10))
+
+        def tap():
+            for data in (True, False):
+                button.publish(person.messages.new(BOOL, data=data))
+
+        tap()
+        stops = Stops(ours)
+        assert not stops.problems(1)
+        tap()
+        assert [problem.cause for problem in stops.problems(1)] == [ESTOP]
+        stops.note("rearm")
+        assert stops.events() == ["rearm"]
+        assert not stops.problems(1)
 
 
 def test_an_episodes_beginning_is_asked_for_by_topic_service_and_key_and_heard_once():
