@@ -111,16 +111,25 @@ def test_the_default_run_plays_to_its_end_on_the_simulated_robot(capsys):
     assert found["run/late_critic_fallbacks"]["value"] >= 2
 
 
-def test_a_run_that_ends_by_a_fault_measures_nothing_and_says_so(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("steps", "code", "says"), [(149, 1, "149 of 300 steps, too few"), (150, 0, "measured until it ended after 150 of 300 steps")]
+)
+def test_a_run_that_ends_by_a_fault_says_so_and_is_measured_where_it_was_half_over(tmp_path, monkeypatch, capsys, steps, code, says):
+    series = {name: {"p50": 1.0, "p99": 2.0, "count": 10 * steps} for name in ("tick lateness", "observation to command")}
+    cadence = {"series_ms": series, "missed": 0, "ticks": 10 * steps, "counts": {}}
+
     def play(argv, **_):
         (out,) = (Path(word.removeprefix("out=")) for word in argv if word.startswith("out="))
         out.mkdir(parents=True)
-        (out / "result.json").write_text(json.dumps({"episodes": [{"steps": 1, "reason": "fault: too far"}]}))
+        (out / "result.json").write_text(json.dumps({"episodes": [{"steps": steps, "reason": "fault: too far"}]}))
+        (out / "cadence.json").write_text(json.dumps(cadence))
         return subprocess.CompletedProcess(argv, 0, "", "")
 
     monkeypatch.setattr("robolearn.bench.run.subprocess.run", play)
-    assert cli.main(["bench", "run", f"run.checkpoint={tmp_path}"]) == 1
-    assert "ended after 1 steps" in capsys.readouterr().err
+    assert cli.main(["bench", "run", f"run.checkpoint={tmp_path}"]) == code
+    said = capsys.readouterr().err
+    assert says in said
+    assert "too far" in said
 
 
 def test_several_parts_are_measured_in_the_order_given_and_shown_as_a_table(capsys):

@@ -39,17 +39,20 @@ def figures(options: Mapping[str, Any]) -> Iterator[Figure]:
 
 
 def _played(out: Path, part: Mapping[str, Any], task: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The cadence of a run of ``part["seconds"]`` of policy time."""
+    """The cadence of an episode of ``part["seconds"]`` of policy time, or of half of it at least, where the policy runs into something."""
+    steps = round(10 * part["seconds"])
     words = [f"{name}={value if name == 'policy' else option_value(value)}" for name, value in options.items()]
     words += [f"robot={part['robot']}", f"simulate={{task: {task}, controller: {part['controller']}}}"]
-    words += [f"steps={round(10 * part['seconds'])}", "on_fault=rearm", f"out={option_value(out)}", "json=true"]
+    words += [f"steps={steps}", "on_fault=rearm", f"out={option_value(out)}", "json=true"]
     done = subprocess.run([sys.executable, "-m", "robolearn", "run", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         why = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
         raise UserError(f"bench run: {why or 'it failed without a word'}")
     (episode,) = read_json(out / "result.json")["episodes"]
     if episode["reason"].startswith("fault"):
-        raise UserError(f"bench run: it ended after {episode['steps']} steps of policy time, nothing to measure: {episode['reason']}")
+        if 2 * episode["steps"] < steps:
+            raise UserError(f"bench run: it ended after {episode['steps']} of {steps} steps, too few to measure: {episode['reason']}")
+        print(f"bench: measured until it ended after {episode['steps']} of {steps} steps: {episode['reason']}", file=sys.stderr)
     return read_json(out / "cadence.json")
 
 
