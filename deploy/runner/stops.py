@@ -114,15 +114,16 @@ class Stops:
                 self._pressed.pop(who, None)
             elif who in self._pressed:
                 self._pressed[who] = True  # let go before anybody looked: it stops all the same, until re-armed
+            if not received.message.data:
+                self._pressed.pop(_retained(received.topic), None)
 
     def _on_retained(self, received: Received) -> None:
-        """Apart from :meth:`_on_estop`: what was said long ago releases nothing that was pressed since."""
-        who = f"topic {received.topic}, retained"
+        """What was said long ago releases nothing that was pressed since; :meth:`_on_estop` releases it by what is said now."""
         with self._lock:
             if received.message.data:
-                self._press(who, False)
+                self._press(_retained(received.topic), False)
             else:
-                self._pressed.pop(who, None)
+                self._pressed.pop(_retained(received.topic), None)
 
     def _on_deadman(self, received: Received) -> None:
         with self._lock:
@@ -143,3 +144,7 @@ class Stops:
     def _serve_begin(self, request: Message) -> Message:
         self.note("begin")
         return self._messages.new("std_srvs/srv/Trigger_Response", success=True, message="heard; it begins when nothing is wrong")
+
+
+def _retained(topic: str) -> str:
+    return f"topic {topic}, retained"

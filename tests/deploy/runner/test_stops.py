@@ -5,7 +5,7 @@ import pytest
 from robolearn.deploy.runner.judges import OperatorJudge
 from robolearn.deploy.runner.stops import Stops
 from robolearn.deploy.safety import ESTOP
-from robolearn.deploy.transport.base import LATCHED, WRITE, QoS
+from robolearn.deploy.transport.base import LATCHED, WRITE, QoS, Received
 from robolearn.deploy.transport.in_process import Bus, InProcess, ManualClock
 
 BOOL = "std_msgs/msg/Bool"
@@ -41,6 +41,22 @@ def test_an_estop_is_heard_whatever_its_qos_and_from_before_the_run_where_it_is_
             assert {problem.cause for problem in stops.problems(1)} == {ESTOP}
             button.publish(released)
             assert not stops.problems(1)
+
+
+def test_what_is_said_now_releases_what_was_said_long_ago_and_not_the_other_way_round():
+    bus = Bus(ManualClock(100_000_000_000), threaded=False)
+    with InProcess(bus) as ours, InProcess(bus) as person:
+        pressed, released = (person.messages.new(BOOL, data=data) for data in (True, False))
+        person.publisher("/robolearn/estop", BOOL, LATCHED).publish(pressed)
+        stops = Stops(ours)
+        assert stops.problems(1)
+        button = person.publisher("/robolearn/estop", BOOL)
+        button.publish(released)
+        assert not stops.problems(1)
+        button.publish(pressed)
+        assert stops.problems(1)
+        stops._on_retained(Received("/robolearn/estop", BOOL, released, b"", 0))  # of a publisher that was found late
+        assert stops.problems(1)
 
 
 def test_a_button_that_was_let_go_before_the_run_is_not_pressed_and_one_that_was_tapped_since_has_to_be_rearmed():
