@@ -23,7 +23,7 @@ WORKERS ?= 3
 test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone and not long"
-	$(BIN)/pytest -m "alone and not long" $$(grep -rl --include=*.py mark.alone tests | sort)
+	$(BIN)/pytest -m "alone and not long"
 
 # What takes long and seldom breaks: before a release, and after work on what it tests.
 long: setup
